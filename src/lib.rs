@@ -1,0 +1,5 @@
+//! Gateway-owned pairing in one small program: the gateway that decides which devices and nodes may
+//! join, the command line that runs it, and the headless node host that executes on other machines.
+//!
+//! The rooms stand on floors; a room uses rooms on its own or lower floors, never higher ones.
+

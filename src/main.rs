@@ -1,0 +1,3 @@
+//! The `openclaw` program: arguments in, exit code out.
+
+fn main() {}
