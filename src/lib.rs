@@ -3,3 +3,5 @@
 //!
 //! The rooms stand on floors; a room uses rooms on its own or lower floors, never higher ones.
 
+pub mod identity;
+pub mod protocol;
