@@ -1,5 +1,18 @@
-//! Who a peer is: device keys, ids, signature payloads, secrets and randomness.
+//! Who a device is: Ed25519 keys and their key file, device ids, the payloads that a device signs,
+//! the randomness behind tokens and ids, and comparison of secrets in constant time.
 //!
-//! This room proves identities and draws secrets; it never knows who is allowed what.
+//! This room must never know who is allowed what, and it touches no file: text comes in, text goes out.
 
+pub mod digest;
 pub mod ids;
+pub mod key;
+pub mod key_file;
+pub mod payload;
+pub mod random;
+
+pub use digest::{secret_eq, sha256_hex};
+pub use ids::{ConnId, DeviceId, NodeId, RequestId, Token};
+pub use key::{DeviceKey, PublicKey};
+pub use key_file::{IdentityError, KeyFile};
+pub use payload::{ProofInput, normalize_for_auth, payload_v2, payload_v3};
+pub use random::Random;
