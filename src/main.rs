@@ -1,3 +1,7 @@
 //! The `openclaw` program: arguments in, exit code out.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(openclaw::cli::run(std::env::args_os().skip(1)))
+}

@@ -1,0 +1,141 @@
+//! A parsed command as its handler sees it: typed values by name, and the surroundings it runs in.
+
+use crate::cli::command::{Command, Flag};
+use crate::cli::error::{CliError, Usage};
+use crate::cli::output::Style;
+use crate::cli::output::time::parse_duration;
+use crate::cli::parse::{Typed, TypedOption};
+
+/// One command about to run.
+#[derive(Debug)]
+pub struct Invocation {
+    typed: Typed,
+    style: Style,
+}
+
+impl Invocation {
+    /// Wraps what was typed.
+    pub fn new(typed: Typed, style: Style) -> Invocation {
+        Invocation { typed, style }
+    }
+
+    /// The command's row.
+    pub fn command(&self) -> &'static Command {
+        match self.typed.path.last() {
+            Some(command) => command,
+            None => &crate::cli::table::ROOT,
+        }
+    }
+
+    /// The words of the command without the program's name: `nodes approve`.
+    pub fn name(&self) -> String {
+        let words: Vec<&str> = self.typed.path.iter().skip(1).map(|row| row.name).collect();
+        words.join(" ")
+    }
+
+    /// What the terminal can show.
+    pub fn style(&self) -> &Style {
+        &self.style
+    }
+
+    /// Whether the command's `--json` was given.
+    pub fn json(&self) -> bool {
+        self.has("json")
+    }
+
+    /// Whether an option of the command was given.
+    pub fn has(&self, name: &str) -> bool {
+        self.own(name).next().is_some()
+    }
+
+    /// The last value of an option of the command as typed.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.own(name).last().map(|option| option.value.as_str())
+    }
+
+    /// The value of an option, trimmed; empty counts as absent.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.value(name)
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+    }
+
+    /// All values of a repeatable option, trimmed, without empty ones.
+    pub fn values(&self, name: &str) -> Vec<&str> {
+        self.own(name)
+            .map(|option| option.value.trim())
+            .filter(|text| !text.is_empty())
+            .collect()
+    }
+
+    /// An option in whole milliseconds: as typed, else its default in the table, else zero.
+    pub fn milliseconds(&self, name: &str) -> u64 {
+        let typed = self.value(name).or_else(|| self.row(name)?.default);
+        typed.and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+
+    /// An option that is a port.
+    pub fn port(&self, name: &str) -> Option<u16> {
+        self.value(name)?.trim().parse().ok()
+    }
+
+    /// An option that is a duration, in milliseconds.
+    ///
+    /// # Errors
+    /// `Invalid --<name>: invalid duration: …`.
+    pub fn duration(&self, name: &'static str) -> Result<Option<u64>, CliError> {
+        let Some(text) = self.value(name) else {
+            return Ok(None);
+        };
+        let parsed = parse_duration(text).map_err(|fault| Usage::BadDuration(name, fault))?;
+        Ok(Some(parsed))
+    }
+
+    /// A positional argument, trimmed; empty counts as absent.
+    pub fn argument(&self, index: usize) -> Option<&str> {
+        let text = self.typed.arguments.get(index)?.trim();
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// A positional argument that must be there.
+    ///
+    /// # Errors
+    /// `error: missing required argument '…'` when it is empty.
+    pub fn required_argument(&self, index: usize) -> Result<&str, CliError> {
+        let name = self
+            .command()
+            .arguments
+            .get(index)
+            .map_or("", |row| row.name);
+        let missing = || CliError::Usage(Usage::MissingArgument(name));
+        self.argument(index).ok_or_else(missing)
+    }
+
+    /// All positional arguments as typed.
+    pub fn arguments(&self) -> &[String] {
+        &self.typed.arguments
+    }
+
+    /// The value of a global option; empty text for a switch that was given.
+    pub fn global(&self, name: &str) -> Option<&str> {
+        global(&self.typed, name)
+    }
+
+    fn own<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a TypedOption> {
+        let options = self.typed.options.iter();
+        options.filter(move |option| !option.global && option.flag.long == name)
+    }
+
+    fn row(&self, name: &str) -> Option<&'static Flag> {
+        self.command().own_flags().find(|flag| flag.long == name)
+    }
+}
+
+/// The value of a global option among what was typed.
+pub fn global<'a>(typed: &'a Typed, name: &str) -> Option<&'a str> {
+    let options = typed.options.iter().rev();
+    options
+        .filter(|option| option.global && option.flag.long == name)
+        .map(|option| option.value.as_str())
+        .next()
+}

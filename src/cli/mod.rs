@@ -1,0 +1,113 @@
+//! What a person types and reads: the command table, one file per command group, selectors and output.
+//!
+//! Never talks to sockets itself (that is `client`) and knows no file formats (`store`, `config`). Handlers take an
+//! [`invocation::Invocation`] and return one [`answer::Answer`]; only this file writes to stdout and stderr.
+
+use std::ffi::OsString;
+use std::io::{self, ErrorKind, Write};
+
+use crate::cli::answer::{Answer, FAILURE, SUCCESS};
+use crate::cli::error::CliError;
+use crate::cli::invocation::Invocation;
+use crate::cli::output::Style;
+use crate::cli::parse::Parsed;
+
+pub mod answer;
+pub mod command;
+pub mod error;
+pub mod help;
+pub mod invocation;
+pub mod output;
+pub mod parse;
+pub mod suggest;
+pub mod table;
+
+/// The version line, without a line break.
+pub fn version() -> String {
+    format!("OpenClaw {}", env!("CARGO_PKG_VERSION"))
+}
+
+/// Runs one command line (without the program's name) and returns the exit code.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let json = arguments.iter().any(|argument| argument == "--json");
+    let outcome = match parse::parse(&table::ROOT, arguments) {
+        Ok(Parsed::Help(path)) => print(&help::render(&path)),
+        Ok(Parsed::Version) => print(&format!("{}\n", version())),
+        Ok(Parsed::Run(typed)) => {
+            let no_color = invocation::global(&typed, "no-color").is_some();
+            let style = Style::detect(no_color, |_| None);
+            execute(&Invocation::new(typed, style))
+        }
+        Err(usage) => report(&CliError::Usage(usage), "", json),
+    };
+    exit_code(outcome)
+}
+
+/// Runs the handler of a command and prints what it answered.
+fn execute(invocation: &Invocation) -> io::Result<u8> {
+    let Some(handler) = invocation.command().handler else {
+        return Ok(FAILURE);
+    };
+    match handler(invocation) {
+        Ok(answer) => deliver(&answer, invocation.json()),
+        Err(error) => {
+            let prefix = match invocation.command().failure {
+                Some(prefix) => prefix.to_owned(),
+                None => format!("{} failed: ", invocation.name()),
+            };
+            report(&error, &prefix, invocation.json())
+        }
+    }
+}
+
+/// Prints an answer: notes to stderr, the document or the text to stdout.
+fn deliver(answer: &Answer, json: bool) -> io::Result<u8> {
+    for note in &answer.notes {
+        complain(note)?;
+    }
+    match &answer.document {
+        Some(document) if json => print(&format!("{}\n", output::pretty(document)))?,
+        _ if answer.text.is_empty() => SUCCESS,
+        _ if answer.text.ends_with('\n') => print(&answer.text)?,
+        _ => print(&format!("{}\n", answer.text))?,
+    };
+    Ok(answer.exit)
+}
+
+/// Prints a failure: text to stderr, with `json` also the error document to stdout.
+fn report(error: &CliError, prefix: &str, json: bool) -> io::Result<u8> {
+    let prefix = if error.stands_alone() { "" } else { prefix };
+    complain(&format!("{prefix}{error}"))?;
+    if let Some(hint) = error.hint() {
+        complain(hint)?;
+    }
+    if json {
+        print(&format!("{}\n", output::pretty(&error.document())))?;
+    }
+    Ok(error.exit())
+}
+
+fn print(text: &str) -> io::Result<u8> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(SUCCESS)
+}
+
+/// One message on stderr; a reader that went away is no failure of the command.
+fn complain(text: &str) -> io::Result<()> {
+    match writeln!(io::stderr().lock(), "{text}") {
+        Err(fault) if fault.kind() != ErrorKind::BrokenPipe => Err(fault),
+        _ => Ok(()),
+    }
+}
+
+/// The exit code; a reader that closed the pipe had what it wanted.
+fn exit_code(outcome: io::Result<u8>) -> u8 {
+    match outcome {
+        Ok(code) => code,
+        Err(fault) if fault.kind() == ErrorKind::BrokenPipe => SUCCESS,
+        Err(_) => FAILURE,
+    }
+}

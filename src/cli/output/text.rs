@@ -1,0 +1,114 @@
+//! Text from the network made safe for a terminal, and its width on the screen.
+
+/// `text` without control characters and terminal escape sequences; line breaks and tabs become one blank.
+pub fn plain(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(letter) = rest.next() {
+        match letter {
+            '\u{1b}' => skip_escape(&mut rest),
+            '\u{9b}' => skip_control_sequence(&mut rest),
+            '\n' | '\r' | '\t' => {
+                if !clean.ends_with(' ') {
+                    clean.push(' ');
+                }
+            }
+            _ if letter.is_control() || is_direction_mark(letter) => {}
+            _ => clean.push(letter),
+        }
+    }
+    clean
+}
+
+/// Columns a text takes on a terminal.
+pub fn width(text: &str) -> usize {
+    text.chars().map(letter_width).sum()
+}
+
+/// Columns one character takes: 0 for combining marks, 2 for wide East Asian characters and emoji.
+pub fn letter_width(letter: char) -> usize {
+    match u32::from(letter) {
+        0x0300..=0x036f | 0x200b..=0x200f | 0xfe00..=0xfe0f => 0,
+        0x1100..=0x115f
+        | 0x2e80..=0xa4cf
+        | 0xac00..=0xd7a3
+        | 0xf900..=0xfaff
+        | 0xfe30..=0xfe6f
+        | 0xff00..=0xff60
+        | 0xffe0..=0xffe6
+        | 0x1f300..=0x1faff
+        | 0x20000..=0x3fffd => 2,
+        _ => 1,
+    }
+}
+
+/// Marks that reorder what follows, so that a name can look like another one.
+fn is_direction_mark(letter: char) -> bool {
+    matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+type Letters<'a> = std::iter::Peekable<std::str::Chars<'a>>;
+
+/// Skips what follows ESC: a control sequence, a string up to its terminator, or one character.
+fn skip_escape(rest: &mut Letters<'_>) {
+    match rest.next() {
+        Some('[') => skip_control_sequence(rest),
+        Some(']' | 'P' | 'X' | '^' | '_') => skip_string(rest),
+        Some(letter) if ('\u{20}'..='\u{2f}').contains(&letter) => {
+            rest.next();
+        }
+        _ => {}
+    }
+}
+
+/// Skips parameters up to the final byte of a control sequence.
+fn skip_control_sequence(rest: &mut Letters<'_>) {
+    for letter in rest.by_ref() {
+        if ('\u{40}'..='\u{7e}').contains(&letter) {
+            return;
+        }
+    }
+}
+
+/// Skips up to BEL or ESC `\`.
+fn skip_string(rest: &mut Letters<'_>) {
+    while let Some(letter) = rest.next() {
+        if letter == '\u{7}' {
+            return;
+        }
+        if letter == '\u{1b}' && rest.peek() == Some(&'\\') {
+            rest.next();
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_stripped() {
+        for (given, expected) in [
+            ("Build Node", "Build Node"),
+            ("\u{1b}[31mred\u{1b}[0m", "red"),
+            ("\u{1b}]0;title\u{7}after", "after"),
+            ("\u{1b}]8;;http://x\u{1b}\\link", "link"),
+            ("a\nb\r\n\tc", "a b c"),
+            ("bell\u{7}\u{0}\u{7f}", "bell"),
+            ("\u{9b}2Jx", "x"),
+            ("evil\u{202e}txt", "eviltxt"),
+            ("\u{1b}", ""),
+            ("\u{1b}(Bx", "x"),
+        ] {
+            assert_eq!(plain(given), expected, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn widths() {
+        for (text, expected) in [("abc", 3), ("日本", 4), ("e\u{301}", 1), ("", 0), ("·", 1)] {
+            assert_eq!(width(text), expected, "{text}");
+        }
+    }
+}

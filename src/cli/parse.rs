@@ -1,0 +1,456 @@
+//! From arguments as typed to a command of the table with its values: no I/O, no environment.
+//!
+//! An option that needs a value never takes a following `--flag` as one; `--name=value` says it when a value does
+//! start with dashes. Options may stand before or after the subcommand they belong to.
+
+use std::ffi::OsString;
+
+use lexopt::{Arg, Parser};
+
+use crate::cli::command::{Command, Flag, Takes};
+use crate::cli::error::Usage;
+use crate::cli::suggest::nearest;
+
+/// What was asked for.
+#[derive(Debug)]
+pub enum Parsed {
+    /// The help of the command at the end of this path.
+    Help(Vec<&'static Command>),
+    /// Run this.
+    Run(Typed),
+    /// The version line.
+    Version,
+}
+
+/// A command with everything typed for it, checked against the table.
+#[derive(Debug)]
+pub struct Typed {
+    /// From the root to the command.
+    pub path: Vec<&'static Command>,
+    /// Options in the order typed.
+    pub options: Vec<TypedOption>,
+    /// Positional arguments.
+    pub arguments: Vec<String>,
+}
+
+/// One option as typed.
+#[derive(Debug)]
+pub struct TypedOption {
+    /// Its row.
+    pub flag: &'static Flag,
+    /// Its value; empty for a switch.
+    pub value: String,
+    /// Whether it is a global option of the root rather than the command's own.
+    pub global: bool,
+}
+
+/// Reads arguments (without the program's name) against the table under `root`.
+///
+/// # Errors
+/// [`Usage`] with the complete text to print; nothing else was looked at before.
+pub fn parse(
+    root: &'static Command,
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<Parsed, Usage> {
+    let mut typed = Typed {
+        path: vec![root],
+        options: Vec::new(),
+        arguments: Vec::new(),
+    };
+    let mut parser = Parser::from_args(arguments);
+    while let Some(argument) = parser.next().map_err(|fault| unwanted(&fault))? {
+        match argument {
+            Arg::Short('h') | Arg::Long("help") => return Ok(Parsed::Help(typed.path)),
+            Arg::Short('V') | Arg::Long("version") if typed.path.len() == 1 => {
+                return Ok(Parsed::Version);
+            }
+            Arg::Short(letter) => {
+                let found = find(&typed.path, |flag| flag.short == Some(letter));
+                let (flag, global) =
+                    found.ok_or_else(|| unknown_option(&typed.path, &format!("-{letter}")))?;
+                read_option(&mut parser, flag, global, &mut typed.options)?;
+            }
+            Arg::Long(name) => {
+                let found = find(&typed.path, |flag| names(flag, name));
+                let (flag, global) =
+                    found.ok_or_else(|| unknown_option(&typed.path, &format!("--{name}")))?;
+                read_option(&mut parser, flag, global, &mut typed.options)?;
+            }
+            Arg::Value(word) => read_word(word, &mut typed)?,
+        }
+    }
+    finish(typed)
+}
+
+fn names(flag: &Flag, name: &str) -> bool {
+    flag.long == name || flag.alias == Some(name)
+}
+
+/// The row of an option for the command reached so far: its own, a global one, or one of a subcommand still to come.
+fn find(
+    path: &[&'static Command],
+    wanted: impl Fn(&Flag) -> bool,
+) -> Option<(&'static Flag, bool)> {
+    let root = *path.first()?;
+    let command = *path.last()?;
+    if path.len() > 1 {
+        if let Some(flag) = command.own_flags().find(|flag| wanted(flag)) {
+            return Some((flag, false));
+        }
+    }
+    if let Some(flag) = root.own_flags().find(|flag| wanted(flag)) {
+        return Some((flag, true));
+    }
+    descendant(command, &wanted).map(|flag| (flag, false))
+}
+
+fn descendant(command: &'static Command, wanted: &impl Fn(&Flag) -> bool) -> Option<&'static Flag> {
+    command.children.iter().find_map(|child| {
+        let own = child.own_flags().find(|flag| wanted(flag));
+        own.or_else(|| descendant(child, wanted))
+    })
+}
+
+/// Adds an option with the value or values that follow it.
+fn read_option(
+    parser: &mut Parser,
+    flag: &'static Flag,
+    global: bool,
+    options: &mut Vec<TypedOption>,
+) -> Result<(), Usage> {
+    let mut push = |value: String| {
+        options.push(TypedOption {
+            flag,
+            value,
+            global,
+        });
+    };
+    if flag.takes == Takes::Nothing {
+        if parser.optional_value().is_some() {
+            return Err(Usage::UnwantedValue(flag.long));
+        }
+        push(String::new());
+        return Ok(());
+    }
+    if let Some(attached) = parser.optional_value() {
+        push(checked(flag, text(attached)?)?);
+        return Ok(());
+    }
+    let mut given = 0;
+    while given == 0 || flag.many {
+        let following = parser
+            .try_raw_args()
+            .and_then(|mut rest| rest.next_if(|next| !looks_like_option(next)));
+        let Some(value) = following else { break };
+        push(checked(flag, text(value)?)?);
+        given += 1;
+    }
+    if given == 0 {
+        return Err(Usage::MissingValue(flag.usage()));
+    }
+    Ok(())
+}
+
+/// `--anything` and `-h`; a single dash alone or before other text may well be a value (tokens start that way).
+fn looks_like_option(word: &std::ffi::OsStr) -> bool {
+    word == "-h" || word.as_encoded_bytes().starts_with(b"--")
+}
+
+/// A value that fits its option.
+fn checked(flag: &'static Flag, value: String) -> Result<String, Usage> {
+    let fits = match flag.takes {
+        Takes::Choice(_, words) => words.contains(&value.as_str()),
+        Takes::Milliseconds => value
+            .parse()
+            .is_ok_and(|milliseconds: u64| milliseconds > 0),
+        Takes::Port => value.trim().parse().is_ok_and(|port: u16| port > 0),
+        Takes::Nothing | Takes::Text(_) => true,
+    };
+    match flag.takes {
+        _ if flag.required && value.trim().is_empty() => Err(Usage::Empty(flag.long)),
+        _ if fits => Ok(value),
+        Takes::Choice(_, words) => Err(Usage::BadChoice(flag.long, words)),
+        Takes::Port => Err(Usage::BadPort),
+        _ => Err(Usage::BadMilliseconds(flag.usage(), value)),
+    }
+}
+
+/// A word that is no option: a subcommand as long as none of this level's arguments could be meant, else an argument.
+fn read_word(word: OsString, typed: &mut Typed) -> Result<(), Usage> {
+    let word = text(word)?;
+    let Some(command) = typed.path.last().copied() else {
+        return Ok(());
+    };
+    if !command.children.is_empty() && typed.arguments.is_empty() {
+        let Some(child) = command.child(&word) else {
+            let visible = command.children.iter().map(|child| child.name);
+            let near = nearest(&word, visible).map(str::to_owned);
+            return Err(Usage::UnknownCommand(word, near));
+        };
+        typed.path.push(child);
+        return Ok(());
+    }
+    typed.arguments.push(word);
+    Ok(())
+}
+
+/// Checks what was typed against the command it ended up at.
+fn finish(typed: Typed) -> Result<Parsed, Usage> {
+    let Some(command) = typed.path.last().copied() else {
+        return Ok(Parsed::Help(typed.path));
+    };
+    if command.handler.is_none() {
+        return Ok(Parsed::Help(typed.path));
+    }
+    for option in typed.options.iter().filter(|option| !option.global) {
+        if !command
+            .own_flags()
+            .any(|flag| flag.long == option.flag.long)
+        {
+            let name = format!("--{}", option.flag.long);
+            return Err(unknown_option(&typed.path, &name));
+        }
+    }
+    for flag in command.own_flags().filter(|flag| flag.required) {
+        if !typed
+            .options
+            .iter()
+            .any(|option| option.flag.long == flag.long)
+        {
+            return Err(Usage::MissingOption(flag.usage()));
+        }
+    }
+    let given = typed.arguments.len();
+    if let Some(missing) = command.arguments.get(given).filter(|next| next.required) {
+        return Err(Usage::MissingArgument(missing.name));
+    }
+    let unbounded = command.arguments.last().is_some_and(|last| last.many);
+    if given > command.arguments.len() && !unbounded {
+        return Err(Usage::TooMany(command.name, command.arguments.len(), given));
+    }
+    Ok(Parsed::Run(typed))
+}
+
+fn unknown_option(path: &[&'static Command], typed: &str) -> Usage {
+    let known: Vec<String> = path
+        .iter()
+        .rev()
+        .take(1)
+        .chain(path.first())
+        .flat_map(|command| command.own_flags())
+        .filter(|flag| !flag.hidden)
+        .map(|flag| format!("--{}", flag.long))
+        .collect();
+    let near = nearest(typed, known.iter().map(String::as_str)).map(str::to_owned);
+    Usage::UnknownOption(typed.to_owned(), near)
+}
+
+fn unwanted(fault: &lexopt::Error) -> Usage {
+    match fault {
+        lexopt::Error::UnexpectedValue { option, .. } => {
+            Usage::Rule(format!("error: option '{option}' does not take a value"))
+        }
+        _ => Usage::NotText,
+    }
+}
+
+fn text(word: OsString) -> Result<String, Usage> {
+    word.into_string().map_err(|_| Usage::NotText)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::answer::Answer;
+    use crate::cli::command::Argument;
+    use crate::cli::error::CliError;
+    use crate::cli::invocation::Invocation;
+
+    fn nothing(_: &Invocation) -> Result<Answer, CliError> {
+        Ok(Answer::silent())
+    }
+
+    static TABLE: Command = Command::group(
+        "prog",
+        "Test",
+        &[
+            Command::group(
+                "nodes",
+                "Nodes",
+                &[
+                    Command::leaf("list", "List", nothing).flags(&[&[
+                        Flag::switch("json", "JSON").short('j'),
+                        Flag::valued("timeout", Takes::Milliseconds, "Budget").default("10"),
+                    ]]),
+                    Command::leaf("describe", "Describe", nothing).flags(&[&[
+                        Flag::text("node", "idOrName", "Node").required(),
+                        Flag::switch("json", "JSON"),
+                    ]]),
+                    Command::leaf("approve", "Approve", nothing)
+                        .arguments(&[Argument::required("requestId", "Request")]),
+                ],
+            ),
+            Command::group(
+                "gateway",
+                "Gateway",
+                &[Command::leaf("call", "Call", nothing)
+                    .arguments(&[Argument::required("method", "Method")])
+                    .flags(&[&[Flag::text("scope", "scope", "Scopes").many()]])],
+            )
+            .handler(nothing)
+            .flags(&[&[
+                Flag::valued("port", Takes::Port, "Port"),
+                Flag::valued("bind", Takes::Choice("mode", &["lan", "auto"]), "Bind"),
+            ]]),
+        ],
+    )
+    .flags(&[&[
+        Flag::switch("no-color", "No colour"),
+        Flag::text("profile", "name", "Profile"),
+    ]]);
+
+    /// The outcome in one line: what runs with what, or the text of the refusal.
+    fn outcome(line: &str) -> String {
+        let words = line.split_whitespace().map(|word| word.replace("''", ""));
+        match parse(&TABLE, words.map(OsString::from)) {
+            Ok(Parsed::Help(path)) => format!("help {}", names_of(&path)),
+            Ok(Parsed::Version) => "version".to_owned(),
+            Ok(Parsed::Run(typed)) => {
+                let mut text = format!("run {}", names_of(&typed.path));
+                for option in &typed.options {
+                    let mark = if option.global { "global " } else { "" };
+                    text += &format!(" [{mark}{}={}]", option.flag.long, option.value);
+                }
+                for argument in &typed.arguments {
+                    text += &format!(" {argument}");
+                }
+                text
+            }
+            Err(usage) => usage.to_string(),
+        }
+    }
+
+    fn names_of(path: &[&Command]) -> String {
+        let names: Vec<&str> = path.iter().skip(1).map(|command| command.name).collect();
+        names.join("/")
+    }
+
+    #[test]
+    fn command_lines() {
+        for (line, expected) in [
+            ("", "help "),
+            ("-h", "help "),
+            ("--help", "help "),
+            ("-V", "version"),
+            ("--version", "version"),
+            ("nodes", "help nodes"),
+            ("nodes list --help", "help nodes/list"),
+            ("nodes describe -h", "help nodes/describe"),
+            ("nodes list", "run nodes/list"),
+            ("nodes list --json", "run nodes/list [json=]"),
+            ("nodes list -j", "run nodes/list [json=]"),
+            ("nodes --json list", "run nodes/list [json=]"),
+            ("nodes list --timeout 5", "run nodes/list [timeout=5]"),
+            ("nodes list --timeout=5", "run nodes/list [timeout=5]"),
+            ("nodes --timeout 5 list", "run nodes/list [timeout=5]"),
+            ("--no-color nodes list", "run nodes/list [global no-color=]"),
+            ("nodes list --no-color", "run nodes/list [global no-color=]"),
+            (
+                "--profile x nodes list",
+                "run nodes/list [global profile=x]",
+            ),
+            (
+                "nodes describe --node=--odd",
+                "run nodes/describe [node=--odd]",
+            ),
+            (
+                "nodes describe --node -abc",
+                "run nodes/describe [node=-abc]",
+            ),
+            ("nodes approve -- --id", "run nodes/approve --id"),
+            ("gateway", "run gateway"),
+            ("gateway --port 1", "run gateway [port=1]"),
+            ("gateway call x", "run gateway/call x"),
+            (
+                "gateway call --scope a b --scope c",
+                "error: missing required argument 'method'",
+            ),
+            (
+                "gateway call x --scope a b --scope=c",
+                "run gateway/call [scope=a] [scope=b] [scope=c] x",
+            ),
+            ("bogus", "error: unknown command 'bogus'"),
+            (
+                "node",
+                "error: unknown command 'node'\n(Did you mean nodes?)",
+            ),
+            (
+                "nodes lst",
+                "error: unknown command 'lst'\n(Did you mean list?)",
+            ),
+            (
+                "gateway cal x",
+                "error: unknown command 'cal'\n(Did you mean call?)",
+            ),
+            ("nodes list --bogus", "error: unknown option '--bogus'"),
+            (
+                "nodes list --jsn",
+                "error: unknown option '--jsn'\n(Did you mean --json?)",
+            ),
+            ("nodes list -V", "error: unknown option '-V'"),
+            ("nodes list -x", "error: unknown option '-x'"),
+            ("nodes --node x list", "error: unknown option '--node'"),
+            (
+                "nodes list --json=1",
+                "error: option '--json' does not take a value",
+            ),
+            (
+                "nodes list extra",
+                "error: too many arguments for 'list'. Expected 0 arguments but got 1.",
+            ),
+            (
+                "nodes approve",
+                "error: missing required argument 'requestId'",
+            ),
+            (
+                "nodes describe",
+                "error: required option '--node <idOrName>' not specified",
+            ),
+            (
+                "nodes describe --node",
+                "error: option '--node <idOrName>' argument missing",
+            ),
+            (
+                "nodes describe --node --json",
+                "error: option '--node <idOrName>' argument missing",
+            ),
+            ("nodes describe --node ''", "error: --node required"),
+            ("nodes describe --node=", "error: --node required"),
+            (
+                "nodes list --timeout abc",
+                "error: option '--timeout <ms>' argument 'abc' is invalid. Expected whole milliseconds above 0.",
+            ),
+            (
+                "nodes list --timeout 0",
+                "error: option '--timeout <ms>' argument '0' is invalid. Expected whole milliseconds above 0.",
+            ),
+            ("gateway --port abc", "Invalid port"),
+            ("gateway --port 0", "Invalid port"),
+            ("gateway --port 65536", "Invalid port"),
+            (
+                "gateway --bind 0.0.0.0",
+                "Invalid --bind (use \"lan\" or \"auto\")",
+            ),
+        ] {
+            assert_eq!(outcome(line), expected, "{line}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn bytes_that_are_no_text_are_refused() {
+        use std::os::unix::ffi::OsStringExt;
+        let words = ["nodes".into(), OsString::from_vec(vec![0xff, 0xfe])];
+        assert_eq!(parse(&TABLE, words).unwrap_err(), Usage::NotText);
+    }
+}

@@ -1,0 +1,480 @@
+//! The command table: every command, argument and option of the program, once.
+//!
+//! The parser, the help texts and everything else generated from commands read these rows.
+
+use crate::cli::command::{Argument, Command, Flag, Takes};
+
+/// Default budget of a command that talks to a gateway, in milliseconds.
+const RPC_TIMEOUT: &str = "10000";
+/// Default budget of `nodes invoke`, in milliseconds: the node's own 15 s and the way there and back.
+const INVOKE_TIMEOUT: &str = "30000";
+/// What a node gets to finish one invoke, in milliseconds.
+const NODE_INVOKE_TIMEOUT: &str = "15000";
+
+const JSON: Flag = Flag::switch("json", "Print one JSON document on stdout");
+
+/// How to reach a gateway: on every command that asks one.
+const GATEWAY: &[Flag] = &[
+    Flag::text(
+        "url",
+        "ws-url",
+        "Gateway WebSocket URL; needs --token or --password",
+    )
+    .environment("OPENCLAW_GATEWAY_URL"),
+    Flag::text("token", "token", "Gateway token").environment("OPENCLAW_GATEWAY_TOKEN"),
+    Flag::text("password", "password", "Gateway password").environment("OPENCLAW_GATEWAY_PASSWORD"),
+    JSON,
+];
+
+const TIMEOUT: &[Flag] = &[Flag::valued(
+    "timeout",
+    Takes::Milliseconds,
+    "Budget for connect, handshake and answer",
+)
+.default(RPC_TIMEOUT)];
+
+const RPC: &[&[Flag]] = &[GATEWAY, TIMEOUT];
+
+const NODE: Flag = Flag::text(
+    "node",
+    "idOrNameOrIp",
+    "Node id, name, IP or unique id prefix",
+)
+.required();
+const DEVICE: Flag = Flag::text("device", "id", "Device id or unique prefix").required();
+const ROLE: Flag = Flag::text("role", "role", "Role of the token").required();
+
+const FILTERS: &[Flag] = &[
+    Flag::switch("connected", "Only nodes that are connected now"),
+    Flag::text(
+        "last-connected",
+        "duration",
+        "Only nodes connected within this time, e.g. 24h",
+    ),
+];
+
+const LOG_LEVELS: &[&str] = &["silent", "fatal", "error", "warn", "info", "debug", "trace"];
+
+/// The root of the table: the program itself with its global options.
+pub static ROOT: Command = Command::group(
+    "openclaw",
+    "Gateway-owned pairing: the gateway, its command line and the headless node host",
+    &[
+        NODES,
+        DEVICES,
+        NODE_HOST,
+        GATEWAY_COMMANDS,
+        CONFIG,
+        HEALTH,
+        STATUS,
+    ],
+)
+.flags(&[&[
+    Flag::switch("no-color", "No ANSI colour").environment("NO_COLOR"),
+    Flag::text(
+        "profile",
+        "name",
+        "Use ~/.openclaw-<name> as state directory",
+    )
+    .environment("OPENCLAW_PROFILE"),
+    Flag::switch("dev", "Profile `dev` and default gateway port 19001"),
+    Flag::valued("log-level", Takes::Choice("level", LOG_LEVELS), "Log level")
+        .environment("OPENCLAW_LOG_LEVEL"),
+]]);
+
+const NODES: Command = Command::group(
+    "nodes",
+    "Approve, inspect and use nodes",
+    &[
+        Command::group(
+            "pending",
+            "List requests that wait for approval, of both layers",
+            &[],
+        )
+        .flags(RPC)
+        .scopes("operator.pairing"),
+        Command::group("list", "List pending requests and paired nodes", &[])
+            .flags(&[GATEWAY, TIMEOUT, FILTERS])
+            .scopes("operator.pairing, operator.read"),
+        Command::group(
+            "status",
+            "Show known nodes and whether they are connected",
+            &[],
+        )
+        .flags(&[GATEWAY, TIMEOUT, FILTERS])
+        .scopes("operator.read (operator.pairing with --last-connected)"),
+        Command::group("describe", "Show one node and its commands", &[])
+            .flags(&[GATEWAY, TIMEOUT, &[NODE]])
+            .scopes("operator.read"),
+        Command::group("approve", "Approve a pending request", &[])
+            .arguments(&[REQUEST])
+            .flags(RPC)
+            .scopes("operator.pairing and what the node's commands require"),
+        Command::group("reject", "Reject a pending request", &[])
+            .arguments(&[REQUEST])
+            .flags(RPC)
+            .scopes("operator.pairing"),
+        Command::group("remove", "Remove a paired node", &[])
+            .flags(&[GATEWAY, TIMEOUT, &[NODE]])
+            .scopes("operator.pairing, operator.read"),
+        Command::group("rename", "Give a node another name", &[])
+            .flags(&[
+                GATEWAY,
+                TIMEOUT,
+                &[
+                    NODE,
+                    Flag::text("name", "text", "New display name").required(),
+                ],
+            ])
+            .scopes("operator.pairing, operator.read"),
+        Command::group("invoke", "Run one command of a node", &[])
+            .flags(&[
+                GATEWAY,
+                &[Flag::valued(
+                    "timeout",
+                    Takes::Milliseconds,
+                    "Budget for the whole command",
+                )
+                .default(INVOKE_TIMEOUT)],
+                INVOKE,
+            ])
+            .scopes("operator.write, operator.read"),
+    ],
+);
+
+const REQUEST: Argument = Argument::required(
+    "requestId",
+    "Request id, or a unique prefix of at least 8 characters",
+);
+
+const INVOKE: &[Flag] = &[
+    NODE,
+    Flag::text(
+        "command",
+        "command",
+        "Command of the node, e.g. system.which",
+    )
+    .required(),
+    Flag::text("params", "json", "Parameters, a JSON object").default("{}"),
+    Flag::valued(
+        "invoke-timeout",
+        Takes::Milliseconds,
+        "What the node gets to answer",
+    )
+    .default(NODE_INVOKE_TIMEOUT),
+    Flag::text(
+        "idempotency-key",
+        "key",
+        "Key that names this invoke (default: random)",
+    ),
+];
+
+const DEVICES: Command = Command::group(
+    "devices",
+    "Approve devices and manage their tokens",
+    &[
+        Command::group("list", "List pending requests and paired devices", &[])
+            .flags(RPC)
+            .scopes("operator.pairing"),
+        Command::group(
+            "approve",
+            "Approve a pending request; without an id only show the newest",
+            &[],
+        )
+        .arguments(&[Argument::optional(
+            "requestId",
+            "Request id, or a unique prefix of at least 8 characters",
+        )])
+        .flags(&[
+            GATEWAY,
+            TIMEOUT,
+            &[Flag::switch(
+                "latest",
+                "Only show the newest request, approve nothing",
+            )],
+        ])
+        .scopes("operator.pairing"),
+        Command::group("reject", "Reject a pending request", &[])
+            .arguments(&[REQUEST])
+            .flags(RPC)
+            .scopes("operator.pairing"),
+        Command::group("remove", "Remove a paired device", &[])
+            .arguments(&[Argument::required("deviceId", "Device id or unique prefix")])
+            .flags(RPC)
+            .scopes("operator.pairing"),
+        Command::group("clear", "Remove every paired device", &[])
+            .flags(&[
+                GATEWAY,
+                TIMEOUT,
+                &[
+                    Flag::switch("yes", "Confirm"),
+                    Flag::switch("pending", "Also reject all pending requests"),
+                ],
+            ])
+            .scopes("operator.pairing"),
+        Command::group("rotate", "Replace the token of a device", &[])
+            .flags(&[
+                GATEWAY,
+                TIMEOUT,
+                &[
+                    DEVICE,
+                    ROLE,
+                    Flag::text(
+                        "scope",
+                        "scope",
+                        "Scopes of the new token (default: unchanged)",
+                    )
+                    .many(),
+                ],
+            ])
+            .scopes("operator.pairing"),
+        Command::group("revoke", "Revoke the token of a device", &[])
+            .flags(&[GATEWAY, TIMEOUT, &[DEVICE, ROLE]])
+            .scopes("operator.pairing"),
+    ],
+);
+
+const NODE_HOST: Command = Command::group(
+    "node",
+    "Run this machine as a node",
+    &[Command::group("run", "Run the headless node host in the foreground", &[])
+        .flags(&[&[
+            Flag::text("host", "host", "Gateway host (default: saved, else 127.0.0.1)"),
+            Flag::valued("port", Takes::Port, "Gateway port (default: saved, else 18789)"),
+            Flag::switch("tls", "Use TLS"),
+            Flag::text("tls-fingerprint", "sha256", "Expected certificate fingerprint; implies --tls"),
+            Flag::text("node-id", "id", "Another instance id; forgets the stored node token"),
+            Flag::text("display-name", "name", "Name shown to operators (default: saved, else the host name)"),
+        ]])
+        .details(
+            "Credentials come from OPENCLAW_GATEWAY_TOKEN or OPENCLAW_GATEWAY_PASSWORD, then from the configuration.",
+        )
+        .failure("")],
+);
+
+const GATEWAY_RUN: &[Flag] = &[
+    Flag::valued("port", Takes::Port, "Port for WebSocket and HTTP")
+        .environment("OPENCLAW_GATEWAY_PORT"),
+    Flag::valued(
+        "bind",
+        Takes::Choice("mode", &["loopback", "lan", "tailnet", "auto", "custom"]),
+        "Addresses to listen on",
+    ),
+    Flag::valued(
+        "auth",
+        Takes::Choice("mode", &["none", "token", "password", "trusted-proxy"]),
+        "How clients authenticate",
+    ),
+    Flag::text("token", "token", "Shared token").environment("OPENCLAW_GATEWAY_TOKEN"),
+    Flag::text(
+        "password",
+        "password",
+        "Shared password (process listings show it)",
+    )
+    .environment("OPENCLAW_GATEWAY_PASSWORD"),
+    Flag::text(
+        "password-file",
+        "path",
+        "Read the shared password from this file",
+    ),
+    Flag::valued(
+        "tailscale",
+        Takes::Choice("mode", &["off", "serve", "funnel"]),
+        "Tailscale exposure",
+    ),
+    Flag::switch(
+        "tailscale-reset-on-exit",
+        "Undo the Tailscale exposure at exit",
+    ),
+    Flag::switch(
+        "allow-unconfigured",
+        "Start without gateway.mode=local in the configuration",
+    ),
+    Flag::switch("dev", "Development profile"),
+    Flag::switch(
+        "reset",
+        "Start the development profile afresh; only with --dev",
+    ),
+    Flag::switch("force", "End the gateway that holds the port first"),
+    Flag::switch("verbose", "More log lines"),
+    Flag::valued(
+        "ws-log",
+        Takes::Choice("style", &["auto", "full", "compact"]),
+        "How WebSocket traffic is logged",
+    ),
+    Flag::switch("compact", "Same as --ws-log compact"),
+    Flag::switch("cli-backend-logs", "Accepted, without effect").hidden(),
+    Flag::switch("raw-stream", "Accepted, without effect").hidden(),
+    Flag::text("raw-stream-path", "path", "Accepted, without effect").hidden(),
+];
+
+const GATEWAY_COMMANDS: Command = Command::group(
+    "gateway",
+    "Run the gateway and ask it things",
+    &[
+        Command::group("run", "Run the gateway in the foreground", &[])
+            .flags(&[GATEWAY_RUN])
+            .failure(""),
+        Command::group("health", "Ask the gateway whether it is well", &[])
+            .flags(RPC)
+            .scopes("operator.read")
+            .failure(""),
+        Command::group(
+            "status",
+            "Show service, configuration, port and connection of the gateway",
+            &[],
+        )
+        .flags(&[
+            GATEWAY,
+            TIMEOUT,
+            &[
+                Flag::switch("no-probe", "Do not connect"),
+                Flag::switch("require-rpc", "Fail unless a read request succeeds"),
+                Flag::switch("deep", "Look for other gateway services too"),
+            ],
+        ])
+        .scopes("none (operator.read with --require-rpc)")
+        .failure("Gateway status failed: "),
+        Command::group("call", "Call one method of the gateway", &[])
+            .arguments(&[Argument::required("method", "Method name, e.g. node.list")])
+            .flags(&[
+                GATEWAY,
+                TIMEOUT,
+                &[
+                    Flag::text("params", "json", "Parameters, a JSON object").default("{}"),
+                    Flag::switch(
+                        "expect-final",
+                        "Wait for the final answer of a method that first accepts",
+                    ),
+                ],
+            ])
+            .scopes("what the method needs")
+            .failure("Gateway call failed: "),
+    ],
+)
+.details("Without a command it runs the gateway.")
+.flags(&[GATEWAY_RUN])
+.failure("");
+
+const CONFIG: Command = Command::group(
+    "config",
+    "Read and change the configuration file",
+    &[
+        Command::group("file", "Print the path of the configuration file", &[]).flags(&[&[JSON]]),
+        Command::group("get", "Print one value", &[])
+            .arguments(&[PATH])
+            .flags(&[&[
+                JSON,
+                Flag::switch("reveal", "Print secrets instead of a placeholder"),
+            ]]),
+        Command::group("set", "Change one value, or several at once", &[])
+            .arguments(&[
+                Argument::optional("path", "Dotted path, e.g. gateway.port"),
+                Argument::optional("value", "JSON5 value; other text is taken as a string"),
+            ])
+            .flags(&[&[
+                Flag::switch("strict-json", "The value must be JSON5"),
+                Flag::switch(
+                    "json",
+                    "With --dry-run: print JSON; otherwise the same as --strict-json",
+                ),
+                Flag::text(
+                    "ref-provider",
+                    "alias",
+                    "Write a secret reference: provider",
+                ),
+                Flag::valued(
+                    "ref-source",
+                    Takes::Choice("source", &["env", "file", "exec"]),
+                    "Write a secret reference: source",
+                ),
+                Flag::text("ref-id", "id", "Write a secret reference: id"),
+                Flag::text("batch-json", "json", "Several changes as a JSON array"),
+                Flag::text("batch-file", "path", "Several changes from a file"),
+                Flag::switch("dry-run", "Check only, write nothing"),
+            ]]),
+        Command::group("unset", "Remove one value", &[])
+            .arguments(&[PATH])
+            .flags(&[&[JSON]]),
+        Command::group("validate", "Check the configuration file", &[]).flags(&[&[JSON]]),
+    ],
+);
+
+const PATH: Argument = Argument::required("path", "Dotted path, e.g. gateway.port");
+
+const HEALTH: Command = Command::group("health", "Ask the gateway whether it is well", &[])
+    .flags(&[
+        GATEWAY,
+        TIMEOUT,
+        &[
+            Flag::switch("verbose", "Probe and show the connection first"),
+            Flag::switch("debug", "Same as --verbose"),
+        ],
+    ])
+    .scopes("operator.read")
+    .failure("");
+
+const STATUS: Command = Command::group("status", "Show the whole system at a glance", &[])
+    .flags(&[
+        GATEWAY,
+        TIMEOUT,
+        &[
+            Flag::switch("all", "Show everything"),
+            Flag::switch("deep", "Probe deeper"),
+        ],
+    ])
+    .scopes("operator.read");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn each(command: &'static Command, path: &str, visit: &mut impl FnMut(&str, &'static Command)) {
+        let path = format!("{path} {}", command.name);
+        visit(&path, command);
+        for child in command.children {
+            each(child, &path, visit);
+        }
+    }
+
+    #[test]
+    fn rows_are_consistent() {
+        each(&ROOT, "", &mut |path, command| {
+            assert!(
+                !command.summary.ends_with('.'),
+                "{path}: {}",
+                command.summary
+            );
+            let mut names: Vec<&str> = command.own_flags().map(|flag| flag.long).collect();
+            names.extend(command.own_flags().filter_map(|flag| flag.alias));
+            let count = names.len();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), count, "{path}: an option twice");
+            for flag in command.own_flags() {
+                assert!(
+                    !flag.help.is_empty() && !flag.help.ends_with('.'),
+                    "{path} --{}",
+                    flag.long
+                );
+                if flag.takes == Takes::Milliseconds {
+                    let default: u64 = flag.default.unwrap().parse().unwrap();
+                    assert!(default > 0, "{path} --{}", flag.long);
+                }
+            }
+            let optional_then_required = command
+                .arguments
+                .windows(2)
+                .any(|pair| !pair[0].required && pair[1].required);
+            assert!(!optional_then_required, "{path}");
+            let words: Vec<&str> = command.children.iter().map(|child| child.name).collect();
+            for word in &words {
+                assert_eq!(
+                    words.iter().filter(|other| *other == word).count(),
+                    1,
+                    "{path} {word}"
+                );
+            }
+        });
+    }
+}
