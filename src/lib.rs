@@ -4,5 +4,6 @@
 //! The rooms stand on floors; a room uses rooms on its own or lower floors, never higher ones.
 
 pub mod cli;
+pub mod gateway;
 pub mod identity;
 pub mod protocol;

@@ -1,0 +1,10 @@
+//! The daemon: it listens, admits connections, keeps the live sessions and answers their requests.
+//!
+//! This room owns threads, sessions and the order in which things happen. It decides no pairing rule
+//! (`pairing` does) and formats no file (`store` does). Lock order: pairing state, then the registry,
+//! then the hub; no lock is held across a socket write, an fsync or a wait.
+
+pub mod console;
+pub mod locality;
+pub mod preauth;
+pub mod timer;
