@@ -6,5 +6,8 @@
 
 pub mod console;
 pub mod locality;
+pub mod node_events;
+pub mod pending_work;
 pub mod preauth;
+pub mod presence;
 pub mod timer;

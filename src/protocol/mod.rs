@@ -2,4 +2,5 @@
 //!
 //! This room knows what may be said and in which words; it never does I/O.
 
+pub mod command_text;
 pub mod scope;
