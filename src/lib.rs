@@ -6,4 +6,5 @@
 pub mod cli;
 pub mod gateway;
 pub mod identity;
+pub mod node;
 pub mod protocol;

@@ -1,0 +1,93 @@
+//! The text of a command: one canonical line per argv, and the check of a caller's display text.
+//!
+//! Pure functions (node-host specification, section 2.3). The line is for people and for comparing
+//! with approvals; nothing is ever executed from it.
+
+use super::wrapper::Unwrapped;
+
+/// The canonical line of an argv: arguments joined by one space, an empty one as `""`, one with
+/// whitespace or `"` wrapped in `"` with inner `"` written `\"`; nothing else is escaped.
+pub fn format_command<S: AsRef<str>>(argv: &[S]) -> String {
+    let words: Vec<String> = argv.iter().map(|word| format_word(word.as_ref())).collect();
+    words.join(" ")
+}
+
+fn format_word(word: &str) -> String {
+    if word.is_empty() {
+        return "\"\"".to_owned();
+    }
+    if !word.chars().any(|c| c.is_whitespace() || c == '"') {
+        return word.to_owned();
+    }
+    format!("\"{}\"", word.replace('"', "\\\""))
+}
+
+/// The short text shown for a shell command: its trimmed inline script, unless `env` changes the
+/// environment in front of the shell or arguments follow the script.
+pub fn preview(unwrapped: &Unwrapped<'_>) -> Option<String> {
+    let payload = unwrapped.payload()?;
+    let script = payload.script.trim();
+    if unwrapped.environment_modified || payload.has_arguments || script.is_empty() {
+        return None;
+    }
+    Some(script.to_owned())
+}
+
+/// True when a caller's `rawCommand` says what `argv` does: blank, the canonical line or the preview.
+pub fn raw_matches(raw: &str, argv: &[String], unwrapped: &Unwrapped<'_>) -> bool {
+    let raw = raw.trim();
+    raw.is_empty() || raw == format_command(argv) || preview(unwrapped).as_deref() == Some(raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::wrapper::unwrap;
+
+    fn argv(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[test]
+    fn lines_quote_only_what_needs_it() {
+        let cases: &[(&[&str], &str)] = &[
+            (&["ls"], "ls"),
+            (&["echo", "a b", ""], "echo \"a b\" \"\""),
+            (&["echo", "say \"hi\""], "echo \"say \\\"hi\\\"\""),
+            (&["echo", "a\\b", "$x", "'"], "echo a\\b $x '"),
+            (&["sh", "-c", "echo $(date)"], "sh -c \"echo $(date)\""),
+            (&["printf", "a\tb\n"], "printf \"a\tb\n\""),
+        ];
+        for (words, line) in cases {
+            assert_eq!(format_command(words), *line, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn raw_text_must_be_the_line_or_the_preview() {
+        let cases: &[(&[&str], &str, bool)] = &[
+            (&["ls", "-l"], " ls -l ", true),
+            (&["ls", "-l"], "  ", true),
+            (&["ls", "-l"], "ls", false),
+            (&["sh", "-c", " echo a "], "echo a", true),
+            (&["sh", "-c", "echo a"], "sh -c \"echo a\"", true),
+            (&["sh", "-c", "echo a", "b"], "echo a", false),
+            (&["sh", "-c", "echo a", " "], "echo a", true),
+            (&["env", "A=1", "sh", "-c", "echo a"], "echo a", false),
+            (&["env", "sh", "-c", "echo a"], "echo a", true),
+            (
+                &["nice", "-n", "3", "bash", "-lc", "echo a"],
+                "echo a",
+                true,
+            ),
+        ];
+        for (words, raw, expected) in cases {
+            let argv = argv(words);
+            assert_eq!(
+                raw_matches(raw, &argv, &unwrap(&argv)),
+                *expected,
+                "{words:?} {raw:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Running one command: started directly, watched, cut off at its limits, reported.
+//!
+//! Owns the child's process group, its two pipes and its exit (node-host specification, section 2.5,
+//! "Execution"). It decides nothing: the caller has judged the command and built its environment.
+//! Must never add a shell, and never wait for a background grandchild that holds a pipe.
+
+mod capture;
+mod children;
+mod launch_error;
+
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use serde_json::{Map, Value};
+
+use self::capture::{Capture, Stream};
+pub use self::children::Children;
+pub use self::launch_error::errno_name;
+use crate::node::environment::Variables;
+
+/// How long pipes are read on after the child's exit so that trailing output is not lost.
+pub const DRAIN: Duration = Duration::from_millis(250);
+
+/// How long a killed child may take to vanish before its result is sent without it.
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Bytes taken from a pipe at once: a Linux pipe's default capacity.
+const READ_CHUNK: usize = 64 * 1024;
+
+/// The exit watcher only sits in one system call.
+const WATCHER_STACK: usize = 64 * 1024;
+
+/// A command that has been judged and is ready to start.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// The file to execute, absolute.
+    pub program: PathBuf,
+    /// What the program is told it is called, first, and its arguments.
+    pub argv: Vec<String>,
+    /// Working directory; `None` is the host's own.
+    pub cwd: Option<PathBuf>,
+    /// The child's whole environment.
+    pub environment: Variables,
+    /// Wall time after which the whole process group is killed; `None` is no limit.
+    pub timeout: Option<Duration>,
+}
+
+/// How a command ended. A command that did not start is an outcome too, with `error`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Absent when the child was killed by a signal, timed out or did not start.
+    pub exit_code: Option<i32>,
+    /// The limit was reached and the group was killed.
+    pub timed_out: bool,
+    /// Captured output; both streams share one budget.
+    pub stdout: String,
+    /// Captured diagnostics.
+    pub stderr: String,
+    /// Why the command did not start.
+    pub error: Option<String>,
+}
+
+impl Outcome {
+    /// The outcome of a command that did not start.
+    pub fn failed(error: String) -> Self {
+        Self {
+            error: Some(error),
+            ..Self::default()
+        }
+    }
+
+    /// Exit code 0, in time, started.
+    pub fn success(&self) -> bool {
+        self.exit_code == Some(0) && !self.timed_out && self.error.is_none()
+    }
+
+    /// The result payload of `system.run`.
+    pub fn payload(&self) -> Value {
+        let mut payload = Map::new();
+        if let Some(code) = self.exit_code {
+            payload.insert("exitCode".to_owned(), code.into());
+        }
+        payload.insert("timedOut".to_owned(), self.timed_out.into());
+        payload.insert("success".to_owned(), self.success().into());
+        payload.insert("stdout".to_owned(), self.stdout.as_str().into());
+        payload.insert("stderr".to_owned(), self.stderr.as_str().into());
+        payload.insert("error".to_owned(), self.error.clone().into());
+        Value::Object(payload)
+    }
+}
+
+/// Runs a command to its end, its limit or the host's stop, and reports it.
+///
+/// Blocks the calling thread for that long. The child leads its own process group, gets no input and
+/// is registered in `children` while it lives.
+pub fn run(launch: &Launch, children: &Children) -> Outcome {
+    if let Some(error) = launch_error::working_directory(launch) {
+        return Outcome::failed(error);
+    }
+    match start(launch, children) {
+        Ok(running) => running.supervise(launch.timeout, children),
+        Err(error) => Outcome::failed(launch_error::describe(launch, &error)),
+    }
+}
+
+fn start(launch: &Launch, children: &Children) -> std::io::Result<Running> {
+    let (exit, exit_signal) = UnixStream::pair()?;
+    let mut command = Command::new(&launch.program);
+    if let Some((name, arguments)) = launch.argv.split_first() {
+        command.arg0(name).args(arguments);
+    }
+    if let Some(cwd) = &launch.cwd {
+        command.current_dir(cwd);
+    }
+    command
+        .env_clear()
+        .envs(&launch.environment)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
+    let mut child = children.spawn(&mut command)?;
+    let group = Pid::from_child(&child);
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let running = Running {
+        child,
+        group,
+        stdout,
+        stderr,
+        exit,
+    };
+    if let Err(error) = watch_exit(group, exit_signal) {
+        let _ = kill_process_group(group, Signal::KILL);
+        running.reap(children);
+        return Err(error);
+    }
+    Ok(running)
+}
+
+/// Closes `signal` when the child has exited, without reaping it: its group id stays ours until the
+/// runner is done with it.
+fn watch_exit(group: Pid, signal: UnixStream) -> std::io::Result<()> {
+    let wait = move || {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        while waitid(WaitId::Pid(group), options).is_err_and(|error| error == Errno::INTR) {}
+        drop(signal);
+    };
+    let builder = std::thread::Builder::new().name("exit-watch".to_owned());
+    builder.stack_size(WATCHER_STACK).spawn(wait).map(drop)
+}
+
+struct Running {
+    child: Child,
+    group: Pid,
+    stdout: Option<ChildStdout>,
+    stderr: Option<ChildStderr>,
+    exit: UnixStream,
+}
+
+/// What the poll found: bytes or an end on each stream, and the child's exit.
+struct Ready {
+    stdout: bool,
+    stderr: bool,
+    exit: bool,
+}
+
+impl Running {
+    fn supervise(mut self, timeout: Option<Duration>, children: &Children) -> Outcome {
+        let mut capture = Capture::default();
+        let mut exited = false;
+        // A limit beyond the clock's range is no limit.
+        let mut deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut timed_out = false;
+        let mut buffer = vec![0; READ_CHUNK];
+        while self.stdout.is_some() || self.stderr.is_some() || !exited {
+            let Some(ready) = self.wait(exited, deadline) else {
+                if exited || timed_out {
+                    break;
+                }
+                timed_out = true;
+                let _ = kill_process_group(self.group, Signal::KILL);
+                deadline = Some(Instant::now() + KILL_PATIENCE);
+                continue;
+            };
+            if ready.stdout {
+                capture.read(Stream::Stdout, &mut self.stdout, &mut buffer);
+            }
+            if ready.stderr {
+                capture.read(Stream::Stderr, &mut self.stderr, &mut buffer);
+            }
+            if ready.exit {
+                exited = true;
+                deadline = Some(Instant::now() + DRAIN);
+            }
+        }
+        let exit_code = self.reap(children);
+        let (stdout, stderr) = capture.finish();
+        let exit_code = exit_code.filter(|_| !timed_out);
+        Outcome {
+            exit_code,
+            timed_out,
+            stdout,
+            stderr,
+            error: None,
+        }
+    }
+
+    /// Sleeps until something is ready; `None` when the deadline has passed.
+    fn wait(&self, exited: bool, deadline: Option<Instant>) -> Option<Ready> {
+        let sources = [
+            self.stdout.as_ref().map(AsFd::as_fd),
+            self.stderr.as_ref().map(AsFd::as_fd),
+            (!exited).then(|| self.exit.as_fd()),
+        ];
+        loop {
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                return None;
+            }
+            let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+            let mut polled: Vec<PollFd<'_>> = sources
+                .iter()
+                .flatten()
+                .map(|source| PollFd::new(source, PollFlags::IN))
+                .collect();
+            // An interrupted poll is asked again; the deadline is computed anew.
+            if !poll(&mut polled, timeout.as_ref()).is_ok_and(|ready| ready > 0) {
+                continue;
+            }
+            let mut results = polled.iter().map(|fd| !fd.revents().is_empty());
+            let [stdout, stderr, exit] =
+                sources.map(|source| source.is_some() && results.next().unwrap_or(false));
+            return Some(Ready {
+                stdout,
+                stderr,
+                exit,
+            });
+        }
+    }
+
+    fn reap(mut self, children: &Children) -> Option<i32> {
+        // Until here the child is at most a zombie, so that its group id cannot be anyone else's.
+        children.release(self.group);
+        match self.child.try_wait() {
+            Ok(Some(status)) => status.code(),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
