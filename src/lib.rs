@@ -8,3 +8,4 @@ pub mod gateway;
 pub mod identity;
 pub mod node;
 pub mod protocol;
+pub mod store;
