@@ -1,0 +1,477 @@
+//! Requests, responses and events as text (specification section 1.1).
+//!
+//! Incoming text is measured before it is parsed. Outgoing frames are rendered once; an event that
+//! goes to many peers is shared, and only its `seq` is added per peer.
+
+use std::{fmt, sync::Arc};
+
+use serde_json::{Map, Value, json};
+
+use crate::protocol::{
+    error::ErrorShape,
+    nesting,
+    schema::{self, Fields, Kind, NAME, optional, required},
+};
+
+/// A valid request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// Chosen by the sender, opaque, never empty.
+    pub id: String,
+    /// Name of the method, never empty.
+    pub method: String,
+    /// `params` as sent; absent and `null` are the same to a handler.
+    pub params: Option<Value>,
+}
+
+/// Why a text is not a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FrameFault {
+    /// Not JSON at all: closes the handshake, is ignored afterwards.
+    NotJson,
+    /// JSON, but not a request.
+    NotRequest {
+        /// The `id` to answer under: that of the frame, whatever its type, or `"invalid"`.
+        id: Value,
+        /// The findings, joined with `"; "`.
+        list: String,
+    },
+    /// Nested beyond [`nesting::MAX_NESTING`]; nothing of it was parsed.
+    TooDeep,
+}
+
+impl FrameFault {
+    /// The response after the handshake (section 1.5): none for text that is not JSON.
+    pub fn response(&self) -> Option<String> {
+        let (id, list) = match self {
+            Self::NotJson => return None,
+            Self::NotRequest { id, list } => (id.clone(), list.clone()),
+            Self::TooDeep => ("invalid".into(), self.to_string()),
+        };
+        Some(error_for(
+            &id,
+            &ErrorShape::invalid(format!("invalid request frame: {list}")),
+        ))
+    }
+}
+
+impl fmt::Display for FrameFault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotJson => formatter.write_str("not JSON"),
+            Self::NotRequest { list, .. } => formatter.write_str(list),
+            Self::TooDeep => write!(
+                formatter,
+                "nested deeper than {} levels",
+                nesting::MAX_NESTING
+            ),
+        }
+    }
+}
+
+impl std::error::Error for FrameFault {}
+
+const REQUEST: Kind = Kind::Object(&[
+    required("type", Kind::Constant("req")),
+    required("id", NAME),
+    required("method", NAME),
+    optional("params", Kind::Any),
+]);
+
+/// Reads one request as the gateway receives it.
+pub fn parse_request(text: &str) -> Result<Request, FrameFault> {
+    let value = parse_json(text)?;
+    if let Err(list) = schema::check(&value, &REQUEST) {
+        let id = value.get("id").filter(|id| !id.is_null()).cloned();
+        return Err(FrameFault::NotRequest {
+            id: id.unwrap_or_else(|| "invalid".into()),
+            list,
+        });
+    }
+    request_from(value).ok_or(FrameFault::NotJson)
+}
+
+/// Any frame as a client receives it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Frame {
+    /// An event.
+    Event(Event),
+    /// A request, as tests and proxies see it.
+    Request(Request),
+    /// The answer to a request.
+    Response(Response),
+}
+
+/// An event as a client receives it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// Name of the event.
+    pub name: String,
+    /// `payload`, `null` when absent.
+    pub payload: Value,
+    /// Number of this broadcast on this connection; absent on events meant for one peer.
+    pub seq: Option<u64>,
+    /// `stateVersion` as sent.
+    pub state_version: Option<Value>,
+}
+
+/// A response as a client receives it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Response {
+    /// The id of the request.
+    pub id: String,
+    /// `payload` (`null` when absent), or `error`.
+    pub outcome: Result<Value, ErrorShape>,
+}
+
+impl Frame {
+    /// Reads any frame leniently: unknown fields and unknown error codes of a newer gateway are
+    /// accepted. `None` is text that is no frame, which a client ignores. Answers may nest deeper than
+    /// requests, so the limit is the parser's own (128): call it on a stack of a mebibyte or more.
+    pub fn parse(text: &str) -> Option<Frame> {
+        let mut value: Value = serde_json::from_str(text).ok()?;
+        match value.get("type")?.as_str()? {
+            "event" => Some(Frame::Event(Event {
+                name: value.get("event")?.as_str()?.to_owned(),
+                payload: value
+                    .get_mut("payload")
+                    .map(Value::take)
+                    .unwrap_or_default(),
+                seq: value.get("seq").and_then(Value::as_u64),
+                state_version: value.get("stateVersion").cloned(),
+            })),
+            "req" => request_from(value).map(Frame::Request),
+            "res" => Some(Frame::Response(Response {
+                id: value.get("id")?.as_str()?.to_owned(),
+                outcome: match value.get("ok")?.as_bool()? {
+                    true => Ok(value
+                        .get_mut("payload")
+                        .map(Value::take)
+                        .unwrap_or_default()),
+                    false => Err(ErrorShape::from_value(
+                        value.get("error").unwrap_or(&Value::Null),
+                    )),
+                },
+            })),
+            _ => None,
+        }
+    }
+}
+
+/// A request as a client sends it; `params` of `None` are left out.
+pub fn request(id: &str, method: &str, params: Option<&Value>) -> String {
+    let head = format!(
+        r#"{{"type":"req","id":{},"method":{}"#,
+        quoted(id),
+        quoted(method)
+    );
+    match params {
+        Some(params) => format!("{head},\"params\":{params}}}"),
+        None => head + "}",
+    }
+}
+
+/// A successful response.
+pub fn ok(id: &str, payload: &Value) -> String {
+    format!(
+        r#"{{"type":"res","id":{},"ok":true,"payload":{payload}}}"#,
+        quoted(id)
+    )
+}
+
+/// A failed response.
+pub fn error(id: &str, error: &ErrorShape) -> String {
+    error_for(&id.into(), error)
+}
+
+/// A failed response to a frame whose `id` need not be a string.
+pub fn error_for(id: &Value, error: &ErrorShape) -> String {
+    format!(
+        r#"{{"type":"res","id":{id},"ok":false,"error":{}}}"#,
+        error.to_value()
+    )
+}
+
+/// An event rendered once for every peer: all of it but `seq`, which [`EventText::render`] adds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventText {
+    /// The frame without its last brace.
+    open: Arc<str>,
+}
+
+impl EventText {
+    /// Renders event `name` with `payload`.
+    pub fn new(name: &str, payload: &Value) -> Self {
+        let open = format!(
+            r#"{{"type":"event","event":{},"payload":{payload}"#,
+            quoted(name)
+        );
+        Self { open: open.into() }
+    }
+
+    /// Renders event `name` with `payload` and both `stateVersion` counters (section 1.3).
+    pub fn with_state_version(name: &str, payload: &Value, presence: u64, health: u64) -> Self {
+        let plain = Self::new(name, payload);
+        let version = json!({"presence": presence, "health": health});
+        Self {
+            open: format!("{},\"stateVersion\":{version}", plain.open).into(),
+        }
+    }
+
+    /// The frame for one peer; events meant for a single peer have no `seq`.
+    pub fn render(&self, seq: Option<u64>) -> String {
+        let mut text = String::with_capacity(self.len());
+        text.push_str(&self.open);
+        if let Some(seq) = seq {
+            text.push_str(&format!(",\"seq\":{seq}"));
+        }
+        text.push('}');
+        text
+    }
+
+    /// An upper bound of the rendered length in bytes.
+    pub fn len(&self) -> usize {
+        const SEQ_AND_BRACE: usize = 28;
+        self.open.len() + SEQ_AND_BRACE
+    }
+
+    /// Never true: an event has at least its name.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+}
+
+/// Reads JSON that a peer wrote, inside a frame or as text in one (`payloadJSON`): its nesting is
+/// measured before a connection thread's small stack has to hold it.
+pub fn parse_json(text: &str) -> Result<Value, FrameFault> {
+    nesting::measure(text).map_err(|_| FrameFault::TooDeep)?;
+    serde_json::from_str(text).map_err(|_| FrameFault::NotJson)
+}
+
+fn request_from(value: Value) -> Option<Request> {
+    let mut fields = Fields::parse(value, &Kind::Open(&[])).ok()?;
+    Some(Request {
+        id: fields.text("id")?,
+        method: fields.text("method")?,
+        params: fields.value("params"),
+    })
+}
+
+/// `text` as a JSON string.
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+/// An object from pairs of which the absent ones are left out.
+pub fn object(pairs: impl IntoIterator<Item = (&'static str, Option<Value>)>) -> Value {
+    let present = pairs
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Value::Object(present.collect::<Map<_, _>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn requests_are_read() {
+        let request = parse_request(r#"{"type":"req","id":"1:u","method":"m","params":{"a":1}}"#);
+        let expected = Request {
+            id: "1:u".into(),
+            method: "m".into(),
+            params: Some(json!({"a":1})),
+        };
+        assert_eq!(request, Ok(expected.clone()));
+        let text = super::request("1:u", "m", expected.params.as_ref());
+        assert_eq!(parse_request(&text), Ok(expected));
+        let bare = parse_request(r#"{"type":"req","id":"1","method":"m"}"#).unwrap();
+        assert_eq!(bare.params, None);
+        assert_eq!(
+            super::request("1", "m", None),
+            r#"{"type":"req","id":"1","method":"m"}"#
+        );
+    }
+
+    #[test]
+    fn what_is_no_request_is_answered_under_its_id() {
+        let table = [
+            ("", None),
+            ("hello", None),
+            ("{\"type\":", None),
+            ("[]", Some((json!("invalid"), "must be object"))),
+            ("null", Some((json!("invalid"), "must be object"))),
+            (
+                r#"{"type":"req","id":"7"}"#,
+                Some((json!("7"), "must have required property 'method'")),
+            ),
+            (
+                r#"{"type":"req","id":7,"method":"m"}"#,
+                Some((json!(7), "at /id: must be string")),
+            ),
+            (
+                r#"{"type":"req","id":null,"method":"m"}"#,
+                Some((json!("invalid"), "at /id: must be string")),
+            ),
+            (
+                r#"{"type":"res","id":"a","method":"m"}"#,
+                Some((json!("a"), "at /type: must be equal to constant")),
+            ),
+            (
+                r#"{"type":"req","id":"","method":"","extra":1}"#,
+                Some((
+                    json!(""),
+                    "at root: unexpected property 'extra'; \
+                     at /id: must NOT have fewer than 1 characters; \
+                     at /method: must NOT have fewer than 1 characters",
+                )),
+            ),
+        ];
+        for (text, answer) in table {
+            let fault = parse_request(text).unwrap_err();
+            let expected = answer.map(|(id, list)| {
+                error_for(
+                    &id,
+                    &ErrorShape::invalid(format!("invalid request frame: {list}")),
+                )
+            });
+            assert_eq!(fault.response(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_before_parsing() {
+        let deep = format!("{}{}", "[".repeat(1_000_000), "]".repeat(1_000_000));
+        let fault = parse_request(&deep).unwrap_err();
+        assert_eq!(fault, FrameFault::TooDeep);
+        assert_eq!(
+            fault.response().unwrap(),
+            r#"{"type":"res","id":"invalid","ok":false,"error":{"code":"INVALID_REQUEST","message":"invalid request frame: nested deeper than 64 levels"}}"#
+        );
+    }
+
+    #[test]
+    fn the_deepest_allowed_nesting_fits_a_connection_thread() {
+        const CONNECTION_STACK: usize = 256 * 1024;
+        let depth = nesting::MAX_NESTING - 1;
+        let nested = format!(
+            "{}{}",
+            r#"{"a":"#.repeat(depth - 1) + "[",
+            "]".to_owned() + &"}".repeat(depth - 1)
+        );
+        let text = format!(r#"{{"type":"req","id":"1","method":"m","params":{nested}}}"#);
+        assert_eq!(nesting::measure(&text), Ok(nesting::MAX_NESTING));
+        let work = move || {
+            let request = parse_request(&text).unwrap();
+            let params = request.params.clone().unwrap();
+            assert!(ok("1", &params).contains(&nested));
+            assert!(crate::protocol::connect::ConnectParams::parse(Some(&params)).is_err());
+        };
+        std::thread::Builder::new()
+            .stack_size(CONNECTION_STACK)
+            .spawn(work)
+            .unwrap()
+            .join()
+            .unwrap();
+    }
+
+    #[test]
+    fn responses_and_events_have_their_shape() {
+        assert_eq!(
+            ok("a\"b", &json!({"x":1})),
+            r#"{"type":"res","id":"a\"b","ok":true,"payload":{"x":1}}"#
+        );
+        assert_eq!(
+            error("1", &ErrorShape::invalid("no")),
+            r#"{"type":"res","id":"1","ok":false,"error":{"code":"INVALID_REQUEST","message":"no"}}"#
+        );
+        let event = EventText::new("tick", &json!({"ts":1}));
+        assert_eq!(
+            event.render(None),
+            r#"{"type":"event","event":"tick","payload":{"ts":1}}"#
+        );
+        assert_eq!(
+            event.render(Some(7)),
+            r#"{"type":"event","event":"tick","payload":{"ts":1},"seq":7}"#
+        );
+        let event = EventText::with_state_version("presence", &json!([]), 3, 9);
+        let text = event.render(Some(u64::MAX));
+        assert_eq!(
+            text,
+            r#"{"type":"event","event":"presence","payload":[],"stateVersion":{"presence":3,"health":9},"seq":18446744073709551615}"#
+        );
+        assert!(text.len() <= event.len());
+    }
+
+    #[test]
+    fn clients_read_every_frame() {
+        let event =
+            EventText::with_state_version("health", &json!({"ok":true}), 1, 2).render(Some(4));
+        assert_eq!(
+            Frame::parse(&event),
+            Some(Frame::Event(Event {
+                name: "health".into(),
+                payload: json!({"ok":true}),
+                seq: Some(4),
+                state_version: Some(json!({"presence":1,"health":2})),
+            }))
+        );
+        let shape = ErrorShape::unavailable("later").with_retry(5);
+        let responses = [
+            (ok("1", &json!(null)), Ok(json!(null))),
+            (
+                r#"{"type":"res","id":"1","ok":true,"new":1}"#.to_owned(),
+                Ok(json!(null)),
+            ),
+            (error("1", &shape), Err(shape)),
+        ];
+        for (text, outcome) in responses {
+            let response = Response {
+                id: "1".into(),
+                outcome,
+            };
+            assert_eq!(
+                Frame::parse(&text),
+                Some(Frame::Response(response)),
+                "{text}"
+            );
+        }
+        assert!(matches!(
+            Frame::parse(&request("1", "m", None)),
+            Some(Frame::Request(_))
+        ));
+        for text in [
+            "",
+            "[]",
+            "{}",
+            r#"{"type":"x"}"#,
+            r#"{"type":"res","id":1,"ok":true}"#,
+        ] {
+            assert_eq!(Frame::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn objects_leave_out_what_is_absent() {
+        assert_eq!(object([("a", Some(json!(1))), ("b", None)]), json!({"a":1}));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_upsets_the_reader(text in r#"[\[\]{}":,a-z0-9\\ntfeil. é-]{0,200}"#) {
+            let _ = Frame::parse(&text);
+            if let Err(fault) = parse_request(&text) {
+                prop_assert!(fault.response().is_none_or(|answer| answer.len() < 8_192));
+            }
+        }
+
+        #[test]
+        fn every_request_survives_its_text(id in ".{1,40}", method in ".{1,40}", word in ".*") {
+            let params = json!({"a":[word]});
+            let read = parse_request(&request(&id, &method, Some(&params))).unwrap();
+            prop_assert_eq!(read, Request { id, method, params: Some(params) });
+        }
+    }
+}

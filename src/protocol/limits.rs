@@ -1,0 +1,50 @@
+//! Every limit of the wire in one place, with its unit and its source (specification section 1.4).
+//!
+//! Only numbers live here; the rooms that enforce them decide what happens beyond.
+
+use std::time::Duration;
+
+/// Bytes a message may have before hello-ok; exactly this many is accepted, more closes 1009.
+pub const MAX_PREAUTH_FRAME_BYTES: usize = 65_536;
+
+/// Bytes a message may have after hello-ok (`policy.maxPayload`); more closes 1009.
+pub const MAX_FRAME_BYTES: usize = 26_214_400;
+
+/// Bytes that may wait for one socket (`policy.maxBufferedBytes`) before it counts as slow.
+pub const MAX_BUFFERED_BYTES: usize = 52_428_800;
+
+/// From accept to hello-ok when `gateway.handshakeTimeoutMs` says nothing else; then close 1000.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_millis(15_000);
+
+/// Sockets of one client address that may be open without hello-ok at the same time.
+pub const MAX_PREAUTH_SOCKETS_PER_ADDRESS: usize = 32;
+
+/// Bytes of a close reason; a control frame has room for 123, the reference cuts at 120.
+pub const MAX_CLOSE_REASON_BYTES: usize = 120;
+
+/// Between two `tick` events (`policy.tickIntervalMs`).
+pub const TICK_INTERVAL: Duration = Duration::from_millis(30_000);
+
+/// Silent tick intervals after which a client closes with 4000.
+pub const TICK_INTERVALS_UNTIL_SILENCE: u32 = 2;
+
+/// How long a client waits for `connect.challenge` (appendix A).
+pub const CHALLENGE_TIMEOUT: Duration = Duration::from_millis(15_000);
+
+/// How long a client waits for the answer to one request (appendix A).
+pub const REQUEST_TIMEOUT: Duration = Duration::from_millis(30_000);
+
+/// How long the gateway waits for a node's answer when `timeoutMs` is absent (section 7.3).
+pub const INVOKE_TIMEOUT: Duration = Duration::from_millis(30_000);
+
+/// Clock difference a signed connect may have, inclusive, in milliseconds (section 3.4).
+pub const MAX_SIGNATURE_SKEW_MS: u64 = 120_000;
+
+/// Consecutive `unauthorized role:` answers a connection may get; one more closes 1008 (section 4.5).
+pub const MAX_UNAUTHORIZED_CALLS: u32 = 10;
+
+/// The oldest protocol version spoken (section 2.5).
+pub const MIN_PROTOCOL: u8 = 3;
+
+/// The newest protocol version spoken (section 2.5).
+pub const MAX_PROTOCOL: u8 = 4;

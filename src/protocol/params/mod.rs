@@ -1,0 +1,326 @@
+//! The params of each method as typed values (specification sections 5 to 9).
+//!
+//! Every `parse` takes the params as they came, checks them against a closed schema and answers with
+//! the exact error of section 1.2; blank names are refused here too, so that handlers see real ones.
+
+mod device;
+mod node;
+mod pair;
+mod system;
+
+pub use device::*;
+pub use node::*;
+pub use pair::*;
+pub use system::*;
+
+use crate::protocol::error::ErrorShape;
+
+/// `text` trimmed, or `INVALID_REQUEST` with `message` when nothing is left.
+fn non_blank(text: &str, message: &str) -> Result<String, ErrorShape> {
+    match text.trim() {
+        "" => Err(ErrorShape::invalid(message)),
+        trimmed => Ok(trimmed.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    type Outcome = Result<(), String>;
+    type Parser = fn(Option<Value>) -> Outcome;
+
+    fn text<T>(result: Result<T, ErrorShape>) -> Outcome {
+        result.map(|_| ()).map_err(|error| error.message)
+    }
+
+    /// Every parser by its method.
+    const PARSERS: &[(&str, Parser)] = &[
+        ("status", |value| text(parse_nothing("status", value))),
+        ("set-heartbeats", |value| text(SetHeartbeats::parse(value))),
+        ("system-event", |value| text(SystemEvent::parse(value))),
+        ("device.pair.approve", |value| {
+            text(parse_request_id("device.pair.approve", value))
+        }),
+        ("device.pair.remove", |value| {
+            text(DevicePairRemove::parse(value))
+        }),
+        ("device.token.rotate", |value| {
+            text(DeviceTokenRotate::parse(value))
+        }),
+        ("device.token.revoke", |value| {
+            text(DeviceTokenRevoke::parse(value))
+        }),
+        ("node.pair.request", |value| {
+            text(NodePairRequest::parse(value))
+        }),
+        ("node.pair.remove", |value| {
+            text(NodePairRemove::parse(value))
+        }),
+        ("node.pair.verify", |value| {
+            text(NodePairVerify::parse(value))
+        }),
+        ("node.rename", |value| text(NodeRename::parse(value))),
+        ("node.describe", |value| text(NodeDescribe::parse(value))),
+        ("node.invoke", |value| text(NodeInvoke::parse(value))),
+        ("node.invoke.result", |value| {
+            text(NodeInvokeResult::parse(value))
+        }),
+        ("node.event", |value| text(NodeEvent::parse(value))),
+        ("node.pending.ack", |value| text(PendingAck::parse(value))),
+        ("node.pending.drain", |value| {
+            text(PendingDrain::parse(value))
+        }),
+        ("node.pending.enqueue", |value| {
+            text(PendingEnqueue::parse(value))
+        }),
+        ("exec.approvals.node.get", |value| {
+            text(ExecApprovalsNodeGet::parse(value))
+        }),
+        ("exec.approvals.node.set", |value| {
+            text(ExecApprovalsNodeSet::parse(value))
+        }),
+    ];
+
+    fn outcome(method: &str, params: Value) -> Outcome {
+        let (_, parse) = PARSERS.iter().find(|(name, _)| *name == method).unwrap();
+        parse(Some(params))
+    }
+
+    #[test]
+    fn bad_params_are_told_exactly() {
+        let table: &[(&str, Value, &str)] = &[
+            (
+                "status",
+                json!({"x":1}),
+                "invalid status params: at root: unexpected property 'x'",
+            ),
+            (
+                "set-heartbeats",
+                json!({}),
+                "invalid set-heartbeats params: enabled (boolean) required",
+            ),
+            (
+                "set-heartbeats",
+                json!({"enabled":1}),
+                "invalid set-heartbeats params: enabled (boolean) required",
+            ),
+            ("system-event", json!({"text":"  "}), "text required"),
+            ("system-event", json!({}), "text required"),
+            (
+                "device.pair.approve",
+                json!({}),
+                "invalid device.pair.approve params: must have required property 'requestId'",
+            ),
+            (
+                "device.pair.approve",
+                json!({"requestId":""}),
+                "invalid device.pair.approve params: at /requestId: must NOT have fewer than 1 characters",
+            ),
+            (
+                "device.pair.remove",
+                json!({"deviceId":1}),
+                "invalid device.pair.remove params: at /deviceId: must be string",
+            ),
+            (
+                "device.token.rotate",
+                json!({"deviceId":"d"}),
+                "invalid device.token.rotate params: must have required property 'role'",
+            ),
+            (
+                "device.token.rotate",
+                json!({"deviceId":"d","role":"node","scopes":[""]}),
+                "invalid device.token.rotate params: at /scopes/0: must NOT have fewer than 1 characters",
+            ),
+            (
+                "device.token.revoke",
+                json!({"deviceId":"d","role":"node","scopes":[]}),
+                "invalid device.token.revoke params: at root: unexpected property 'scopes'",
+            ),
+            (
+                "node.pair.request",
+                json!({"nodeId":" "}),
+                "nodeId required",
+            ),
+            (
+                "node.pair.request",
+                json!({"nodeId":"n","permissions":{}}),
+                "invalid node.pair.request params: at root: unexpected property 'permissions'",
+            ),
+            (
+                "node.pair.request",
+                json!({"nodeId":"n","silent":1}),
+                "invalid node.pair.request params: at /silent: must be boolean",
+            ),
+            (
+                "node.pair.remove",
+                json!({}),
+                "invalid node.pair.remove params: must have required property 'nodeId'",
+            ),
+            (
+                "node.pair.verify",
+                json!({"nodeId":"n"}),
+                "invalid node.pair.verify params: must have required property 'token'",
+            ),
+            (
+                "node.rename",
+                json!({"nodeId":"n","displayName":" "}),
+                "displayName required",
+            ),
+            ("node.describe", json!({"nodeId":" "}), "nodeId required"),
+            (
+                "node.describe",
+                json!({}),
+                "invalid node.describe params: must have required property 'nodeId'",
+            ),
+            (
+                "node.invoke",
+                json!({"nodeId":"n","command":"c"}),
+                "invalid node.invoke params: must have required property 'idempotencyKey'",
+            ),
+            (
+                "node.invoke",
+                json!({"nodeId":" ","command":"c","idempotencyKey":"k"}),
+                "nodeId and command required",
+            ),
+            (
+                "node.invoke",
+                json!({"nodeId":"n","command":" ","idempotencyKey":"k"}),
+                "nodeId and command required",
+            ),
+            (
+                "node.invoke",
+                json!({"nodeId":"n","command":"c","idempotencyKey":"k","timeoutMs":-1}),
+                "invalid node.invoke params: at /timeoutMs: must be >= 0",
+            ),
+            (
+                "node.invoke.result",
+                json!({"id":"i","nodeId":"n"}),
+                "invalid node.invoke.result params: must have required property 'ok'",
+            ),
+            (
+                "node.invoke.result",
+                json!({"id":"i","nodeId":"n","ok":true,"error":{"code":1}}),
+                "invalid node.invoke.result params: at /error/code: must be string",
+            ),
+            (
+                "node.event",
+                json!({"event":""}),
+                "invalid node.event params: at /event: must NOT have fewer than 1 characters",
+            ),
+            (
+                "node.pending.ack",
+                json!({"ids":[]}),
+                "invalid node.pending.ack params: at /ids: must NOT have fewer than 1 items",
+            ),
+            (
+                "node.pending.drain",
+                json!({"maxItems":0}),
+                "invalid node.pending.drain params: at /maxItems: must be >= 1",
+            ),
+            (
+                "node.pending.drain",
+                json!({"maxItems":11}),
+                "invalid node.pending.drain params: at /maxItems: must be <= 10",
+            ),
+            (
+                "node.pending.enqueue",
+                json!({"nodeId":"n","type":"x"}),
+                "invalid node.pending.enqueue params: at /type: must be equal to one of the allowed values",
+            ),
+            (
+                "exec.approvals.node.get",
+                json!({"nodeId":""}),
+                "invalid exec.approvals.node.get params: at /nodeId: must NOT have fewer than 1 characters",
+            ),
+            (
+                "exec.approvals.node.get",
+                json!({"nodeId":" "}),
+                "nodeId required",
+            ),
+            (
+                "exec.approvals.node.set",
+                json!({"nodeId":"n"}),
+                "invalid exec.approvals.node.set params: must have required property 'file'",
+            ),
+            (
+                "exec.approvals.node.set",
+                json!({"nodeId":"n","file":{"version":2}}),
+                "invalid exec.approvals.node.set params: at /file/version: must be equal to constant",
+            ),
+        ];
+        for (method, params, expected) in table {
+            assert_eq!(
+                outcome(method, params.clone()).unwrap_err(),
+                *expected,
+                "{params}"
+            );
+        }
+    }
+
+    #[test]
+    fn good_params_pass() {
+        let table = [
+            ("status", json!({})),
+            ("set-heartbeats", json!({"enabled":false})),
+            ("system-event", json!({"text":"hi","anything":[1]})),
+            (
+                "device.token.rotate",
+                json!({"deviceId":"d","role":"node","scopes":[]}),
+            ),
+            (
+                "node.pair.request",
+                json!({"nodeId":"n","caps":[],"commands":["a"],"silent":true}),
+            ),
+            (
+                "node.invoke",
+                json!({"nodeId":"n","command":"c","idempotencyKey":"k","params":null,"timeoutMs":0}),
+            ),
+            ("node.event", json!({"event":"e"})),
+            ("node.pending.ack", json!({"ids":["a"]})),
+            ("node.pending.drain", json!({})),
+            (
+                "node.pending.enqueue",
+                json!({"nodeId":"n","type":"status.request","priority":"high","expiresInMs":1000,"wake":true}),
+            ),
+            (
+                "exec.approvals.node.set",
+                json!({"nodeId":"n","file":{"version":1},"baseHash":"h"}),
+            ),
+        ];
+        for (method, params) in table {
+            assert_eq!(outcome(method, params.clone()), Ok(()), "{method} {params}");
+        }
+    }
+
+    #[test]
+    fn params_that_are_no_object_name_their_method() {
+        for (method, parse) in PARSERS {
+            let text = parse(Some(json!([1]))).unwrap_err();
+            let own_words = matches!(*method, "set-heartbeats" | "system-event");
+            assert!(
+                own_words || text == format!("invalid {method} params: must be object"),
+                "{text}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_params_upset_a_parser(
+            index in 0..PARSERS.len(),
+            name in "[a-zA-Z]{1,10}",
+            text in ".{0,10}",
+            number in any::<f64>(),
+        ) {
+            let (_, parse) = PARSERS[index];
+            for value in [json!(text), json!(number), json!([text]), json!({(name.as_str()): number})] {
+                let _ = parse(Some(json!({(name.as_str()): value.clone(), "nodeId": text.clone()})));
+                let _ = parse(Some(value));
+            }
+        }
+    }
+}
