@@ -5,9 +5,12 @@
 //! then the hub; no lock is held across a socket write, an fsync or a wait.
 
 pub mod console;
+pub mod invoke;
 pub mod locality;
 pub mod node_events;
 pub mod pending_work;
 pub mod preauth;
 pub mod presence;
+pub mod registry;
+pub mod run_params;
 pub mod timer;

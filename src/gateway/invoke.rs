@@ -1,0 +1,536 @@
+//! Invokes that wait for their node: who asked, which connection got the request, and how each ending is
+//! worded (protocol.md §7.2-7.4).
+//!
+//! Every open invoke belongs to the connection that received it and to the connection that asked. A
+//! result counts only when it comes from the former; when either of the two closes, the invoke ends.
+//! Nothing here sends, waits or reads a clock: the methods return what ended and the caller answers.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::gateway::timer::TimerId;
+use crate::identity::ids::{ConnId, NodeId};
+use crate::protocol::error::ErrorShape;
+use crate::protocol::params::{NodeError, NodeInvokeResult};
+
+/// The longest a caller may wait, whatever it asks for: nothing in memory lives without an end.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Open invokes one connection may have asked for: enough to fan out over a large fleet in two
+/// batches, small enough that one caller cannot fill the table.
+pub const MAX_OPEN_PER_ASKER: usize = 4_096;
+
+/// Open invokes of the whole gateway, about 5 MiB of bookkeeping at worst.
+pub const MAX_OPEN: usize = 16_384;
+
+/// Random id under which the node sees an invoke.
+pub type InvokeId = String;
+
+/// Which method asked, because the two word their answers differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// `node.invoke`: the answer wraps the node's payload (§7.3).
+    Invoke,
+    /// `exec.approvals.node.*`: the answer is the node's payload as it is (§8.2).
+    Relay,
+}
+
+/// One invoke whose node has not answered yet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenInvoke {
+    /// Id sent to the node.
+    pub id: InvokeId,
+    /// Connection that asked and gets the answer.
+    pub asker: ConnId,
+    /// Frame id of the asker's request.
+    pub request: String,
+    /// Node that was asked.
+    pub node: NodeId,
+    /// Connection that received the request; only its result counts.
+    pub owner: ConnId,
+    /// Command name, for answers and refusals.
+    pub command: String,
+    /// Method that asked.
+    pub origin: Origin,
+    /// The deadline's timer entry, once it is scheduled.
+    pub timer: Option<TimerId>,
+}
+
+/// How an invoke ends.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ending {
+    /// The node answered.
+    Answered(NodeInvokeResult),
+    /// The node's connection closed first.
+    Disconnected,
+    /// There is no live session of the node.
+    NotConnected,
+    /// The node's connection takes no more data.
+    SendFailed,
+    /// The deadline passed.
+    TimedOut,
+}
+
+/// Why an invoke cannot be opened now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// This connection has [`MAX_OPEN_PER_ASKER`] open invokes.
+    Asker,
+    /// The gateway has [`MAX_OPEN`] open invokes.
+    Gateway,
+}
+
+/// All open invokes, found by either of their connections.
+#[derive(Debug, Default)]
+pub struct Invokes {
+    by_owner: HashMap<ConnId, HashMap<InvokeId, OpenInvoke>>,
+    by_asker: HashMap<ConnId, HashMap<InvokeId, ConnId>>,
+    open: usize,
+}
+
+impl Invokes {
+    /// Number of open invokes.
+    pub fn len(&self) -> usize {
+        self.open
+    }
+
+    /// Whether no invoke is open.
+    pub fn is_empty(&self) -> bool {
+        self.open == 0
+    }
+
+    /// Opens `invoke`, or says which bound forbids it.
+    pub fn open(&mut self, invoke: OpenInvoke) -> Result<(), Full> {
+        if self.open >= MAX_OPEN {
+            return Err(Full::Gateway);
+        }
+        let asked = self.by_asker.entry(invoke.asker.clone()).or_default();
+        if asked.len() >= MAX_OPEN_PER_ASKER {
+            return Err(Full::Asker);
+        }
+        asked.insert(invoke.id.clone(), invoke.owner.clone());
+        let owned = self.by_owner.entry(invoke.owner.clone()).or_default();
+        owned.insert(invoke.id.clone(), invoke);
+        self.open += 1;
+        Ok(())
+    }
+
+    /// Notes the deadline's timer of an open invoke; `false` when it has ended meanwhile, so that the
+    /// caller cancels the timer.
+    pub fn attach_timer(&mut self, owner: &ConnId, id: &str, timer: TimerId) -> bool {
+        let invoke = self
+            .by_owner
+            .get_mut(owner)
+            .and_then(|owned| owned.get_mut(id));
+        match invoke {
+            Some(invoke) => {
+                invoke.timer = Some(timer);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Ends the invoke `id` if `owner` is the connection that received it; `None` for unknown, late and
+    /// foreign ids alike.
+    pub fn take(&mut self, owner: &ConnId, id: &str) -> Option<OpenInvoke> {
+        let owned = self.by_owner.get_mut(owner)?;
+        let invoke = owned.remove(id)?;
+        if owned.is_empty() {
+            self.by_owner.remove(owner);
+        }
+        self.forget_asked(&invoke.asker, id);
+        self.open -= 1;
+        Some(invoke)
+    }
+
+    /// Ends every invoke sent to the connection `owner` that `chosen` selects.
+    pub fn take_owned(
+        &mut self,
+        owner: &ConnId,
+        chosen: impl Fn(&OpenInvoke) -> bool,
+    ) -> Vec<OpenInvoke> {
+        let Some(owned) = self.by_owner.get(owner) else {
+            return Vec::new();
+        };
+        let mut ids: Vec<InvokeId> = owned
+            .values()
+            .filter(|invoke| chosen(invoke))
+            .map(|invoke| invoke.id.clone())
+            .collect();
+        ids.sort_unstable();
+        ids.iter().filter_map(|id| self.take(owner, id)).collect()
+    }
+
+    /// Ends every invoke the closing connection `asker` had asked for; nobody is left to answer.
+    pub fn drop_asked(&mut self, asker: &ConnId) -> Vec<OpenInvoke> {
+        let Some(asked) = self.by_asker.get(asker) else {
+            return Vec::new();
+        };
+        let keys: Vec<(InvokeId, ConnId)> = asked
+            .iter()
+            .map(|(id, owner)| (id.clone(), owner.clone()))
+            .collect();
+        keys.iter()
+            .filter_map(|(id, owner)| self.take(owner, id))
+            .collect()
+    }
+
+    fn forget_asked(&mut self, asker: &ConnId, id: &str) {
+        if let Some(asked) = self.by_asker.get_mut(asker) {
+            asked.remove(id);
+            if asked.is_empty() {
+                self.by_asker.remove(asker);
+            }
+        }
+    }
+}
+
+impl Full {
+    /// The answer to the caller that hit the bound.
+    pub fn error(self) -> ErrorShape {
+        let message = match self {
+            Full::Asker => format!(
+                "too many open node invokes on this connection (limit {MAX_OPEN_PER_ASKER}); wait for answers"
+            ),
+            Full::Gateway => {
+                format!(
+                    "too many open node invokes on this gateway (limit {MAX_OPEN}); retry later"
+                )
+            }
+        };
+        let mut error =
+            ErrorShape::unavailable(message).with_details(json!({"code": "TOO_MANY_INVOKES"}));
+        error.retryable = Some(true);
+        error
+    }
+}
+
+/// The answer of the method `origin` for an invoke of `command` on `node` that ended as `ending`.
+pub fn answer(
+    origin: Origin,
+    node: &NodeId,
+    command: &str,
+    ending: Ending,
+) -> Result<Value, ErrorShape> {
+    match ending {
+        Ending::Answered(result) if result.ok => Ok(success(origin, node, command, result)),
+        Ending::Answered(result) => Err(node_refusal(result.error)),
+        Ending::Disconnected => Err(ErrorShape::unavailable(format!(
+            "node disconnected ({command})"
+        ))
+        .with_details(json!({"code": "NODE_DISCONNECTED"}))),
+        Ending::NotConnected => Err(match origin {
+            Origin::Invoke => ErrorShape::unavailable("node not connected")
+                .with_details(json!({"code": "NOT_CONNECTED"})),
+            Origin::Relay => gateway_refusal("NOT_CONNECTED", "node not connected"),
+        }),
+        Ending::SendFailed => Err(gateway_refusal(
+            "UNAVAILABLE",
+            "failed to send invoke to node",
+        )),
+        Ending::TimedOut => Err(gateway_refusal("TIMEOUT", "node invoke timed out")),
+    }
+}
+
+fn success(origin: Origin, node: &NodeId, command: &str, result: NodeInvokeResult) -> Value {
+    let payload = match result.payload_json.as_deref() {
+        Some(text) if !text.trim().is_empty() => {
+            Some(serde_json::from_str(text).unwrap_or_else(|_| json!({"payloadJSON": text})))
+        }
+        _ => result.payload,
+    };
+    if origin == Origin::Relay {
+        return payload.unwrap_or(Value::Null);
+    }
+    let mut answer = Map::new();
+    answer.insert("ok".into(), Value::Bool(true));
+    answer.insert("nodeId".into(), Value::String(node.to_string()));
+    answer.insert("command".into(), Value::String(command.to_owned()));
+    if let Some(payload) = payload {
+        answer.insert("payload".into(), payload);
+    }
+    answer.insert(
+        "payloadJSON".into(),
+        result.payload_json.map_or(Value::Null, Value::String),
+    );
+    Value::Object(answer)
+}
+
+/// A failure the node reported itself: its own words, in front of them its own code.
+fn node_refusal(error: Option<NodeError>) -> ErrorShape {
+    let sentence = error.clone().unwrap_or_default().sentence();
+    let shown = error.as_ref().map_or(Value::Null, NodeError::to_value);
+    ErrorShape::unavailable(sentence).with_details(json!({"nodeError": shown}))
+}
+
+/// A failure the gateway reports in the node's place.
+fn gateway_refusal(code: &str, message: &str) -> ErrorShape {
+    ErrorShape::unavailable(format!("{code}: {message}"))
+        .with_details(json!({"nodeError": {"code": code, "message": message}}))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::gateway::timer::Timer;
+
+    fn invoke(id: &str, asker: &str, owner: &str) -> OpenInvoke {
+        OpenInvoke {
+            id: id.to_owned(),
+            asker: ConnId::from(asker),
+            request: format!("frame-{id}"),
+            node: NodeId::from("n"),
+            owner: ConnId::from(owner),
+            command: "system.which".to_owned(),
+            origin: Origin::Invoke,
+            timer: None,
+        }
+    }
+
+    fn ids(mut ended: Vec<OpenInvoke>) -> Vec<String> {
+        ended.sort_by(|left, right| left.id.cmp(&right.id));
+        ended.into_iter().map(|invoke| invoke.id).collect()
+    }
+
+    #[test]
+    fn a_result_counts_once_and_only_from_the_connection_that_was_asked() {
+        let mut invokes = Invokes::default();
+        invokes.open(invoke("i1", "op", "old")).unwrap();
+        assert_eq!(
+            invokes.take(&ConnId::from("new"), "i1"),
+            None,
+            "foreign connection"
+        );
+        assert_eq!(invokes.take(&ConnId::from("old"), "i2"), None, "unknown id");
+        assert_eq!(
+            invokes.take(&ConnId::from("old"), "i1").unwrap().request,
+            "frame-i1"
+        );
+        assert_eq!(invokes.take(&ConnId::from("old"), "i1"), None, "late");
+        assert!(invokes.is_empty());
+        assert!(
+            invokes.by_owner.is_empty() && invokes.by_asker.is_empty(),
+            "nothing is left behind"
+        );
+    }
+
+    #[test]
+    fn closing_connections_end_what_belongs_to_them() {
+        let mut invokes = Invokes::default();
+        for (id, asker, owner) in [
+            ("1", "a", "x"),
+            ("2", "a", "y"),
+            ("3", "b", "x"),
+            ("4", "b", "y"),
+        ] {
+            invokes.open(invoke(id, asker, owner)).unwrap();
+        }
+        assert_eq!(
+            ids(invokes.take_owned(&ConnId::from("x"), |_| true)),
+            ["1", "3"]
+        );
+        assert_eq!(ids(invokes.drop_asked(&ConnId::from("b"))), ["4"]);
+        assert_eq!(invokes.len(), 1);
+        assert!(
+            invokes
+                .take_owned(&ConnId::from("y"), |open| open.command != "system.which")
+                .is_empty()
+        );
+        assert_eq!(ids(invokes.take_owned(&ConnId::from("y"), |_| true)), ["2"]);
+        assert!(invokes.by_owner.is_empty() && invokes.by_asker.is_empty());
+    }
+
+    #[test]
+    fn the_bounds_hold_and_are_given_back() {
+        let mut invokes = Invokes::default();
+        for number in 0..MAX_OPEN_PER_ASKER {
+            invokes
+                .open(invoke(&number.to_string(), "greedy", "node"))
+                .unwrap();
+        }
+        assert_eq!(
+            invokes.open(invoke("more", "greedy", "node")),
+            Err(Full::Asker)
+        );
+        invokes.open(invoke("other", "modest", "node")).unwrap();
+        invokes.take(&ConnId::from("node"), "7").unwrap();
+        invokes.open(invoke("again", "greedy", "node")).unwrap();
+        for number in invokes.len()..MAX_OPEN {
+            invokes
+                .open(invoke(
+                    &format!("o{number}"),
+                    &format!("a{}", number % 9),
+                    "node",
+                ))
+                .unwrap();
+        }
+        assert_eq!(
+            invokes.open(invoke("last", "fresh", "node")),
+            Err(Full::Gateway)
+        );
+        invokes.drop_asked(&ConnId::from("greedy"));
+        invokes.open(invoke("last", "fresh", "node")).unwrap();
+        assert_eq!(Full::Gateway.error().retryable, Some(true));
+    }
+
+    #[test]
+    fn a_timer_is_attached_only_to_an_open_invoke() {
+        let (clock, thread) = Timer::start().unwrap();
+        let timer = clock.schedule(Instant::now() + MAX_TIMEOUT, || {});
+        let mut invokes = Invokes::default();
+        let node = ConnId::from("node");
+        invokes.open(invoke("i", "op", "node")).unwrap();
+        assert!(invokes.attach_timer(&node, "i", timer));
+        assert_eq!(invokes.take(&node, "i").unwrap().timer, Some(timer));
+        assert!(!invokes.attach_timer(&node, "i", timer));
+        clock.stop();
+        thread.join().unwrap();
+    }
+
+    fn result(ok: bool) -> NodeInvokeResult {
+        NodeInvokeResult {
+            id: "i".to_owned(),
+            node_id: NodeId::from("n"),
+            ok,
+            payload: None,
+            payload_json: None,
+            error: None,
+        }
+    }
+
+    fn said(code: Option<&str>, message: Option<&str>) -> Ending {
+        let error = NodeError {
+            code: code.map(str::to_owned),
+            message: message.map(str::to_owned),
+        };
+        Ending::Answered(NodeInvokeResult {
+            error: Some(error),
+            ..result(false)
+        })
+    }
+
+    #[test]
+    fn successes_are_worded_as_specified() {
+        let text = |text: &str| NodeInvokeResult {
+            payload_json: Some(text.to_owned()),
+            ..result(true)
+        };
+        let cases = [
+            (
+                text("{\"bins\":{}}"),
+                json!({"ok":true,"nodeId":"n","command":"c","payload":{"bins":{}},"payloadJSON":"{\"bins\":{}}"}),
+            ),
+            (
+                text("{oops"),
+                json!({"ok":true,"nodeId":"n","command":"c","payload":{"payloadJSON":"{oops"},"payloadJSON":"{oops"}),
+            ),
+            (
+                NodeInvokeResult {
+                    payload: Some(json!([1])),
+                    ..result(true)
+                },
+                json!({"ok":true,"nodeId":"n","command":"c","payload":[1],"payloadJSON":null}),
+            ),
+            (
+                result(true),
+                json!({"ok":true,"nodeId":"n","command":"c","payloadJSON":null}),
+            ),
+        ];
+        for (result, expected) in cases {
+            let got = answer(
+                Origin::Invoke,
+                &NodeId::from("n"),
+                "c",
+                Ending::Answered(result),
+            )
+            .unwrap();
+            assert_eq!(got, expected);
+        }
+        let relayed = answer(
+            Origin::Relay,
+            &NodeId::from("n"),
+            "c",
+            Ending::Answered(text("{\"hash\":\"x\"}")),
+        )
+        .unwrap();
+        assert_eq!(relayed, json!({"hash":"x"}));
+    }
+
+    #[test]
+    fn failures_are_worded_as_specified() {
+        use Origin::{Invoke, Relay};
+        let cases = [
+            (
+                Invoke,
+                Ending::NotConnected,
+                "node not connected",
+                json!({"code":"NOT_CONNECTED"}),
+            ),
+            (
+                Relay,
+                Ending::NotConnected,
+                "NOT_CONNECTED: node not connected",
+                json!({"nodeError":{"code":"NOT_CONNECTED","message":"node not connected"}}),
+            ),
+            (
+                Invoke,
+                Ending::Disconnected,
+                "node disconnected (system.run)",
+                json!({"code":"NODE_DISCONNECTED"}),
+            ),
+            (
+                Relay,
+                Ending::Disconnected,
+                "node disconnected (system.run)",
+                json!({"code":"NODE_DISCONNECTED"}),
+            ),
+            (
+                Invoke,
+                Ending::SendFailed,
+                "UNAVAILABLE: failed to send invoke to node",
+                json!({"nodeError":{"code":"UNAVAILABLE","message":"failed to send invoke to node"}}),
+            ),
+            (
+                Invoke,
+                Ending::TimedOut,
+                "TIMEOUT: node invoke timed out",
+                json!({"nodeError":{"code":"TIMEOUT","message":"node invoke timed out"}}),
+            ),
+            (
+                Invoke,
+                said(Some("INVALID_REQUEST"), Some("bins required")),
+                "INVALID_REQUEST: bins required",
+                json!({"nodeError":{"code":"INVALID_REQUEST","message":"bins required"}}),
+            ),
+            (
+                Invoke,
+                said(None, Some("broken")),
+                "broken",
+                json!({"nodeError":{"message":"broken"}}),
+            ),
+            (
+                Invoke,
+                said(Some("X"), None),
+                "X: node invoke failed",
+                json!({"nodeError":{"code":"X"}}),
+            ),
+            (
+                Invoke,
+                Ending::Answered(result(false)),
+                "node invoke failed",
+                json!({"nodeError":null}),
+            ),
+        ];
+        for (origin, ending, message, details) in cases {
+            let error = answer(origin, &NodeId::from("n"), "system.run", ending).unwrap_err();
+            assert_eq!(error.code.as_str(), "UNAVAILABLE");
+            assert_eq!(error.message, message);
+            assert_eq!(error.details.as_deref(), Some(&details));
+        }
+    }
+}
