@@ -1,0 +1,172 @@
+//! `$include` at any object: other files merged in, never from outside the configuration directory.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use crate::config::error::Issue;
+use crate::config::path::join;
+use crate::config::source;
+use crate::protocol::nesting::MAX_NESTING;
+
+/// The key that names the files.
+const INCLUDE_KEY: &str = "$include";
+
+/// How many files may include each other in a row.
+const MAX_INCLUDE_LEVELS: usize = 10;
+
+/// Resolves every `$include` of a document that was read from `file`.
+///
+/// # Errors
+/// Every file that is missing, outside, circular, too deep in the chain, not JSON5 or not an object.
+pub fn resolve(document: Value, file: &Path) -> Result<Value, Vec<Issue>> {
+    let file = std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    let directory = file.parent().unwrap_or(Path::new("/")).to_owned();
+    let mut resolver = Resolver {
+        directory,
+        chain: vec![file],
+        issues: Vec::new(),
+    };
+    let resolved = resolver.value(document, "");
+    if resolver.issues.is_empty() && depth(&resolved) > MAX_NESTING {
+        resolver.issues.push(Issue::root(format!(
+            "included files nest deeper than {MAX_NESTING} levels"
+        )));
+    }
+    if resolver.issues.is_empty() {
+        Ok(resolved)
+    } else {
+        Err(resolver.issues)
+    }
+}
+
+struct Resolver {
+    /// Canonical; includes must stay inside.
+    directory: PathBuf,
+    /// Canonical files being read, the outermost first.
+    chain: Vec<PathBuf>,
+    issues: Vec<Issue>,
+}
+
+impl Resolver {
+    fn value(&mut self, value: Value, path: &str) -> Value {
+        match value {
+            Value::Object(members) => self.object(members, path),
+            Value::Array(items) => items
+                .into_iter()
+                .enumerate()
+                .map(|(at, item)| self.value(item, &join(path, &at.to_string())))
+                .collect(),
+            scalar => scalar,
+        }
+    }
+
+    fn object(&mut self, mut members: Map<String, Value>, path: &str) -> Value {
+        let includes = members.shift_remove(INCLUDE_KEY);
+        let own: Map<_, _> = members
+            .into_iter()
+            .map(|(name, member)| {
+                let member = self.value(member, &join(path, &name));
+                (name, member)
+            })
+            .collect();
+        let Some(includes) = includes else {
+            return Value::Object(own);
+        };
+        let mut merged = Value::Object(Map::new());
+        for name in self.names(includes, path) {
+            match self.file(&name, path) {
+                Ok(included) => merge(&mut merged, included),
+                Err(message) => self.issues.push(Issue::new(path, message)),
+            }
+        }
+        merge(&mut merged, Value::Object(own));
+        merged
+    }
+
+    fn names(&mut self, includes: Value, path: &str) -> Vec<String> {
+        let items = match includes {
+            Value::Array(items) => items,
+            single => vec![single],
+        };
+        let count = items.len();
+        let names: Vec<String> = items
+            .into_iter()
+            .filter_map(|item| {
+                item.as_str()
+                    .filter(|name| !name.is_empty())
+                    .map(str::to_owned)
+            })
+            .collect();
+        if names.len() < count {
+            let path = join(path, INCLUDE_KEY);
+            self.issues.push(Issue::new(
+                &path,
+                "Invalid input: expected a file name or a list of file names",
+            ));
+        }
+        names
+    }
+
+    /// The resolved object of one included file; issues inside it are collected on the way.
+    fn file(&mut self, name: &str, path: &str) -> Result<Value, String> {
+        let including = self
+            .chain
+            .last()
+            .and_then(|file| file.parent())
+            .unwrap_or(&self.directory);
+        let file = std::fs::canonicalize(including.join(name))
+            .map_err(|cause| format!("cannot read included file {name:?}: {cause}"))?;
+        if !file.starts_with(&self.directory) {
+            return Err(format!(
+                "included file {name:?} is outside the config directory"
+            ));
+        }
+        if self.chain.contains(&file) {
+            return Err(format!("circular include of {name:?}"));
+        }
+        if self.chain.len() > MAX_INCLUDE_LEVELS {
+            return Err(format!(
+                "includes nest deeper than {MAX_INCLUDE_LEVELS} levels at {name:?}"
+            ));
+        }
+        let unreadable = |message: String| format!("included file {name:?}: {message}");
+        let bytes = source::read(&file)
+            .map_err(|fault| unreadable(fault.to_string()))?
+            .ok_or_else(|| unreadable("file not found".to_owned()))?;
+        let included = source::decode(&bytes)
+            .and_then(source::parse)
+            .map_err(|issue| unreadable(issue.message))?;
+        self.chain.push(file);
+        let resolved = self.value(included, path);
+        self.chain.pop();
+        Ok(resolved)
+    }
+}
+
+/// Objects merge member by member, lists are appended, everything else is replaced.
+fn merge(target: &mut Value, addition: Value) {
+    match (target, addition) {
+        (Value::Object(members), Value::Object(additions)) => {
+            for (name, addition) in additions {
+                match members.get_mut(&name) {
+                    Some(member) => merge(member, addition),
+                    None => {
+                        members.insert(name, addition);
+                    }
+                }
+            }
+        }
+        (Value::Array(items), Value::Array(additions)) => items.extend(additions),
+        (target, addition) => *target = addition,
+    }
+}
+
+/// Levels of objects and arrays; bounded because each file is measured before it is parsed.
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
