@@ -4,6 +4,7 @@
 //! (`pairing` does) and formats no file (`store` does). Lock order: pairing state, then the registry,
 //! then the hub; no lock is held across a socket write, an fsync or a wait.
 
+pub mod auth;
 pub mod console;
 pub mod invoke;
 pub mod locality;
@@ -11,6 +12,7 @@ pub mod node_events;
 pub mod pending_work;
 pub mod preauth;
 pub mod presence;
+pub mod proof;
 pub mod registry;
 pub mod run_params;
 pub mod timer;

@@ -1,0 +1,954 @@
+//! May this connection in? The decisions of protocol.md §4 about shared secrets, device tokens and
+//! connections without a device, as pure functions over what was sent and what is configured.
+//!
+//! It never touches the socket, the stores or the clock: whether a device token is right is asked
+//! through a closure. Rate limits, bootstrap tokens, trusted proxies and Tailscale identities belong
+//! here too, as further reasons and methods.
+
+use serde_json::json;
+
+use crate::gateway::locality::Locality;
+use crate::identity::{Token, secret_eq};
+use crate::protocol::error::ErrorShape;
+use crate::protocol::scope::Role;
+
+/// What the gateway asks every connection for (`gateway.auth`). A mode that needs a secret has one:
+/// a gateway without it does not start.
+#[derive(Clone, Debug)]
+pub enum SharedAuth {
+    /// No shared secret at all; devices must still be paired.
+    None,
+    /// `auth.password` must equal this.
+    Password(Token),
+    /// `auth.token` must equal this.
+    Token(Token),
+}
+
+/// How a session proved that it may be here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthMethod {
+    /// The token of this device and role.
+    DeviceToken,
+    /// Nothing was asked for.
+    None,
+    /// The shared password.
+    Password,
+    /// The shared token.
+    Token,
+}
+
+impl AuthMethod {
+    /// The word used on the wire and in log lines.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::DeviceToken => "device-token",
+            Self::None => "none",
+            Self::Password => "password",
+            Self::Token => "token",
+        }
+    }
+
+    /// Whether the shared secret was proven.
+    pub fn is_shared_secret(self) -> bool {
+        matches!(self, Self::Password | Self::Token)
+    }
+}
+
+/// The `auth` object of a connect, trimmed; empty values are absent.
+#[derive(Clone, Debug, Default)]
+pub struct Credentials {
+    /// `auth.bootstrapToken`.
+    pub bootstrap_token: Option<Token>,
+    /// `auth.deviceToken`.
+    pub device_token: Option<Token>,
+    /// `auth.password`.
+    pub password: Option<Token>,
+    /// `auth.token`.
+    pub token: Option<Token>,
+}
+
+impl Credentials {
+    /// Trims a value as sent; blank is absent.
+    pub fn clean(value: Option<&str>) -> Option<Token> {
+        value
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+            .map(Token::from)
+    }
+
+    /// Whether a shared credential was sent, right or wrong.
+    pub fn names_shared_secret(&self) -> bool {
+        self.token.is_some() || self.password.is_some()
+    }
+}
+
+/// Names a client as its connect does; both values come from closed enumerations.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientName<'a> {
+    /// `client.id`.
+    pub id: &'a str,
+    /// `client.mode`.
+    pub mode: &'a str,
+}
+
+impl ClientName<'_> {
+    /// The gateway's own back-end helper.
+    pub fn is_backend(&self) -> bool {
+        self.id == "gateway-client" && self.mode == "backend"
+    }
+
+    /// The command line.
+    pub fn is_cli(&self) -> bool {
+        self.id == "cli" && self.mode == "cli"
+    }
+
+    /// A Control UI, in a browser or a terminal.
+    pub fn is_control_ui(&self) -> bool {
+        matches!(self.id, "openclaw-control-ui" | "openclaw-tui")
+    }
+
+    /// A webchat client.
+    pub fn is_webchat(&self) -> bool {
+        self.mode == "webchat" || self.id == "webchat-ui"
+    }
+
+    /// Clients that must name their origin (§4.6).
+    pub fn needs_origin(&self) -> bool {
+        self.id == "openclaw-control-ui" || self.is_webchat()
+    }
+}
+
+/// Why credentials were refused (§4.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthReason {
+    /// A bootstrap token nobody issued, or an old one.
+    BootstrapTokenInvalid,
+    /// The device token is not this device's for this role and these scopes.
+    DeviceTokenMismatch,
+    /// The gateway asks for a password and none was sent.
+    PasswordMissing,
+    /// The password is wrong.
+    PasswordMismatch,
+    /// The gateway asks for a token and none was sent.
+    TokenMissing,
+    /// The token is wrong.
+    TokenMismatch,
+}
+
+/// Step 1 of §4.2: the configured mode against the shared credentials.
+pub fn check_shared(auth: &SharedAuth, sent: &Credentials) -> Result<AuthMethod, AuthReason> {
+    let compare = |expected: &Token, given: &Option<Token>, missing, mismatch, method| match given {
+        None => Err(missing),
+        Some(given) if secret_eq(expected.as_str(), given.as_str()) => Ok(method),
+        Some(_) => Err(mismatch),
+    };
+    match auth {
+        SharedAuth::None => Ok(AuthMethod::None),
+        SharedAuth::Password(expected) => compare(
+            expected,
+            &sent.password,
+            AuthReason::PasswordMissing,
+            AuthReason::PasswordMismatch,
+            AuthMethod::Password,
+        ),
+        SharedAuth::Token(expected) => compare(
+            expected,
+            &sent.token,
+            AuthReason::TokenMissing,
+            AuthReason::TokenMismatch,
+            AuthMethod::Token,
+        ),
+    }
+}
+
+/// Steps 2 and 3 of §4.2 for a connection with a proven device: the shared verdict stands; otherwise
+/// a bootstrap token and then a device token are tried. `verify` says whether a token is the device's
+/// current one for its role and the requested scopes.
+pub fn decide_with_device(
+    shared: Result<AuthMethod, AuthReason>,
+    sent: &Credentials,
+    verify: impl FnOnce(&Token) -> bool,
+) -> Result<AuthMethod, AuthReason> {
+    let mut reason = match shared {
+        Ok(method) => return Ok(method),
+        Err(reason) => reason,
+    };
+    if sent.bootstrap_token.is_some() {
+        reason = AuthReason::BootstrapTokenInvalid;
+    }
+    let (candidate, explicit) = match (&sent.device_token, &sent.token) {
+        (Some(token), _) => (token, true),
+        (None, Some(token)) => (token, false),
+        (None, None) => return Err(reason),
+    };
+    if verify(candidate) {
+        return Ok(AuthMethod::DeviceToken);
+    }
+    Err(if explicit {
+        AuthReason::DeviceTokenMismatch
+    } else {
+        reason
+    })
+}
+
+/// The answer of §4.3 to refused credentials.
+pub fn rejection(
+    reason: AuthReason,
+    client: &ClientName<'_>,
+    sent: &Credentials,
+    has_device: bool,
+) -> ErrorShape {
+    let (code, word, next_step, text) = describe(reason);
+    let hint = match reason {
+        AuthReason::TokenMissing | AuthReason::TokenMismatch => token_hint(client),
+        AuthReason::PasswordMissing | AuthReason::PasswordMismatch => password_hint(client),
+        AuthReason::BootstrapTokenInvalid => "scan a fresh setup code",
+        AuthReason::DeviceTokenMismatch => "rotate/reissue device token",
+    };
+    let can_retry = reason == AuthReason::TokenMismatch
+        && has_device
+        && sent.password.is_none()
+        && sent.token.is_some()
+        && sent.device_token.is_none();
+    let next_step = if can_retry {
+        "retry_with_device_token"
+    } else {
+        next_step
+    };
+    ErrorShape::invalid(format!("unauthorized: {text} ({hint})")).with_details(json!({
+        "code": code,
+        "authReason": word,
+        "canRetryWithDeviceToken": can_retry,
+        "recommendedNextStep": next_step,
+    }))
+}
+
+/// `details.code`, `details.authReason`, the next step and the message's middle part.
+fn describe(reason: AuthReason) -> (&'static str, &'static str, &'static str, &'static str) {
+    match reason {
+        AuthReason::BootstrapTokenInvalid => (
+            "AUTH_BOOTSTRAP_TOKEN_INVALID",
+            "bootstrap_token_invalid",
+            "review_auth_configuration",
+            "bootstrap token invalid or expired",
+        ),
+        AuthReason::DeviceTokenMismatch => (
+            "AUTH_DEVICE_TOKEN_MISMATCH",
+            "device_token_mismatch",
+            "update_auth_credentials",
+            "device token mismatch",
+        ),
+        AuthReason::PasswordMissing => (
+            "AUTH_PASSWORD_MISSING",
+            "password_missing",
+            "update_auth_configuration",
+            "gateway password missing",
+        ),
+        AuthReason::PasswordMismatch => (
+            "AUTH_PASSWORD_MISMATCH",
+            "password_mismatch",
+            "update_auth_credentials",
+            "gateway password mismatch",
+        ),
+        AuthReason::TokenMissing => (
+            "AUTH_TOKEN_MISSING",
+            "token_missing",
+            "update_auth_configuration",
+            "gateway token missing",
+        ),
+        AuthReason::TokenMismatch => (
+            "AUTH_TOKEN_MISMATCH",
+            "token_mismatch",
+            "update_auth_credentials",
+            "gateway token mismatch",
+        ),
+    }
+}
+
+fn token_hint(client: &ClientName<'_>) -> &'static str {
+    if client.mode == "cli" {
+        "set gateway.remote.token to match gateway.auth.token"
+    } else if client.is_control_ui() || client.is_webchat() {
+        "open the dashboard URL and paste the token in Control UI settings"
+    } else {
+        "provide gateway auth token"
+    }
+}
+
+fn password_hint(client: &ClientName<'_>) -> &'static str {
+    if client.mode == "cli" {
+        "set gateway.remote.password to match gateway.auth.password"
+    } else if client.is_control_ui() || client.is_webchat() {
+        "enter the password in Control UI settings"
+    } else {
+        "provide gateway auth password"
+    }
+}
+
+/// Everything the rules for connections without a device look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Visitor<'a> {
+    /// Who it says it is.
+    pub client: ClientName<'a>,
+    /// `gateway.controlUi.dangerouslyDisableDeviceAuth`.
+    pub control_ui_break_glass: bool,
+    /// `gateway.controlUi.allowInsecureAuth`.
+    pub control_ui_insecure: bool,
+    /// An `Origin` header was sent.
+    pub has_origin: bool,
+    /// Where it comes from.
+    pub locality: Locality,
+    /// The resolved role.
+    pub role: Role,
+    /// The verdict of [`check_shared`].
+    pub shared: Result<AuthMethod, AuthReason>,
+    /// A shared credential was sent, right or wrong.
+    pub shared_sent: bool,
+}
+
+/// The verdict on a connection without a device (§4.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithoutDevice {
+    /// Admitted with the scopes it asked for.
+    AllowedWithScopes,
+    /// Admitted with no scope at all.
+    AllowedWithoutScopes,
+    /// A Control UI must have a device identity here.
+    ControlUiNeedsDevice,
+    /// The shared credentials are wrong: answer with [`rejection`].
+    CredentialsWrong(AuthReason),
+    /// Only devices are admitted.
+    DeviceRequired,
+}
+
+impl Visitor<'_> {
+    /// A Control UI whose device is neither asked for nor looked at.
+    pub fn ignores_device(&self) -> bool {
+        self.client.is_control_ui() && self.control_ui_break_glass && self.role == Role::Operator
+    }
+
+    /// The scope-preserving exceptions of §4.4: only for a proven shared secret on this host without
+    /// any browser or proxy in between.
+    pub fn keeps_scopes(&self) -> bool {
+        self.role == Role::Operator
+            && self.shared.is_ok_and(AuthMethod::is_shared_secret)
+            && self.locality == Locality::DirectLocal
+            && !self.has_origin
+            && (self.client.is_backend()
+                || self.client.is_cli()
+                || (self.client.is_control_ui() && self.control_ui_insecure))
+    }
+
+    /// A back-end helper in the exception of §4.4, which skips pairing even with a device.
+    pub fn skips_pairing(&self) -> bool {
+        let open_control_ui = self.client.is_control_ui() && self.shared == Ok(AuthMethod::None);
+        (self.client.is_backend() && self.keeps_scopes())
+            || open_control_ui
+            || self.ignores_device()
+    }
+
+    /// Decides about a connection without a device; evaluated before the final verdict on its
+    /// credentials.
+    pub fn without_device(&self) -> WithoutDevice {
+        if self.ignores_device() {
+            return match self.shared {
+                Ok(_) => WithoutDevice::AllowedWithScopes,
+                Err(reason) => WithoutDevice::CredentialsWrong(reason),
+            };
+        }
+        let insecure_ok = self.control_ui_insecure && self.locality == Locality::DirectLocal;
+        if self.client.is_control_ui() && !insecure_ok {
+            return WithoutDevice::ControlUiNeedsDevice;
+        }
+        match self.shared {
+            Ok(method) if method.is_shared_secret() && self.role == Role::Operator => {
+                if self.keeps_scopes() {
+                    WithoutDevice::AllowedWithScopes
+                } else {
+                    WithoutDevice::AllowedWithoutScopes
+                }
+            }
+            Err(reason) if self.shared_sent => WithoutDevice::CredentialsWrong(reason),
+            _ => WithoutDevice::DeviceRequired,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(token: &str, password: &str, device: &str, bootstrap: &str) -> Credentials {
+        Credentials {
+            bootstrap_token: Credentials::clean(Some(bootstrap)),
+            device_token: Credentials::clean(Some(device)),
+            password: Credentials::clean(Some(password)),
+            token: Credentials::clean(Some(token)),
+        }
+    }
+
+    fn cli() -> ClientName<'static> {
+        ClientName {
+            id: "cli",
+            mode: "cli",
+        }
+    }
+
+    #[test]
+    fn shared_secrets_are_compared_in_their_own_field_only() {
+        let token = SharedAuth::Token(Token::from("right"));
+        let password = SharedAuth::Password(Token::from("right"));
+        for (auth, credentials, expected) in [
+            (
+                &SharedAuth::None,
+                sent("", "", "", ""),
+                Ok(AuthMethod::None),
+            ),
+            (
+                &SharedAuth::None,
+                sent("x", "y", "", ""),
+                Ok(AuthMethod::None),
+            ),
+            (&token, sent("right", "", "", ""), Ok(AuthMethod::Token)),
+            (&token, sent("  right ", "", "", ""), Ok(AuthMethod::Token)),
+            (
+                &token,
+                sent("wrong", "", "", ""),
+                Err(AuthReason::TokenMismatch),
+            ),
+            (
+                &token,
+                sent("", "right", "", ""),
+                Err(AuthReason::TokenMissing),
+            ),
+            (
+                &token,
+                sent("   ", "", "", ""),
+                Err(AuthReason::TokenMissing),
+            ),
+            (
+                &password,
+                sent("", "right", "", ""),
+                Ok(AuthMethod::Password),
+            ),
+            (
+                &password,
+                sent("", "wrong", "", ""),
+                Err(AuthReason::PasswordMismatch),
+            ),
+            (
+                &password,
+                sent("right", "", "", ""),
+                Err(AuthReason::PasswordMissing),
+            ),
+        ] {
+            assert_eq!(
+                check_shared(auth, &credentials),
+                expected,
+                "{auth:?} {credentials:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_device_token_is_tried_after_the_shared_secret() {
+        use AuthReason::{
+            BootstrapTokenInvalid, DeviceTokenMismatch, PasswordMissing, TokenMismatch,
+            TokenMissing,
+        };
+        for (shared, credentials, right, expected) in [
+            (
+                Ok(AuthMethod::Token),
+                sent("s", "", "d", ""),
+                "d",
+                Ok(AuthMethod::Token),
+            ),
+            (
+                Err(TokenMismatch),
+                sent("d", "", "", ""),
+                "d",
+                Ok(AuthMethod::DeviceToken),
+            ),
+            (
+                Err(TokenMismatch),
+                sent("s", "", "d", ""),
+                "d",
+                Ok(AuthMethod::DeviceToken),
+            ),
+            (
+                Err(TokenMissing),
+                sent("", "", "d", ""),
+                "d",
+                Ok(AuthMethod::DeviceToken),
+            ),
+            (
+                Err(TokenMismatch),
+                sent("d", "", "old", ""),
+                "d",
+                Err(DeviceTokenMismatch),
+            ),
+            (
+                Err(TokenMismatch),
+                sent("wrong", "", "", ""),
+                "d",
+                Err(TokenMismatch),
+            ),
+            (
+                Err(PasswordMissing),
+                sent("wrong", "", "", ""),
+                "d",
+                Err(PasswordMissing),
+            ),
+            (
+                Err(TokenMissing),
+                sent("", "", "wrong", ""),
+                "d",
+                Err(DeviceTokenMismatch),
+            ),
+            (
+                Err(TokenMissing),
+                sent("", "", "", ""),
+                "d",
+                Err(TokenMissing),
+            ),
+            (
+                Err(TokenMissing),
+                sent("", "", "", "b"),
+                "d",
+                Err(BootstrapTokenInvalid),
+            ),
+            (
+                Err(TokenMissing),
+                sent("", "", "d", "b"),
+                "d",
+                Ok(AuthMethod::DeviceToken),
+            ),
+            (
+                Ok(AuthMethod::Token),
+                sent("s", "", "", "b"),
+                "d",
+                Ok(AuthMethod::Token),
+            ),
+        ] {
+            let verdict = decide_with_device(shared, &credentials, |token| token.as_str() == right);
+            assert_eq!(verdict, expected, "{shared:?} {credentials:?}");
+        }
+    }
+
+    #[test]
+    fn rejections_carry_text_code_and_next_step() {
+        let node = ClientName {
+            id: "node-host",
+            mode: "node",
+        };
+        let ui = ClientName {
+            id: "openclaw-control-ui",
+            mode: "ui",
+        };
+        let chat = ClientName {
+            id: "webchat",
+            mode: "webchat",
+        };
+        for (reason, client, credentials, device, message, code, word, retry, next) in [
+            (
+                AuthReason::TokenMissing,
+                node,
+                sent("", "", "", ""),
+                true,
+                "unauthorized: gateway token missing (provide gateway auth token)",
+                "AUTH_TOKEN_MISSING",
+                "token_missing",
+                false,
+                "update_auth_configuration",
+            ),
+            (
+                AuthReason::TokenMismatch,
+                node,
+                sent("x", "", "", ""),
+                true,
+                "unauthorized: gateway token mismatch (provide gateway auth token)",
+                "AUTH_TOKEN_MISMATCH",
+                "token_mismatch",
+                true,
+                "retry_with_device_token",
+            ),
+            (
+                AuthReason::TokenMismatch,
+                cli(),
+                sent("x", "", "", ""),
+                false,
+                "unauthorized: gateway token mismatch (set gateway.remote.token to match gateway.auth.token)",
+                "AUTH_TOKEN_MISMATCH",
+                "token_mismatch",
+                false,
+                "update_auth_credentials",
+            ),
+            (
+                AuthReason::TokenMismatch,
+                ui,
+                sent("x", "", "d", ""),
+                true,
+                "unauthorized: gateway token mismatch (open the dashboard URL and paste the token in Control UI settings)",
+                "AUTH_TOKEN_MISMATCH",
+                "token_mismatch",
+                false,
+                "update_auth_credentials",
+            ),
+            (
+                AuthReason::TokenMismatch,
+                chat,
+                sent("x", "p", "", ""),
+                true,
+                "unauthorized: gateway token mismatch (open the dashboard URL and paste the token in Control UI settings)",
+                "AUTH_TOKEN_MISMATCH",
+                "token_mismatch",
+                false,
+                "update_auth_credentials",
+            ),
+            (
+                AuthReason::PasswordMissing,
+                cli(),
+                sent("", "", "", ""),
+                false,
+                "unauthorized: gateway password missing (set gateway.remote.password to match gateway.auth.password)",
+                "AUTH_PASSWORD_MISSING",
+                "password_missing",
+                false,
+                "update_auth_configuration",
+            ),
+            (
+                AuthReason::PasswordMismatch,
+                ui,
+                sent("", "x", "", ""),
+                true,
+                "unauthorized: gateway password mismatch (enter the password in Control UI settings)",
+                "AUTH_PASSWORD_MISMATCH",
+                "password_mismatch",
+                false,
+                "update_auth_credentials",
+            ),
+            (
+                AuthReason::PasswordMismatch,
+                node,
+                sent("", "x", "", ""),
+                true,
+                "unauthorized: gateway password mismatch (provide gateway auth password)",
+                "AUTH_PASSWORD_MISMATCH",
+                "password_mismatch",
+                false,
+                "update_auth_credentials",
+            ),
+            (
+                AuthReason::BootstrapTokenInvalid,
+                node,
+                sent("", "", "", "b"),
+                true,
+                "unauthorized: bootstrap token invalid or expired (scan a fresh setup code)",
+                "AUTH_BOOTSTRAP_TOKEN_INVALID",
+                "bootstrap_token_invalid",
+                false,
+                "review_auth_configuration",
+            ),
+            (
+                AuthReason::DeviceTokenMismatch,
+                node,
+                sent("", "", "d", ""),
+                true,
+                "unauthorized: device token mismatch (rotate/reissue device token)",
+                "AUTH_DEVICE_TOKEN_MISMATCH",
+                "device_token_mismatch",
+                false,
+                "update_auth_credentials",
+            ),
+        ] {
+            let error = rejection(reason, &client, &credentials, device);
+            assert_eq!(error.message, message);
+            assert_eq!(
+                *error.details.unwrap(),
+                json!({"code": code, "authReason": word, "canRetryWithDeviceToken": retry, "recommendedNextStep": next}),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn without_a_device_only_proven_operators_come_in() {
+        use Locality::{DirectLocal, Remote};
+        use WithoutDevice::{
+            AllowedWithScopes, AllowedWithoutScopes, ControlUiNeedsDevice, CredentialsWrong,
+            DeviceRequired,
+        };
+        const TOKEN: Result<AuthMethod, AuthReason> = Ok(AuthMethod::Token);
+        const OPEN: Result<AuthMethod, AuthReason> = Ok(AuthMethod::None);
+        const WRONG: Result<AuthMethod, AuthReason> = Err(AuthReason::TokenMismatch);
+        const MISSING: Result<AuthMethod, AuthReason> = Err(AuthReason::TokenMissing);
+        let op = Role::Operator;
+        // id, mode, role, verdict, sent, locality, origin, insecure, break glass -> expected
+        for (id, mode, role, shared, sent, locality, origin, insecure, glass, expected) in [
+            (
+                "cli",
+                "cli",
+                op,
+                TOKEN,
+                true,
+                DirectLocal,
+                false,
+                false,
+                false,
+                AllowedWithScopes,
+            ),
+            (
+                "cli",
+                "cli",
+                op,
+                TOKEN,
+                true,
+                DirectLocal,
+                true,
+                false,
+                false,
+                AllowedWithoutScopes,
+            ),
+            (
+                "cli",
+                "cli",
+                op,
+                TOKEN,
+                true,
+                Remote,
+                false,
+                false,
+                false,
+                AllowedWithoutScopes,
+            ),
+            (
+                "cli",
+                "probe",
+                op,
+                TOKEN,
+                true,
+                DirectLocal,
+                false,
+                false,
+                false,
+                AllowedWithoutScopes,
+            ),
+            (
+                "test",
+                "test",
+                op,
+                TOKEN,
+                true,
+                DirectLocal,
+                false,
+                false,
+                false,
+                AllowedWithoutScopes,
+            ),
+            (
+                "gateway-client",
+                "backend",
+                op,
+                Ok(AuthMethod::Password),
+                true,
+                DirectLocal,
+                false,
+                false,
+                false,
+                AllowedWithScopes,
+            ),
+            (
+                "gateway-client",
+                "backend",
+                op,
+                TOKEN,
+                true,
+                Remote,
+                false,
+                false,
+                false,
+                AllowedWithoutScopes,
+            ),
+            (
+                "gateway-client",
+                "cli",
+                op,
+                TOKEN,
+                true,
+                DirectLocal,
+                false,
+                false,
+                false,
+                AllowedWithoutScopes,
+            ),
+            (
+                "cli",
+                "cli",
+                op,
+                WRONG,
+                true,
+                DirectLocal,
+                false,
+                false,
+                false,
+                CredentialsWrong(AuthReason::TokenMismatch),
+            ),
+            (
+                "cli",
+                "cli",
+                op,
+                MISSING,
+                true,
+                DirectLocal,
+                false,
+                false,
+                false,
+                CredentialsWrong(AuthReason::TokenMissing),
+            ),
+            (
+                "cli",
+                "cli",
+                op,
+                MISSING,
+                false,
+                DirectLocal,
+                false,
+                false,
+                false,
+                DeviceRequired,
+            ),
+            (
+                "cli",
+                "cli",
+                op,
+                OPEN,
+                true,
+                DirectLocal,
+                false,
+                false,
+                false,
+                DeviceRequired,
+            ),
+            (
+                "node-host",
+                "node",
+                Role::Node,
+                TOKEN,
+                true,
+                DirectLocal,
+                false,
+                false,
+                false,
+                DeviceRequired,
+            ),
+            (
+                "node-host",
+                "node",
+                Role::Node,
+                WRONG,
+                true,
+                DirectLocal,
+                false,
+                false,
+                false,
+                CredentialsWrong(AuthReason::TokenMismatch),
+            ),
+            (
+                "openclaw-control-ui",
+                "ui",
+                op,
+                TOKEN,
+                true,
+                DirectLocal,
+                true,
+                false,
+                false,
+                ControlUiNeedsDevice,
+            ),
+            (
+                "openclaw-control-ui",
+                "ui",
+                op,
+                TOKEN,
+                true,
+                Remote,
+                true,
+                true,
+                false,
+                ControlUiNeedsDevice,
+            ),
+            (
+                "openclaw-control-ui",
+                "ui",
+                op,
+                TOKEN,
+                true,
+                DirectLocal,
+                true,
+                true,
+                false,
+                AllowedWithoutScopes,
+            ),
+            (
+                "openclaw-tui",
+                "ui",
+                op,
+                TOKEN,
+                true,
+                DirectLocal,
+                false,
+                true,
+                false,
+                AllowedWithScopes,
+            ),
+            (
+                "openclaw-control-ui",
+                "ui",
+                op,
+                TOKEN,
+                true,
+                Remote,
+                true,
+                false,
+                true,
+                AllowedWithScopes,
+            ),
+            (
+                "openclaw-control-ui",
+                "ui",
+                op,
+                WRONG,
+                true,
+                Remote,
+                true,
+                false,
+                true,
+                CredentialsWrong(AuthReason::TokenMismatch),
+            ),
+            (
+                "openclaw-control-ui",
+                "ui",
+                Role::Node,
+                TOKEN,
+                true,
+                Remote,
+                true,
+                false,
+                true,
+                ControlUiNeedsDevice,
+            ),
+        ] {
+            let visitor = Visitor {
+                client: ClientName { id, mode },
+                control_ui_break_glass: glass,
+                control_ui_insecure: insecure,
+                has_origin: origin,
+                locality,
+                role,
+                shared,
+                shared_sent: sent,
+            };
+            assert_eq!(visitor.without_device(), expected, "{visitor:?}");
+        }
+    }
+}
