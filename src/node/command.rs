@@ -1,26 +1,10 @@
-//! The text of a command: one canonical line per argv, and the check of a caller's display text.
+//! The check of a caller's display text against the command it stands beside.
 //!
-//! Pure functions (node-host specification, section 2.3). The line is for people and for comparing
+//! Pure functions (node-host specification, section 2.3). The text is for people and for comparing
 //! with approvals; nothing is ever executed from it.
 
 use super::wrapper::Unwrapped;
-
-/// The canonical line of an argv: arguments joined by one space, an empty one as `""`, one with
-/// whitespace or `"` wrapped in `"` with inner `"` written `\"`; nothing else is escaped.
-pub fn format_command<S: AsRef<str>>(argv: &[S]) -> String {
-    let words: Vec<String> = argv.iter().map(|word| format_word(word.as_ref())).collect();
-    words.join(" ")
-}
-
-fn format_word(word: &str) -> String {
-    if word.is_empty() {
-        return "\"\"".to_owned();
-    }
-    if !word.chars().any(|c| c.is_whitespace() || c == '"') {
-        return word.to_owned();
-    }
-    format!("\"{}\"", word.replace('"', "\\\""))
-}
+use crate::protocol::command_text::format_command;
 
 /// The short text shown for a shell command: its trimmed inline script, unless `env` changes the
 /// environment in front of the shell or arguments follow the script.
@@ -46,21 +30,6 @@ mod tests {
 
     fn argv(words: &[&str]) -> Vec<String> {
         words.iter().map(|word| (*word).to_owned()).collect()
-    }
-
-    #[test]
-    fn lines_quote_only_what_needs_it() {
-        let cases: &[(&[&str], &str)] = &[
-            (&["ls"], "ls"),
-            (&["echo", "a b", ""], "echo \"a b\" \"\""),
-            (&["echo", "say \"hi\""], "echo \"say \\\"hi\\\"\""),
-            (&["echo", "a\\b", "$x", "'"], "echo a\\b $x '"),
-            (&["sh", "-c", "echo $(date)"], "sh -c \"echo $(date)\""),
-            (&["printf", "a\tb\n"], "printf \"a\tb\n\""),
-        ];
-        for (words, line) in cases {
-            assert_eq!(format_command(words), *line, "{words:?}");
-        }
     }
 
     #[test]

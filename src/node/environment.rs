@@ -4,14 +4,18 @@
 //! upper-cased. Nothing here reads the process environment; the host passes its own in.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 
 use super::blocked_names::{
     EVERYWHERE, INHERITABLE, OVERRIDE_ONLY, PREFIXES_EVERYWHERE, PREFIXES_OVERRIDE, SECRETS,
     SHELL_SAFE,
 };
 
-/// Environment variables by name, sorted so that tests and children see one order.
+/// Environment variables a caller sets, by name.
 pub type Variables = BTreeMap<String, String>;
+
+/// The whole environment of a child, sorted so that tests and children see one order.
+pub type ChildEnvironment = BTreeMap<OsString, OsString>;
 
 /// What a caller's environment is refused for; Display is the wire message (code `INVALID_REQUEST`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,26 +112,34 @@ pub fn check_assignments<'a>(
 /// `overrides` must have passed [`check_overrides`]; `shell` says that the command is a shell, which
 /// lets only terminal and locale overrides through.
 pub fn child_environment<'a>(
-    own: impl IntoIterator<Item = (&'a str, &'a str)>,
+    own: impl IntoIterator<Item = (&'a OsStr, &'a OsStr)>,
     overrides: &Variables,
     shell: bool,
     path: &str,
-) -> Variables {
-    let mut child: Variables = own
+) -> ChildEnvironment {
+    let mut child: ChildEnvironment = own
         .into_iter()
-        .filter(|(name, _)| !blocks_inheriting(&name.to_uppercase()))
+        .filter(|(name, _)| !blocks_inheriting(&upper(name)))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
     for (name, value) in overrides {
         if !shell || is_shell_safe(&name.to_uppercase()) {
-            child.insert(name.clone(), value.clone());
+            child.insert(name.into(), value.into());
         }
     }
-    child.retain(|name, _| !SECRETS.contains(&name.to_uppercase().as_str()));
-    child.insert("PATH".to_owned(), path.to_owned());
-    child.insert("OPENCLAW_CLI".to_owned(), "1".to_owned());
-    child.insert("OPENCLAW_SHELL".to_owned(), "exec".to_owned());
+    child.retain(|name, _| !SECRETS.contains(&upper(name).as_str()));
+    for (name, value) in [
+        ("PATH", path),
+        ("OPENCLAW_CLI", "1"),
+        ("OPENCLAW_SHELL", "exec"),
+    ] {
+        child.insert(name.into(), value.into());
+    }
     child
+}
+
+fn upper(name: &OsStr) -> String {
+    name.to_string_lossy().to_uppercase()
 }
 
 fn blocks_override(upper: &str) -> bool {
@@ -266,13 +278,16 @@ mod tests {
             ("term", "dumb"),
         ];
         for (shell, custom) in [(false, "2"), (true, "1")] {
-            let mut expected = variables(&common);
-            expected.insert("CUSTOM".to_owned(), custom.to_owned());
-            assert_eq!(
-                child_environment(own, &overrides, shell, "/bin"),
-                expected,
-                "shell={shell}"
-            );
+            let own = own
+                .iter()
+                .map(|(name, value)| (OsStr::new(name), OsStr::new(value)));
+            let custom = [("CUSTOM", custom)];
+            let expected = common.iter().chain(&custom);
+            let expected = expected
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect();
+            let found = child_environment(own, &overrides, shell, "/bin");
+            assert_eq!(found, expected, "shell={shell}");
         }
     }
 

@@ -23,7 +23,7 @@ use serde_json::{Map, Value};
 use self::capture::{Capture, Stream};
 pub use self::children::Children;
 pub use self::launch_error::errno_name;
-use crate::node::environment::Variables;
+use crate::node::environment::ChildEnvironment;
 
 /// How long pipes are read on after the child's exit so that trailing output is not lost.
 pub const DRAIN: Duration = Duration::from_millis(250);
@@ -47,7 +47,7 @@ pub struct Launch {
     /// Working directory; `None` is the host's own.
     pub cwd: Option<PathBuf>,
     /// The child's whole environment.
-    pub environment: Variables,
+    pub environment: ChildEnvironment,
     /// Wall time after which the whole process group is killed; `None` is no limit.
     pub timeout: Option<Duration>,
 }

@@ -8,7 +8,7 @@ use crate::node::testing::TempDir;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn launch(argv: &[&str]) -> Launch {
-    let environment = Variables::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
+    let environment = ChildEnvironment::from([("PATH".into(), "/usr/bin:/bin".into())]);
     Launch {
         program: crate::node::which::find(argv[0], "/usr/bin:/bin")
             .unwrap_or_else(|_| PathBuf::from(argv[0])),
@@ -83,7 +83,7 @@ fn outcomes_follow_the_exit() {
 #[test]
 fn a_child_gets_exactly_its_environment_and_name() {
     let mut launch = launch(&["env"]);
-    launch.environment = Variables::from([("A".to_owned(), "1".to_owned())]);
+    launch.environment = ChildEnvironment::from([("A".into(), "1".into())]);
     assert_eq!(finish(launch).stdout, "A=1\n");
     let mut named = shell("echo $0");
     named.argv = vec!["my-name".to_owned(), "-c".to_owned(), "echo $0".to_owned()];

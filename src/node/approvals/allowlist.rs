@@ -1,0 +1,270 @@
+//! Whether an allowlist covers a command (node-host specification, sections 3.4 and 3.8).
+//!
+//! Understood are rules that are an exact absolute path, a bare program name, or exactly `*`. Globs,
+//! argument patterns and command fingerprints satisfy nothing; neither do shells and wrapped commands.
+
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+
+use super::document::Entry;
+use crate::node::which::{self, Unresolved};
+use crate::node::wrapper::{NEVER_UNWRAPPED, Unwrapped, base_name};
+
+/// A command as the judgement sees it.
+#[derive(Debug)]
+pub struct Candidate<'a> {
+    /// The argv and what stands behind its wrappers.
+    pub unwrapped: &'a Unwrapped<'a>,
+    /// Where the effective program was found: absolute, not canonical.
+    pub resolved: Result<PathBuf, Unresolved>,
+    /// What `~` means in a rule.
+    pub home: Option<&'a Path>,
+}
+
+/// The result of looking for a rule.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Judgement<'a> {
+    /// This rule covers the command.
+    Allowed(&'a Entry),
+    /// None does.
+    Missed(Miss),
+}
+
+/// Why no rule covers a command; Display completes the sentence "denied because …".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Miss {
+    /// The program was not found, or is no executable file.
+    NotFound(String),
+    /// No rule names the program; rules that could mean it but are not evaluated are listed.
+    NoRule {
+        /// The program's path.
+        path: PathBuf,
+        /// Patterns of skipped rules.
+        skipped: Vec<String>,
+    },
+    /// The typed path goes through `..`, whose meaning depends on links.
+    ParentDirectory(String),
+    /// A shell: what it would run is not analysed.
+    Shell(String),
+    /// A wrapper: what it would run is not analysed.
+    Wrapper(String),
+}
+
+impl Miss {
+    /// The pattern that would allow the command, where one can.
+    pub fn pattern(&self) -> Option<String> {
+        match self {
+            Self::NoRule { path, .. } => Some(path.display().to_string()),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Miss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound(program) => write!(f, "{program} is no program on this node"),
+            Self::NoRule { path, skipped } => {
+                write!(f, "no allowlist rule names {}", path.display())?;
+                if !skipped.is_empty() {
+                    let skipped = skipped.join(", ");
+                    write!(f, "; only exact paths and names count here, not: {skipped}")?;
+                }
+                Ok(())
+            }
+            Self::ParentDirectory(program) => {
+                write!(
+                    f,
+                    "{program} goes through `..`; name the program by its plain path"
+                )
+            }
+            Self::Shell(name) => write!(
+                f,
+                "{name} is a shell and its script is not matched against the allowlist; call the program itself"
+            ),
+            Self::Wrapper(name) => write!(
+                f,
+                "{name} starts another program, which is not matched against the allowlist; call that program itself"
+            ),
+        }
+    }
+}
+
+/// Looks for the first rule that covers the command.
+pub fn judge<'a>(candidate: &Candidate<'_>, rules: &[&'a Entry]) -> Judgement<'a> {
+    let miss = match covered_form(candidate) {
+        Ok(resolved) => {
+            let mut skipped = Vec::new();
+            for rule in rules {
+                match matches(rule, candidate, resolved.as_deref()) {
+                    Some(true) => return Judgement::Allowed(rule),
+                    Some(false) => {}
+                    None => skipped.push(rule.pattern.trim().to_owned()),
+                }
+            }
+            match resolved {
+                Some(path) => Miss::NoRule { path, skipped },
+                None => Miss::NotFound(typed(candidate).to_owned()),
+            }
+        }
+        Err(miss) => miss,
+    };
+    Judgement::Missed(miss)
+}
+
+/// The forms of a command that rules are evaluated for; gives the normalised path of the program.
+fn covered_form(candidate: &Candidate<'_>) -> Result<Option<PathBuf>, Miss> {
+    let unwrapped = candidate.unwrapped;
+    let typed = typed(candidate);
+    let name = base_name(typed);
+    if unwrapped.is_shell() {
+        return Err(Miss::Shell(name));
+    }
+    if unwrapped.blocked || unwrapped.wrappers > 0 || NEVER_UNWRAPPED.contains(&name.as_str()) {
+        return Err(Miss::Wrapper(name));
+    }
+    if Path::new(typed)
+        .components()
+        .any(|part| part == Component::ParentDir)
+    {
+        return Err(Miss::ParentDirectory(typed.to_owned()));
+    }
+    Ok(candidate
+        .resolved
+        .as_ref()
+        .ok()
+        .map(|path| which::normalize(path)))
+}
+
+/// True and false are answers; `None` is a rule that is not evaluated.
+fn matches(rule: &Entry, candidate: &Candidate<'_>, resolved: Option<&Path>) -> Option<bool> {
+    let pattern = rule.pattern.trim();
+    if rule.arg_pattern.is_some() || pattern.starts_with('=') {
+        return None;
+    }
+    if pattern == "*" {
+        return Some(true);
+    }
+    if pattern.contains(['*', '?']) {
+        return None;
+    }
+    let Some(resolved) = resolved else {
+        return Some(false);
+    };
+    if pattern.contains(['/', '\\', '~']) {
+        let path = which::expand_home(pattern, candidate.home);
+        return Some(path.is_absolute() && which::normalize(&path) == resolved);
+    }
+    let typed = typed(candidate);
+    let bare = !typed.contains(['/', '\\', '~']);
+    Some(bare && (typed == pattern || resolved.file_name().is_some_and(|name| name == pattern)))
+}
+
+fn typed<'a>(candidate: &Candidate<'a>) -> &'a str {
+    candidate
+        .unwrapped
+        .effective
+        .first()
+        .map_or("", String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::wrapper::unwrap;
+
+    /// The vectors of the specification's section 7, with programs at their usual places. `miss!` marks
+    /// commands the full policy allows and this evaluator refuses for want of analysis.
+    #[test]
+    fn vectors() {
+        let rules = ["/usr/bin/git", "echo", "/w/**", "~/bin/tool", "/w/x y"].map(Entry::new);
+        let rules: Vec<&Entry> = rules.iter().collect();
+        let cases = [
+            ("git|--version", "run"),
+            ("/usr/bin/git|--version", "run"),
+            ("echo|x", "run"),
+            ("/bin/echo|x", "miss"),
+            ("/w/x y", "run"),
+            ("/home/u/bin/tool", "run"),
+            ("~/bin/tool", "run"),
+            ("tool", "miss"),
+            ("/usr/bin/../bin/git", "miss"),
+            ("./echo", "miss"),
+            ("head|-n|1", "miss!"),
+            ("head|/etc/passwd", "miss"),
+            ("./s.sh", "miss!"),
+            ("sh|s.sh", "miss!"),
+            ("sh|-c|echo a && git --version", "miss!"),
+            ("sh|-c|echo a > /tmp/x", "miss"),
+            ("nice|-n|3|echo|x", "miss!"),
+            ("env|echo|x", "miss!"),
+            ("timeout|5|echo|x", "miss!"),
+            ("nohup|echo|x", "miss!"),
+            ("busybox|sh|-c|echo x", "miss!"),
+            ("env|FOO=1|echo|x", "miss"),
+            ("sudo|echo|x", "miss"),
+            ("sh|-c|$0 \"$@\"|echo|hi", "miss"),
+            ("absent", "miss"),
+        ];
+        for (line, expected) in cases {
+            let argv: Vec<String> = line.split('|').map(str::to_owned).collect();
+            let unwrapped = unwrap(&argv);
+            let found = judge(&candidate(&unwrapped), &rules);
+            let allowed = matches!(found, Judgement::Allowed(_));
+            assert_eq!(allowed, expected == "run", "{line}: {found:?}");
+        }
+    }
+
+    fn candidate<'a>(unwrapped: &'a Unwrapped<'a>) -> Candidate<'a> {
+        let typed = unwrapped.effective[0].as_str();
+        let resolved = match typed {
+            "absent" => Err(Unresolved::NotFound),
+            "~/bin/tool" => Ok(PathBuf::from("/home/u/bin/tool")),
+            "tool" => Ok(PathBuf::from("/opt/tool")),
+            name if name.contains('/') => Ok(Path::new("/w").join(name)),
+            name => Ok(Path::new("/usr/bin").join(name)),
+        };
+        Candidate {
+            unwrapped,
+            resolved,
+            home: Some(Path::new("/home/u")),
+        }
+    }
+
+    #[test]
+    fn star_allows_programs_but_no_wrapper_and_no_shell() {
+        let star = Entry::new(" * ");
+        for (line, allowed) in [
+            ("anything", true),
+            ("absent", true),
+            ("sudo|ls", false),
+            ("sh|-c|ls", false),
+        ] {
+            let argv: Vec<String> = line.split('|').map(str::to_owned).collect();
+            let unwrapped = unwrap(&argv);
+            let found = judge(&candidate(&unwrapped), &[&star]);
+            assert_eq!(matches!(found, Judgement::Allowed(_)), allowed, "{line}");
+        }
+    }
+
+    #[test]
+    fn rules_that_are_not_evaluated_are_named() {
+        let mut conditional = Entry::new("/usr/bin/ls");
+        conditional.arg_pattern = Some("-l".to_owned());
+        let glob = Entry::new("/usr/bin/*");
+        let fingerprint = Entry::new("=command:27de7c1b9fae1985");
+        let argv = vec!["ls".to_owned()];
+        let unwrapped = unwrap(&argv);
+        let Judgement::Missed(miss) =
+            judge(&candidate(&unwrapped), &[&conditional, &glob, &fingerprint])
+        else {
+            unreachable!("nothing here is evaluated")
+        };
+        assert_eq!(
+            miss.to_string(),
+            "no allowlist rule names /usr/bin/ls; only exact paths and names count here, not: \
+             /usr/bin/ls, /usr/bin/*, =command:27de7c1b9fae1985"
+        );
+        assert_eq!(miss.pattern().as_deref(), Some("/usr/bin/ls"));
+    }
+}

@@ -1,0 +1,273 @@
+//! Run or refuse: the decision table over security, ask, allowlist and approval (node-host
+//! specification, section 3.3), and the texts of refusals.
+//!
+//! A refusal says which value or missing rule it comes from and what would change it; the leading words
+//! are what gateways recognise and stay as they are.
+
+use std::fmt;
+
+use super::allowlist::{Judgement, Miss};
+use super::document::{Ask, Security};
+use super::policy::Effective;
+
+/// Why a run was refused, as events carry it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The allowlist does not cover it and nobody is to be asked.
+    AllowlistMiss,
+    /// It may run once somebody approves it.
+    ApprovalRequired,
+    /// The plan that was judged cannot be built.
+    ExecutionPlanMiss,
+    /// This host shows no screen.
+    ScreenRecording,
+    /// Nothing runs here.
+    SecurityDeny,
+}
+
+impl Reason {
+    /// The value of the event's `reason`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AllowlistMiss => "allowlist-miss",
+            Self::ApprovalRequired => "approval-required",
+            Self::ExecutionPlanMiss => "execution-plan-miss",
+            Self::ScreenRecording => "permission:screenRecording",
+            Self::SecurityDeny => "security=deny",
+        }
+    }
+}
+
+/// A refusal; Display is the wire message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    /// What the event says.
+    pub reason: Reason,
+    /// What the answer says.
+    pub message: String,
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Denial {
+    /// A refusal of the binding of an approved run, which needs a new approval.
+    pub fn approval(message: impl Into<String>) -> Self {
+        Self {
+            reason: Reason::ApprovalRequired,
+            message: message.into(),
+        }
+    }
+
+    /// The policy file does not parse: everything is denied until it does.
+    pub fn broken_policy(fault: &str) -> Self {
+        let message = format!("SYSTEM_RUN_DISABLED: security=deny ({fault})");
+        Self {
+            reason: Reason::SecurityDeny,
+            message,
+        }
+    }
+}
+
+/// The decision on one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It runs; `listed` says that only the allowlist permits it, so exactly the judged program must run.
+    Run {
+        /// The permission comes from the allowlist.
+        listed: bool,
+    },
+    /// It does not.
+    Refuse(Denial),
+}
+
+/// What the decision is about.
+#[derive(Debug)]
+pub struct Question<'a> {
+    /// The policy of the run.
+    pub policy: &'a Effective<'a>,
+    /// What the allowlist says.
+    pub judgement: &'a Judgement<'a>,
+    /// A gateway matched an approval record.
+    pub approved: bool,
+    /// This node's id, for the command that would add the missing rule.
+    pub node: &'a str,
+}
+
+/// Decides.
+pub fn decide(question: &Question<'_>) -> Verdict {
+    let policy = question.policy;
+    let satisfied = matches!(question.judgement, Judgement::Allowed(_));
+    match (policy.security, policy.ask) {
+        (Security::Deny, _) => {
+            let source = &policy.security_source;
+            let message = format!("SYSTEM_RUN_DISABLED: security=deny (set by {source})");
+            Verdict::Refuse(Denial {
+                reason: Reason::SecurityDeny,
+                message,
+            })
+        }
+        (Security::Allowlist | Security::Full, _) if question.approved => {
+            Verdict::Run { listed: false }
+        }
+        (Security::Full, Ask::Off | Ask::OnMiss) => Verdict::Run { listed: false },
+        (Security::Allowlist, Ask::Off | Ask::OnMiss) if satisfied => Verdict::Run { listed: true },
+        (Security::Allowlist, Ask::Off) => {
+            let message = format!("SYSTEM_RUN_DENIED: allowlist miss ({})", missing(question));
+            Verdict::Refuse(Denial {
+                reason: Reason::AllowlistMiss,
+                message,
+            })
+        }
+        (Security::Allowlist, Ask::OnMiss) => {
+            let why = missing(question);
+            Verdict::Refuse(Denial::approval(format!(
+                "SYSTEM_RUN_DENIED: approval required ({why})"
+            )))
+        }
+        (Security::Allowlist | Security::Full, Ask::Always) => {
+            let source = &policy.ask_source;
+            Verdict::Refuse(Denial::approval(format!(
+                "SYSTEM_RUN_DENIED: approval required (ask=always is set by {source})"
+            )))
+        }
+    }
+}
+
+fn missing(question: &Question<'_>) -> String {
+    let Judgement::Missed(miss) = question.judgement else {
+        return String::new();
+    };
+    let pattern = miss.pattern().map(|path| shell_word(&path));
+    let node = question.node;
+    match (miss, pattern) {
+        (_, Some(pattern)) => {
+            format!(
+                "{miss}; allow it with: openclaw approvals allowlist add --node {node} {pattern}"
+            )
+        }
+        (Miss::NotFound(_), None) => miss.to_string(),
+        (_, None) => format!(
+            "{miss}, which this would allow: openclaw approvals allowlist add --node {node} <its path>"
+        ),
+    }
+}
+
+/// One word of a command line that a person can paste.
+fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::super::document::Entry;
+    use super::*;
+
+    #[test]
+    fn decision_table() {
+        use Ask::{Always, Off, OnMiss};
+        use Security::{Allowlist, Deny, Full};
+        const DENY: &str = "SYSTEM_RUN_DISABLED: security=deny";
+        const ASKED: &str = "SYSTEM_RUN_DENIED: approval required";
+        const MISS: &str = "SYSTEM_RUN_DENIED: allowlist miss";
+        // security, ask, satisfied, approved, expected
+        let cases = [
+            (Deny, Off, true, false, DENY),
+            (Deny, Always, true, true, DENY),
+            (Full, Off, false, false, "run"),
+            (Full, OnMiss, false, false, "run"),
+            (Full, Always, true, false, ASKED),
+            (Full, Always, false, true, "run"),
+            (Allowlist, Off, true, false, "listed"),
+            (Allowlist, Off, false, false, MISS),
+            (Allowlist, Off, false, true, "run"),
+            (Allowlist, OnMiss, true, false, "listed"),
+            (Allowlist, OnMiss, false, false, ASKED),
+            (Allowlist, OnMiss, false, true, "run"),
+            (Allowlist, Always, true, false, ASKED),
+            (Allowlist, Always, true, true, "run"),
+        ];
+        let rule = Entry::new("ls");
+        for (security, ask, satisfied, approved, expected) in cases {
+            let policy = policy(security, ask);
+            let judgement = if satisfied {
+                Judgement::Allowed(&rule)
+            } else {
+                Judgement::Missed(no_rule("/usr/bin/ls"))
+            };
+            let question = Question {
+                policy: &policy,
+                judgement: &judgement,
+                approved,
+                node: "abc",
+            };
+            let found = match decide(&question) {
+                Verdict::Run { listed: true } => "listed".to_owned(),
+                Verdict::Run { listed: false } => "run".to_owned(),
+                Verdict::Refuse(denial) => denial.to_string(),
+            };
+            assert!(
+                found.starts_with(expected),
+                "{security:?} {ask:?} {satisfied} {approved}: {found}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_miss_names_the_rule_and_the_command_that_adds_it() {
+        let cases = [
+            (
+                no_rule("/opt/my tool"),
+                "SYSTEM_RUN_DENIED: approval required (no allowlist rule names /opt/my tool; \
+                 allow it with: openclaw approvals allowlist add --node abc '/opt/my tool')",
+            ),
+            (
+                Miss::Shell("sh".to_owned()),
+                "SYSTEM_RUN_DENIED: approval required (sh is a shell and its script is not matched \
+                 against the allowlist; call the program itself, which this would allow: openclaw \
+                 approvals allowlist add --node abc <its path>)",
+            ),
+            (
+                Miss::NotFound("nope".to_owned()),
+                "SYSTEM_RUN_DENIED: approval required (nope is no program on this node)",
+            ),
+        ];
+        let policy = policy(Security::Allowlist, Ask::OnMiss);
+        for (miss, text) in cases {
+            let judgement = Judgement::Missed(miss);
+            let question = Question {
+                policy: &policy,
+                judgement: &judgement,
+                approved: false,
+                node: "abc",
+            };
+            assert_eq!(decide(&question), Verdict::Refuse(Denial::approval(text)));
+        }
+    }
+
+    fn policy(security: Security, ask: Ask) -> Effective<'static> {
+        Effective {
+            security,
+            security_source: "a".to_owned(),
+            ask,
+            ask_source: "b".to_owned(),
+            allowlist: Vec::new(),
+        }
+    }
+
+    fn no_rule(path: &str) -> Miss {
+        Miss::NoRule {
+            path: PathBuf::from(path),
+            skipped: Vec::new(),
+        }
+    }
+}
