@@ -44,46 +44,64 @@ pub fn create_private_directory(path: &Path) -> io::Result<()> {
 /// [`Prepared::commit`], it leaves no trace.
 #[derive(Debug)]
 pub struct Prepared {
-    temporary: PathBuf,
+    temporary: Temporary,
     target: PathBuf,
-    committed: bool,
+    metadata: fs::Metadata,
 }
 
 impl Prepared {
     /// Writes and fsyncs `bytes` under a temporary name beside the target of `path`.
     pub fn new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<Self> {
         let target = follow_links(path)?;
-        let prepared = Prepared {
-            temporary: temporary_name(&target),
-            target,
-            committed: false,
-        };
+        let temporary = Temporary(temporary_name(&target));
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(PRIVATE_FILE)
-            .open(&prepared.temporary)?;
+            .open(&temporary.0)?;
         file.write_all(bytes)?;
         file.set_permissions(fs::Permissions::from_mode(mode))?;
-        keep_owner(&file, &prepared.target);
+        keep_owner(&file, &target);
         file.sync_all()?;
-        Ok(prepared)
+        let metadata = file.metadata()?;
+        Ok(Prepared {
+            temporary,
+            target,
+            metadata,
+        })
+    }
+
+    /// What the new file is: inode, size and time of modification stay as they are here.
+    pub fn metadata(&self) -> &fs::Metadata {
+        &self.metadata
     }
 
     /// Makes the new content visible. Durable only after [`sync_directory_of`] the path.
-    pub fn commit(mut self) -> io::Result<()> {
-        fs::rename(&self.temporary, &self.target)?;
-        self.committed = true;
-        Ok(())
+    pub fn commit(self) -> io::Result<()> {
+        fs::rename(&self.temporary.0, &self.target)
+    }
+
+    /// Makes the new content visible only where there is no file yet; false, and nothing happens,
+    /// where there is one. Of several processes that try at once, one succeeds.
+    pub fn commit_new(self) -> io::Result<bool> {
+        match fs::hard_link(&self.temporary.0, &self.target) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            // File systems without hard links.
+            Err(_) if !self.target.exists() => self.commit().map(|()| true),
+            Err(error) => Err(error),
+        }
     }
 }
 
-impl Drop for Prepared {
+/// A temporary file that goes when dropped, if it is still there under its name.
+#[derive(Debug)]
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
     fn drop(&mut self) {
-        if !self.committed {
-            // A leftover is harmless and swept at the next start.
-            let _ = fs::remove_file(&self.temporary);
-        }
+        // A leftover is harmless and swept at the next start.
+        let _ = fs::remove_file(&self.0);
     }
 }
 
@@ -221,6 +239,18 @@ mod tests {
         drop(prepared);
         assert_eq!(names(directory.path()), ["file"]);
         assert_eq!(fs::read(&path).unwrap(), b"old");
+    }
+
+    #[test]
+    fn a_new_file_never_replaces_another() {
+        let directory = TempDir::new();
+        let path = directory.join("file");
+        let first = Prepared::new(&path, b"first", PRIVATE_FILE).unwrap();
+        let second = Prepared::new(&path, b"second", PRIVATE_FILE).unwrap();
+        assert!(first.commit_new().unwrap());
+        assert!(!second.commit_new().unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"first");
+        assert_eq!(names(directory.path()), ["file"]);
     }
 
     #[test]

@@ -47,6 +47,17 @@ pub enum SaveFault {
     Stale,
 }
 
+/// What one operation changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effects<P> {
+    /// Parts that must be durable before the operation is acknowledged, in the order in which they
+    /// must reach the disk.
+    pub save: Vec<P>,
+    /// Parts changed only in what may be lost in a crash; saved with something else or by
+    /// [`Engine::flush`].
+    pub touch: Vec<P>,
+}
+
 /// A state in memory whose changes are acknowledged only when durable.
 pub struct Engine<D: Documents> {
     inner: Mutex<Inner<D>>,
@@ -62,12 +73,10 @@ struct Inner<D: Documents> {
     open: Batch<D::Part>,
     running: Option<Arc<Outcome>>,
     touched: BTreeSet<D::Part>,
-    /// Touches that came during a save, to be applied when it has settled.
-    deferred: Vec<Touch<D::State>>,
+    /// Touched while a save was running, hence not in it.
+    touched_late: BTreeSet<D::Part>,
     saves: u64,
 }
-
-type Touch<S> = Box<dyn Fn(&mut S) + Send>;
 
 /// What became of a batch; all its operations share one.
 type Outcome = OnceLock<Result<(), SaveFault>>;
@@ -98,7 +107,7 @@ impl<D: Documents> Engine<D> {
                 open: Batch::new(),
                 running: None,
                 touched: BTreeSet::new(),
-                deferred: Vec::new(),
+                touched_late: BTreeSet::new(),
                 saves: 0,
             }),
             settled: Condvar::new(),
@@ -112,50 +121,27 @@ impl<D: Documents> Engine<D> {
         Ok(Arc::clone(&inner.durable))
     }
 
-    /// Runs `operation` on the newest state and returns when its changes are durable. It answers
-    /// with a value and the parts it changed, in the order in which they must reach the disk; with
-    /// no parts, its changes are dropped. It runs again, on a fresh state, when somebody else
-    /// changed the documents meanwhile, so it must not act on anything outside the state.
+    /// Runs `operation` on the newest state and returns when the changes it wants saved are durable.
+    /// Without any [`Effects`] its changes are dropped. It runs again, on a fresh state, when
+    /// somebody else changed the documents meanwhile, so it must not act on anything outside the
+    /// state.
     pub fn transact<T, E>(
         &self,
-        mut operation: impl FnMut(&mut D::State) -> Result<(T, Vec<D::Part>), E>,
+        mut operation: impl FnMut(&mut D::State) -> Result<(T, Effects<D::Part>), E>,
     ) -> Result<T, TransactError<E>> {
         loop {
             let mut inner = self.lock();
             inner.refresh()?;
             let mut state = D::State::clone(&inner.working);
-            let (value, parts) = operation(&mut state).map_err(TransactError::Refused)?;
-            let outcome = if parts.is_empty() {
-                match inner.newest_undurable() {
-                    // The answer may rest on changes that can still fail.
-                    Some(outcome) => outcome,
-                    None => return Ok(value),
-                }
-            } else {
-                inner.enqueue(state, parts)
+            let (value, effects) = operation(&mut state).map_err(TransactError::Refused)?;
+            let Some(outcome) = inner.accept(state, effects) else {
+                return Ok(value);
             };
             match self.wait(inner, &outcome) {
                 Ok(()) => return Ok(value),
                 Err(SaveFault::Failed(fault)) => return Err(TransactError::Store(fault)),
                 Err(SaveFault::Stale) => {}
             }
-        }
-    }
-
-    /// Changes the state in memory at once and on the disk later: with the next save of the same
-    /// parts, or with [`Engine::flush`]. For what may be lost in a crash. `change` may run more
-    /// than once, on copies of the state.
-    pub fn touch(
-        &self,
-        parts: impl IntoIterator<Item = D::Part>,
-        change: impl Fn(&mut D::State) + Send + 'static,
-    ) {
-        let mut inner = self.lock();
-        inner.touched.extend(parts);
-        if inner.running.is_some() {
-            inner.deferred.push(Box::new(change));
-        } else {
-            inner.apply(&change);
         }
     }
 
@@ -174,8 +160,8 @@ impl<D: Documents> Engine<D> {
                 return Ok(());
             }
             let parts = inner.touched.iter().copied().collect();
-            let state = D::State::clone(&inner.working);
-            let outcome = inner.enqueue(state, parts);
+            inner.open.operations.push(parts);
+            let outcome = Arc::clone(&inner.open.outcome);
             match self.wait(inner, &outcome) {
                 Ok(()) => return Ok(()),
                 Err(SaveFault::Failed(fault)) => return Err(fault),
@@ -261,18 +247,39 @@ impl<D: Documents> Inner<D> {
         Ok(())
     }
 
+    /// Takes over what an operation did to `state`, a clone of the working state. Returns what to
+    /// wait for before acknowledging it, `None` when all that it rests on is durable.
+    fn accept(&mut self, state: D::State, effects: Effects<D::Part>) -> Option<Arc<Outcome>> {
+        if !effects.save.is_empty() {
+            self.working = Arc::new(state);
+            self.open.operations.push(effects.save);
+            self.touch(effects.touch);
+            return Some(Arc::clone(&self.open.outcome));
+        }
+        let newest = self.newest_undurable();
+        if !effects.touch.is_empty() {
+            self.working = Arc::new(state);
+            self.touch(effects.touch);
+            if newest.is_none() {
+                self.durable = Arc::clone(&self.working);
+            }
+        }
+        newest
+    }
+
+    fn touch(&mut self, parts: Vec<D::Part>) {
+        match self.running {
+            Some(_) => self.touched_late.extend(parts),
+            None => self.touched.extend(parts),
+        }
+    }
+
     fn newest_undurable(&self) -> Option<Arc<Outcome>> {
         if self.open.operations.is_empty() {
             self.running.clone()
         } else {
             Some(Arc::clone(&self.open.outcome))
         }
-    }
-
-    fn enqueue(&mut self, state: D::State, parts: Vec<D::Part>) -> Arc<Outcome> {
-        self.working = Arc::new(state);
-        self.open.operations.push(parts);
-        Arc::clone(&self.open.outcome)
     }
 
     fn settle(
@@ -282,16 +289,19 @@ impl<D: Documents> Inner<D> {
         result: Result<(), SaveFault>,
     ) {
         self.running = None;
+        let late = std::mem::take(&mut self.touched_late);
         match &result {
             Ok(()) => {
-                self.durable = next;
                 self.saves += 1;
-                // What was touched while the save ran is not in it.
-                if self.deferred.is_empty() {
-                    for part in batch.operations.iter().flatten() {
-                        self.touched.remove(part);
-                    }
+                for part in batch.operations.iter().flatten() {
+                    self.touched.remove(part);
                 }
+                self.touched.extend(late);
+                // With nothing open, the working state has at most been touched since.
+                self.durable = match self.open.operations.is_empty() {
+                    true => Arc::clone(&self.working),
+                    false => next,
+                };
             }
             Err(fault) => {
                 // What came meanwhile was built on what failed.
@@ -301,19 +311,6 @@ impl<D: Documents> Inner<D> {
             }
         }
         let _ = batch.outcome.set(result);
-        for change in std::mem::take(&mut self.deferred) {
-            self.apply(&change);
-        }
-    }
-
-    fn apply(&mut self, change: &dyn Fn(&mut D::State)) {
-        let shared = Arc::ptr_eq(&self.durable, &self.working);
-        change(Arc::make_mut(&mut self.durable));
-        if shared {
-            self.working = Arc::clone(&self.durable);
-        } else {
-            change(Arc::make_mut(&mut self.working));
-        }
     }
 }
 
@@ -453,7 +450,23 @@ mod tests {
     fn push(engine: &Engine<Writer>, number: u64) -> Result<usize, TransactError<()>> {
         engine.transact(|state| {
             state.left.push(number);
-            Ok((state.left.len(), vec![Part::Left]))
+            Ok((state.left.len(), saving(&[Part::Left])))
+        })
+    }
+
+    fn saving(parts: &[Part]) -> Effects<Part> {
+        Effects {
+            save: parts.to_vec(),
+            touch: Vec::new(),
+        }
+    }
+
+    fn touch(engine: &Engine<Writer>, number: u64) -> Result<(), TransactError<()>> {
+        engine.transact(|state| {
+            state.right.push(number);
+            let touch = vec![Part::Right];
+            let save = Vec::new();
+            Ok(((), Effects { save, touch }))
         })
     }
 
@@ -569,7 +582,7 @@ mod tests {
         assert_eq!(refused, Err(TransactError::Refused("no")));
         let unchanged: Result<u64, TransactError<()>> = engine.transact(|state| {
             state.left.push(1);
-            Ok((5, Vec::new()))
+            Ok((5, saving(&[])))
         });
         assert_eq!(unchanged, Ok(5));
         assert_eq!(*engine.read().unwrap(), Numbers::default());
@@ -588,7 +601,7 @@ mod tests {
             thread::spawn(move || {
                 engine.transact::<_, ()>(|state| {
                     asked.send(()).unwrap();
-                    Ok((state.left.clone(), Vec::new()))
+                    Ok((state.left.clone(), saving(&[])))
                 })
             })
         };
@@ -639,7 +652,7 @@ mod tests {
         engine.flush().unwrap();
         assert_eq!(engine.saves(), 0);
         for number in [1, 2, 3] {
-            engine.touch([Part::Right], move |state| state.right.push(number));
+            touch(&engine, number).unwrap();
         }
         assert_eq!(engine.read().unwrap().right, [1, 2, 3]);
         assert!(disk.content().right.is_empty());
@@ -655,30 +668,58 @@ mod tests {
     fn a_save_of_the_same_part_takes_the_touches_along() {
         let disk = Arc::new(Disk::default());
         let engine = engine(&disk);
-        engine.touch([Part::Left], |state| state.left.push(1));
+        touch(&engine, 1).unwrap();
         push(&engine, 2).unwrap();
-        assert_eq!(disk.content().left, [1, 2]);
+        assert!(engine.is_touched());
+        engine
+            .transact::<_, ()>(|_| Ok(((), saving(&[Part::Right]))))
+            .unwrap();
+        assert_eq!(disk.content().right, [1]);
         assert!(!engine.is_touched());
     }
 
     #[test]
-    fn a_touch_during_a_save_survives_its_end_either_way() {
-        for (sent, durable) in [(Command::Succeed, vec![1]), (Command::Fail, vec![])] {
-            let disk = Arc::new(Disk::default());
-            let (engine, began, command) = scripted(&disk);
-            let saving = push_in_thread(&engine, 1);
-            began.recv().unwrap();
-            engine.touch([Part::Left], |state| state.left.push(50));
-            engine.touch([Part::Right], |state| state.right.push(60));
-            command.send(sent).unwrap();
-            let _ = saving.join().unwrap();
-            let state = engine.read().unwrap();
-            assert_eq!(state.left, [durable, vec![50]].concat());
-            assert_eq!(state.right, [60]);
-            command.send(Command::Succeed).unwrap();
-            engine.flush().unwrap();
-            assert_eq!(disk.content(), *state);
+    fn a_touch_during_a_save_is_not_taken_for_saved() {
+        let disk = Arc::new(Disk::default());
+        let (engine, began, command) = scripted(&disk);
+        let both = {
+            let engine = Arc::clone(&engine);
+            thread::spawn(move || {
+                engine.transact::<_, ()>(|state| {
+                    state.right.push(1);
+                    Ok(((), saving(&[Part::Left, Part::Right])))
+                })
+            })
+        };
+        began.recv().unwrap();
+        let touching = {
+            let engine = Arc::clone(&engine);
+            thread::spawn(move || touch(&engine, 2))
+        };
+        while engine.lock().touched_late.is_empty() {
+            thread::yield_now();
         }
+        command.send(Command::Succeed).unwrap();
+        both.join().unwrap().unwrap();
+        touching.join().unwrap().unwrap();
+        assert_eq!(engine.read().unwrap().right, [1, 2]);
+        assert_eq!(disk.content().right, [1]);
+        command.send(Command::Succeed).unwrap();
+        engine.flush().unwrap();
+        assert_eq!(disk.content().right, [1, 2]);
+    }
+
+    #[test]
+    fn a_flush_that_fails_keeps_what_was_touched_for_the_next() {
+        let disk = Arc::new(Disk::default());
+        let (engine, _began, command) = scripted(&disk);
+        touch(&engine, 1).unwrap();
+        command.send(Command::Fail).unwrap();
+        assert_eq!(engine.flush(), Err(disk_full()));
+        assert_eq!(engine.read().unwrap().right, [1]);
+        command.send(Command::Succeed).unwrap();
+        engine.flush().unwrap();
+        assert_eq!(disk.content().right, [1]);
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub struct ConfigLock<'a> {
 /// The right to write the pairing files of one state directory. Ends when dropped.
 #[derive(Debug)]
 pub struct Lock {
-    root: PathBuf,
+    dir: StateDir,
     config_lock: Option<HeldFile>,
     _state_lock: HeldFile,
 }
@@ -86,7 +86,7 @@ impl Lock {
             None
         };
         Ok(Lock {
-            root: dir.root().to_owned(),
+            dir: dir.clone(),
             config_lock,
             _state_lock: state_lock,
         })
@@ -98,15 +98,15 @@ impl Lock {
         let deadline = Instant::now() + PATIENCE;
         let state_lock = hold(&dir.gateway_lock(), &owner, Judge::Flock, deadline)?;
         Ok(Lock {
-            root: dir.root().to_owned(),
+            dir: dir.clone(),
             config_lock: None,
             _state_lock: state_lock,
         })
     }
 
-    /// True when this is the lock of `dir`.
-    pub fn covers(&self, dir: &StateDir) -> bool {
-        self.root == dir.root()
+    /// The state directory that is locked.
+    pub fn dir(&self) -> &StateDir {
+        &self.dir
     }
 }
 
@@ -357,7 +357,7 @@ mod tests {
         let place = Place::new();
         assert_eq!(state_owner(&place.dir), None);
         let lock = place.acquire().unwrap();
-        assert!(lock.covers(&place.dir));
+        assert_eq!(lock.dir(), &place.dir);
         let error = place.acquire().unwrap_err();
         assert_eq!(
             error,

@@ -1,14 +1,32 @@
-//! temp
+//! The state directory: who may write it, how it is read, and how a change becomes durable before
+//! anybody hears of it.
+//!
+//! One process holds the [`Lock`]. It opens the [`Store`], which keeps the pairing [`State`] in
+//! memory and its four files on the disk; concurrent changes share saves. The formats are the
+//! reference's (protocol §10), so a state directory moves between both programs.
+//!
+//! This room holds no rules about who may do what, and reads no configuration and no environment:
+//! paths are given to it. What it cannot read it reports with path, line and column and leaves
+//! alone.
+//!
+//! [`State`]: crate::pairing::State
 
 pub mod atomic;
 pub mod clock;
 pub mod commit;
+pub mod device_auth;
 pub mod directory;
 pub mod error;
+pub mod keys;
 pub mod lock;
+pub mod node_file;
 #[cfg(test)]
 mod testing;
 
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use device_auth::{DeviceAuth, StoredToken};
 pub use directory::StateDir;
 pub use error::{StoreError, TransactError};
+pub use keys::{load_key, load_or_create_key};
+pub use lock::{ConfigLock, Lock, Purpose};
+pub use node_file::{NodeFile, NodeGateway};
