@@ -8,5 +8,6 @@ pub mod config;
 pub mod gateway;
 pub mod identity;
 pub mod node;
+pub mod pairing;
 pub mod protocol;
 pub mod store;

@@ -1,0 +1,444 @@
+//! What a connecting device that has proven its key and its credentials may do: come in, or wait.
+//!
+//! One function runs the whole of protocol §5.2–5.5: compare the claim with the record, ask for
+//! what is missing, approve silently where a rule allows it, refresh the record and hand out the
+//! token. It trusts its input about key, locality and credentials; proving those is the gateway's.
+
+use std::net::IpAddr;
+
+use serde_json::{Map, json};
+
+use super::{
+    Caller, Entropy, State, approval,
+    change::{AuditEntry, Change, Changes, Part},
+    device,
+    device_record::{DeviceRecord, DeviceRequest, address_text},
+    expiry, scopes,
+    state::Entry,
+    token::{self, IssuedToken},
+    waiting::{PairingRequired, Reason},
+};
+use crate::{
+    identity::{DeviceId, RequestId, normalize_for_auth},
+    protocol::scope::{Role, Scopes},
+};
+
+/// How a connection's credentials were accepted (protocol §4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthMethod {
+    /// A device token.
+    DeviceToken,
+    /// The gateway asks for nothing.
+    None,
+    /// The shared password.
+    Password,
+    /// The shared token.
+    Token,
+}
+
+/// The distance of a connection (protocol §4.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Locality {
+    /// A browser on this host that reaches the gateway through a container's private address.
+    BrowserContainerLocal,
+    /// A loopback socket without any forwarding header.
+    DirectLocal,
+    /// Everything else.
+    Remote,
+}
+
+/// Whether this connection is subject to pairing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pairing {
+    /// The backend exception of protocol §4.4: no record, no request, no token.
+    Absent,
+    /// Everybody else.
+    Required,
+    /// A Control UI that may come in unpaired; a record it has still serves it (protocol §5.2).
+    Waived,
+}
+
+/// What a connecting device says, and what the gateway found out about the connection.
+#[derive(Clone, Debug)]
+pub struct ConnectClaim {
+    /// The proven device.
+    pub device: DeviceId,
+    /// Its proven key in the canonical form.
+    pub public_key: String,
+    /// The role it takes.
+    pub role: Role,
+    /// The scopes it asks for, as sent.
+    pub scopes: Scopes,
+    /// Its platform; empty counts as absent.
+    pub platform: Option<String>,
+    /// Its device family; empty counts as absent.
+    pub device_family: Option<String>,
+    /// Its name.
+    pub display_name: Option<String>,
+    /// The program.
+    pub client_id: String,
+    /// Its mode.
+    pub client_mode: String,
+    /// The reported client address: absent for local and for hidden ones (protocol §4.7).
+    pub reported_ip: Option<IpAddr>,
+    /// How far away it is.
+    pub locality: Locality,
+    /// Whether the request carried an `Origin`.
+    pub has_origin: bool,
+    /// Whether it is the Control UI or a webchat client.
+    pub browser_client: bool,
+    /// How its credentials were accepted.
+    pub method: AuthMethod,
+    /// Whether pairing applies.
+    pub pairing: Pairing,
+}
+
+/// A device may come in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Admission {
+    /// The token for hello-ok; None when the device has no approval to carry one.
+    pub token: Option<IssuedToken>,
+    /// The platform of the session: the pinned one where there is one.
+    pub platform: Option<String>,
+    /// The device family of the session: the pinned one where there is one.
+    pub device_family: Option<String>,
+}
+
+/// A device may not come in.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NotAdmitted {
+    /// It waits for an approval.
+    PairingRequired(Box<PairingRequired>),
+    /// Its record cannot be read: `UNAVAILABLE`, `pairing store unavailable` [D17].
+    RecordUnreadable,
+}
+
+/// Decides about one connect. The changes are to be carried out whatever the verdict is: a refusal
+/// leaves a request behind.
+pub fn admit(
+    state: &mut State,
+    claim: &ConnectClaim,
+    now: u64,
+    entropy: &mut dyn Entropy,
+) -> (Result<Admission, NotAdmitted>, Changes) {
+    let mut changes = expiry::expire(state, now);
+    if claim.pairing == Pairing::Absent {
+        return (Ok(unpaired(claim)), changes);
+    }
+    if state.devices.paired.is_unreadable(claim.device.as_str()) {
+        return (Err(NotAdmitted::RecordUnreadable), changes);
+    }
+    if claim.pairing == Pairing::Required {
+        let mut tried = None;
+        while let Some(reason) = shortfall(state, claim) {
+            let silent = tried != Some(reason) && is_silent(state, claim, reason);
+            tried = Some(reason);
+            if let Some(waiting) = ask(state, claim, reason, silent, now, entropy, &mut changes) {
+                return (
+                    Err(NotAdmitted::PairingRequired(Box::new(waiting))),
+                    changes,
+                );
+            }
+        }
+    }
+    (Ok(enter(state, claim, now, entropy, &mut changes)), changes)
+}
+
+fn unpaired(claim: &ConnectClaim) -> Admission {
+    Admission {
+        token: None,
+        platform: given(&claim.platform),
+        device_family: given(&claim.device_family),
+    }
+}
+
+/// The first thing that the record does not cover.
+fn shortfall(state: &State, claim: &ConnectClaim) -> Option<Reason> {
+    let Some(record) = own_record(state, claim) else {
+        return Some(Reason::NotPaired);
+    };
+    let role = claim.role.as_str();
+    if departs(&record.platform, &claim.platform)
+        || departs(&record.device_family, &claim.device_family)
+    {
+        Some(Reason::MetadataUpgrade)
+    } else if !record.effective_roles().contains(role) {
+        Some(Reason::RoleUpgrade)
+    } else if !scopes::grants(role, record.approved_scopes(), &claim.scopes) {
+        Some(Reason::ScopeUpgrade)
+    } else {
+        None
+    }
+}
+
+fn own_record<'a>(state: &'a State, claim: &ConnectClaim) -> Option<&'a DeviceRecord> {
+    let record = state.devices.paired.record(claim.device.as_str());
+    record.filter(|record| record.public_key == claim.public_key)
+}
+
+/// Whether a claim differs from what is pinned. An absent claim says nothing [D12].
+fn departs(pinned: &Option<String>, claimed: &Option<String>) -> bool {
+    match (given(pinned), given(claimed)) {
+        (Some(pinned), Some(claimed)) => {
+            normalize_for_auth(&pinned) != normalize_for_auth(&claimed)
+        }
+        _ => false,
+    }
+}
+
+fn given(text: &Option<String>) -> Option<String> {
+    text.clone().filter(|text| !text.trim().is_empty())
+}
+
+/// Whether a rule of protocol §5.4 lets this request be approved without a person. Whatever the rule,
+/// nothing but a first pairing or a change of metadata alone is ever silent.
+fn is_silent(state: &State, claim: &ConnectClaim, reason: Reason) -> bool {
+    match reason {
+        Reason::NotPaired => {
+            claim.locality != Locality::Remote
+                && (!claim.has_origin || claim.browser_client)
+                && state.devices.paired.entry(claim.device.as_str()) == Entry::Absent
+        }
+        Reason::MetadataUpgrade => {
+            let covered = own_record(state, claim).is_some_and(|record| {
+                record.effective_roles().contains(claim.role.as_str())
+                    && record.approves(claim.role.as_str(), &claim.scopes)
+            });
+            claim.locality == Locality::DirectLocal
+                && !claim.has_origin
+                && !claim.browser_client
+                && claim.method != AuthMethod::None
+                && covered
+        }
+        Reason::RoleUpgrade | Reason::ScopeUpgrade => false,
+    }
+}
+
+/// Approves the request at once, or puts it on the list and says what the device waits for.
+fn ask(
+    state: &mut State,
+    claim: &ConnectClaim,
+    reason: Reason,
+    silent: bool,
+    now: u64,
+    entropy: &mut dyn Entropy,
+    changes: &mut Changes,
+) -> Option<PairingRequired> {
+    let old: Vec<DeviceRequest> = device::requests_of(state, &claim.device).cloned().collect();
+    let refreshed = refresh(&old, claim, silent, own_record(state, claim).is_some());
+    let created = refreshed.is_none();
+    let is_repair = state.devices.paired.record(claim.device.as_str()).is_some();
+    let request = refreshed
+        .unwrap_or_else(|| merge(&old, claim, silent, is_repair, entropy.request_id(), now));
+
+    if request.silent {
+        let granted = approval::grant(&state.devices.paired, &request, &claim.scopes, now, entropy);
+        if let Ok(record) = granted {
+            drop_requests(state, &old);
+            let settled =
+                device::settle(state, &request, record, audit(claim, "device.approve"), now);
+            changes.extend(settled);
+            if !old.is_empty() {
+                changes.push(Change::Save(Part::DevicesPending));
+            }
+            return None;
+        }
+    }
+
+    let waiting = refusal(state, claim, reason, request.request_id.clone());
+    if created {
+        drop_requests(state, &old);
+        changes.extend(expiry::make_room_for_device(state, now));
+        changes.push(Change::Save(Part::DevicesPending));
+        changes.push(Change::Emit {
+            event: device::REQUESTED,
+            payload: request.shown(),
+        });
+        state.devices.pending.put(request);
+    } else if old.first() != Some(&request) {
+        changes.push(Change::Touch(Part::DevicesPending));
+        state.devices.pending.put(request);
+    }
+    Some(waiting)
+}
+
+/// The one open request of this device with newer metadata, if the claim asks for nothing that it
+/// does not ask for already; its id then stays the same however often the device tries.
+fn refresh(
+    old: &[DeviceRequest],
+    claim: &ConnectClaim,
+    silent: bool,
+    is_repair: bool,
+) -> Option<DeviceRequest> {
+    let [only] = old else {
+        return None;
+    };
+    let role = claim.role.as_str();
+    let asked = scopes::normalize(&only.scopes);
+    let nothing_new = only.public_key == claim.public_key
+        && only.role.as_deref() == Some(role)
+        && scopes::normalize(&claim.scopes)
+            .iter()
+            .all(|scope| asked.contains(scope));
+    nothing_new.then(|| {
+        let mut request = only.clone();
+        describe(&mut request, claim);
+        request.silent &= silent;
+        request.is_repair |= is_repair;
+        request
+    })
+}
+
+fn merge(
+    old: &[DeviceRequest],
+    claim: &ConnectClaim,
+    silent: bool,
+    is_repair: bool,
+    request_id: RequestId,
+    now: u64,
+) -> DeviceRequest {
+    // A request of another key says nothing about what this key asks for.
+    let same_key = || {
+        old.iter()
+            .filter(|request| request.public_key == claim.public_key)
+    };
+    let role = claim.role.as_str();
+    let mut roles: Vec<String> = Vec::new();
+    for asked in same_key()
+        .flat_map(DeviceRequest::requested_roles)
+        .chain([role])
+    {
+        if !roles.iter().any(|known| known == asked) {
+            roles.push(asked.to_owned());
+        }
+    }
+    let asked = same_key().fold(Scopes::none(), |all, request| {
+        scopes::union(&all, &request.scopes)
+    });
+    let mut request = DeviceRequest {
+        request_id,
+        device_id: claim.device.clone(),
+        public_key: claim.public_key.clone(),
+        display_name: None,
+        platform: None,
+        device_family: None,
+        client_id: None,
+        client_mode: None,
+        role: Some(role.to_owned()),
+        roles,
+        scopes: scopes::union(&asked, &claim.scopes),
+        remote_ip: None,
+        silent: silent && old.iter().all(|request| request.silent),
+        is_repair,
+        ts: now,
+        extra: Map::new(),
+    };
+    describe(&mut request, claim);
+    request
+}
+
+fn describe(request: &mut DeviceRequest, claim: &ConnectClaim) {
+    fn take(old: &mut Option<String>, new: Option<String>) {
+        if new.is_some() {
+            *old = new;
+        }
+    }
+    take(&mut request.display_name, given(&claim.display_name));
+    take(&mut request.platform, given(&claim.platform));
+    take(&mut request.device_family, given(&claim.device_family));
+    take(&mut request.client_id, Some(claim.client_id.clone()));
+    take(&mut request.client_mode, Some(claim.client_mode.clone()));
+    take(&mut request.remote_ip, address_text(claim.reported_ip));
+}
+
+fn drop_requests(state: &mut State, requests: &[DeviceRequest]) {
+    for request in requests {
+        state.devices.pending.remove(request.request_id.as_str());
+    }
+}
+
+/// Refreshes the record of a device that comes in, and hands out its token.
+fn enter(
+    state: &mut State,
+    claim: &ConnectClaim,
+    now: u64,
+    entropy: &mut dyn Entropy,
+    changes: &mut Changes,
+) -> Admission {
+    let Some(before) = own_record(state, claim).cloned() else {
+        return unpaired(claim);
+    };
+    state
+        .devices
+        .paired
+        .update(claim.device.as_str(), |record| {
+            refresh_record(record, claim, now)
+        });
+    if state.devices.paired.record(claim.device.as_str()) != Some(&before) {
+        changes.push(Change::Touch(Part::DevicesPaired));
+    }
+    let role = claim.role.as_str();
+    let issued = token::ensure(state, &claim.device, role, &claim.scopes, now, entropy);
+    if let Some((issued, true)) = &issued {
+        let audit = audit(claim, "device.token.issue");
+        let after = json!({"role": role, "scopes": issued.scopes});
+        changes.push(Change::Save(Part::DevicesPaired));
+        changes.push(audit.turning(None, Some(after)).into());
+    }
+    Admission {
+        token: issued.map(|(issued, _)| issued),
+        platform: given(&before.platform).or_else(|| given(&claim.platform)),
+        device_family: given(&before.device_family).or_else(|| given(&claim.device_family)),
+    }
+}
+
+/// What a connect changes in the record: never the pins, and nothing it did not say [D14].
+fn refresh_record(record: &mut DeviceRecord, claim: &ConnectClaim, now: u64) {
+    if let Some(name) = given(&claim.display_name) {
+        record.display_name = Some(name);
+    }
+    record.client_id = Some(claim.client_id.clone());
+    record.client_mode = Some(claim.client_mode.clone());
+    if let Some(address) = address_text(claim.reported_ip) {
+        record.remote_ip = Some(address);
+    }
+    if claim.method == AuthMethod::DeviceToken {
+        if let Some(entry) = record.tokens.get_mut(claim.role.as_str()) {
+            entry.last_used_at_ms = Some(now);
+        }
+    }
+}
+
+fn audit(claim: &ConnectClaim, action: &'static str) -> AuditEntry {
+    let caller = Caller {
+        scopes: &claim.scopes,
+        device_bound: None,
+        own_device: None,
+        label: claim.device.to_string(),
+        via: "connect".to_owned(),
+        from: claim.reported_ip,
+    };
+    AuditEntry::by(&caller, action, claim.device.as_str())
+}
+
+fn refusal(
+    state: &State,
+    claim: &ConnectClaim,
+    reason: Reason,
+    request_id: RequestId,
+) -> PairingRequired {
+    let record = own_record(state, claim);
+    let roles = record.map(DeviceRecord::approved_roles).unwrap_or_default();
+    PairingRequired {
+        reason,
+        request_id,
+        device: claim.device.clone(),
+        role: claim.role,
+        scopes: claim.scopes.clone(),
+        approved_roles: roles.into_iter().map(str::to_owned).collect(),
+        approved_scopes: record
+            .map(DeviceRecord::approved_scopes)
+            .cloned()
+            .unwrap_or_default(),
+    }
+}

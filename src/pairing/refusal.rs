@@ -1,0 +1,114 @@
+//! Why an operation was refused, in the words of the wire.
+//!
+//! Token and removal denials say the same sentence whatever the reason was, so that they tell a
+//! prober nothing; the precise reason is kept beside it for the log.
+
+use std::fmt;
+
+use crate::protocol::scope::Scope;
+
+/// A refused operation. `Display` is the message on the wire (protocol §5.6, §6.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// A device-bound caller tried to approve a request that is not its own.
+    ApprovalDenied,
+    /// A node was renamed to nothing.
+    DisplayNameRequired,
+    /// The caller would grant this scope without holding it.
+    MissingScope(Scope),
+    /// A node operation named no node.
+    NodeIdRequired,
+    /// The stored record of this device or node cannot be read, so nothing is decided about it.
+    RecordUnreadable,
+    /// A device-bound caller tried to reject a request that is not its own.
+    RejectionDenied,
+    /// A device-bound caller tried to remove another device.
+    RemovalDenied,
+    /// A token was not revoked.
+    RevocationDenied(Denial),
+    /// A token was not rotated.
+    RotationDenied(Denial),
+    /// The request asks for a scope that belongs to none of its roles.
+    ScopeOutsideRoles(Scope),
+    /// No such paired device.
+    UnknownDevice,
+    /// No such paired node.
+    UnknownNode,
+    /// No such request, or it has expired.
+    UnknownRequest,
+}
+
+/// The precise reason of a denial: for the log, never for the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// The caller does not hold the scopes of the token it would replace or end.
+    ExistingScopesBeyondCaller,
+    /// A device-bound caller named another device.
+    OtherDevice,
+    /// The role is not approved for this device.
+    RoleNotApproved,
+    /// The scopes asked for are not approved for this device and role.
+    ScopesNotApproved,
+    /// The caller does not hold the scopes asked for.
+    ScopesBeyondCaller,
+    /// The device has no token for this role.
+    UnknownToken,
+    /// No such device.
+    UnknownDevice,
+}
+
+impl Refusal {
+    /// The precise reason behind a denial, for the log.
+    pub fn denial(&self) -> Option<Denial> {
+        match self {
+            Refusal::ApprovalDenied | Refusal::RejectionDenied | Refusal::RemovalDenied => {
+                Some(Denial::OtherDevice)
+            }
+            Refusal::RevocationDenied(denial) | Refusal::RotationDenied(denial) => Some(*denial),
+            _ => None,
+        }
+    }
+
+    /// Whether the stored data is at fault (`UNAVAILABLE`) rather than the request (`INVALID_REQUEST`).
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Refusal::RecordUnreadable)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::ApprovalDenied => formatter.write_str("device pairing approval denied"),
+            Refusal::DisplayNameRequired => formatter.write_str("displayName required"),
+            Refusal::MissingScope(scope) => write!(formatter, "missing scope: {scope}"),
+            Refusal::NodeIdRequired => formatter.write_str("nodeId required"),
+            Refusal::RecordUnreadable => formatter.write_str("pairing store unavailable"),
+            Refusal::RejectionDenied => formatter.write_str("device pairing rejection denied"),
+            Refusal::RemovalDenied => formatter.write_str("device pairing removal denied"),
+            Refusal::RevocationDenied(_) => formatter.write_str("device token revocation denied"),
+            Refusal::RotationDenied(_) => formatter.write_str("device token rotation denied"),
+            Refusal::ScopeOutsideRoles(scope) => {
+                write!(formatter, "invalid scope for requested roles: {scope}")
+            }
+            Refusal::UnknownDevice => formatter.write_str("unknown deviceId"),
+            Refusal::UnknownNode => formatter.write_str("unknown nodeId"),
+            Refusal::UnknownRequest => formatter.write_str("unknown requestId"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Denial::ExistingScopesBeyondCaller => "caller lacks scopes of the existing token",
+            Denial::OtherDevice => "caller is bound to another device",
+            Denial::RoleNotApproved => "role is not approved for this device",
+            Denial::ScopesNotApproved => "scopes are not approved for this device and role",
+            Denial::ScopesBeyondCaller => "caller lacks scopes it would grant",
+            Denial::UnknownToken => "device has no token for this role",
+            Denial::UnknownDevice => "device is not paired",
+        })
+    }
+}

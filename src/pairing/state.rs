@@ -1,0 +1,349 @@
+//! The pairing data in memory: four tables that share their records when cloned.
+//!
+//! A table keeps what it cannot read: such an entry counts as present and unreadable, so that
+//! whoever it belongs to is refused, and it is written back word for word.
+
+use std::{borrow::Borrow, collections::BTreeMap, fmt, sync::Arc};
+
+use serde::{Serialize, Serializer, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::{
+    change::Part,
+    device_record::{DeviceRecord, DeviceRequest},
+    node_record::{NodeRecord, NodeRequest},
+};
+use crate::identity::{DeviceId, NodeId, RequestId};
+
+/// Everything this room knows. Cloning copies four pointers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct State {
+    /// The first layer: who may connect.
+    pub devices: Devices,
+    /// The second layer: whose commands may run.
+    pub nodes: Nodes,
+}
+
+/// Devices by id and their requests by request id.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Devices {
+    /// Approved devices.
+    pub paired: Table<DeviceId, DeviceRecord>,
+    /// Waiting requests.
+    pub pending: Table<RequestId, DeviceRequest>,
+}
+
+/// Nodes by id and their requests by request id.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Nodes {
+    /// Approved nodes.
+    pub paired: Table<NodeId, NodeRecord>,
+    /// Waiting requests.
+    pub pending: Table<RequestId, NodeRequest>,
+}
+
+impl State {
+    /// Replaces one part by the content of its file.
+    ///
+    /// # Errors
+    /// When the document is not an object; the part is then unchanged.
+    pub fn read(&mut self, part: Part, document: Value) -> Result<(), NotATable> {
+        match part {
+            Part::DevicesPaired => self.devices.paired = Table::from_document(document)?,
+            Part::DevicesPending => self.devices.pending = Table::from_document(document)?,
+            Part::NodesPaired => self.nodes.paired = Table::from_document(document)?,
+            Part::NodesPending => self.nodes.pending = Table::from_document(document)?,
+        }
+        Ok(())
+    }
+
+    /// The text of one part's file: JSON with two spaces and no newline at the end (protocol §10).
+    ///
+    /// # Errors
+    /// Never for data that came through this room; the serializer's own error otherwise.
+    pub fn render(&self, part: Part) -> Result<String, serde_json::Error> {
+        match part {
+            Part::DevicesPaired => serde_json::to_string_pretty(&self.devices.paired),
+            Part::DevicesPending => serde_json::to_string_pretty(&self.devices.pending),
+            Part::NodesPaired => serde_json::to_string_pretty(&self.nodes.paired),
+            Part::NodesPending => serde_json::to_string_pretty(&self.nodes.pending),
+        }
+    }
+
+    /// The keys of entries in this part that could not be read, each with what is wrong with it.
+    pub fn unreadable(&self, part: Part) -> Vec<(String, String)> {
+        match part {
+            Part::DevicesPaired => self.devices.paired.unreadable(),
+            Part::DevicesPending => self.devices.pending.unreadable(),
+            Part::NodesPaired => self.nodes.paired.unreadable(),
+            Part::NodesPending => self.nodes.pending.unreadable(),
+        }
+    }
+}
+
+/// A document that should hold a table is not an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotATable;
+
+impl fmt::Display for NotATable {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("must be a JSON object")
+    }
+}
+
+impl std::error::Error for NotATable {}
+
+/// A record that repeats the key under which it is stored.
+pub trait Keyed {
+    /// The type of the key.
+    type Key: Clone + Ord + From<String> + AsRef<str> + Borrow<str>;
+
+    /// The key inside the record.
+    fn key(&self) -> &Self::Key;
+}
+
+/// Records by key. An entry that is no valid record, or stands under another key than its own, is
+/// kept as it was and counts as unreadable.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Table<K: Ord, T> {
+    entries: Arc<BTreeMap<K, Slot<T>>>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Slot<T> {
+    Record(Arc<T>),
+    Unreadable { document: Arc<Value>, why: Arc<str> },
+}
+
+/// What stands under a key.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Entry<'a, T> {
+    /// Nothing.
+    Absent,
+    /// A record.
+    Record(&'a T),
+    /// Something that is not a record; nothing may be decided about its owner.
+    Unreadable,
+}
+
+impl<K: Ord, T> Default for Table<K, T> {
+    fn default() -> Self {
+        Table {
+            entries: Arc::default(),
+        }
+    }
+}
+
+impl<K, T> Table<K, T>
+where
+    K: Clone + Ord + From<String> + AsRef<str> + Borrow<str>,
+    T: Clone + Keyed<Key = K>,
+{
+    /// What stands under `key`.
+    pub fn entry(&self, key: &str) -> Entry<'_, T> {
+        match self.entries.get(key) {
+            None => Entry::Absent,
+            Some(Slot::Record(record)) => Entry::Record(record),
+            Some(Slot::Unreadable { .. }) => Entry::Unreadable,
+        }
+    }
+
+    /// The record under `key`, if there is a readable one.
+    pub fn record(&self, key: &str) -> Option<&T> {
+        match self.entry(key) {
+            Entry::Record(record) => Some(record),
+            Entry::Absent | Entry::Unreadable => None,
+        }
+    }
+
+    /// Whether something unreadable stands under `key`.
+    pub fn is_unreadable(&self, key: &str) -> bool {
+        matches!(self.entries.get(key), Some(Slot::Unreadable { .. }))
+    }
+
+    /// All readable records in the order of their keys.
+    pub fn records(&self) -> impl Iterator<Item = &T> {
+        self.entries.values().filter_map(|slot| match slot {
+            Slot::Record(record) => Some(record.as_ref()),
+            Slot::Unreadable { .. } => None,
+        })
+    }
+
+    /// How many readable records there are.
+    pub fn len(&self) -> usize {
+        self.records().count()
+    }
+
+    /// Whether there is no readable record.
+    pub fn is_empty(&self) -> bool {
+        self.records().next().is_none()
+    }
+
+    /// Stores a record under its own key, replacing what was there.
+    pub(super) fn put(&mut self, record: T) {
+        let key = record.key().clone();
+        Arc::make_mut(&mut self.entries).insert(key, Slot::Record(Arc::new(record)));
+    }
+
+    /// Lets `change` work on the record under `key`; false when there is no readable one.
+    pub(super) fn update(&mut self, key: &str, change: impl FnOnce(&mut T)) -> bool {
+        if self.record(key).is_none() {
+            return false;
+        }
+        match Arc::make_mut(&mut self.entries).get_mut(key) {
+            Some(Slot::Record(record)) => {
+                change(Arc::make_mut(record));
+                true
+            }
+            Some(Slot::Unreadable { .. }) | None => false,
+        }
+    }
+
+    /// Removes whatever stands under `key`, readable or not; false when nothing did.
+    pub(super) fn remove(&mut self, key: &str) -> bool {
+        self.entries.contains_key(key) && Arc::make_mut(&mut self.entries).remove(key).is_some()
+    }
+
+    fn unreadable(&self) -> Vec<(String, String)> {
+        let faults = self.entries.iter().filter_map(|(key, slot)| match slot {
+            Slot::Record(_) => None,
+            Slot::Unreadable { why, .. } => Some((key.as_ref().to_owned(), why.to_string())),
+        });
+        faults.collect()
+    }
+}
+
+impl<K, T> Table<K, T>
+where
+    K: Clone + Ord + From<String> + AsRef<str> + Borrow<str>,
+    T: Clone + Keyed<Key = K> + DeserializeOwned,
+{
+    fn from_document(document: Value) -> Result<Self, NotATable> {
+        let Value::Object(members) = document else {
+            return Err(NotATable);
+        };
+        let entries = members.into_iter().map(|(key, value)| {
+            let slot = read_slot::<T>(&key, value);
+            (K::from(key), slot)
+        });
+        Ok(Table {
+            entries: Arc::new(entries.collect()),
+        })
+    }
+}
+
+fn read_slot<T: Keyed + DeserializeOwned>(key: &str, value: Value) -> Slot<T> {
+    match T::deserialize(&value) {
+        Ok(record) if record.key().as_ref() == key => Slot::Record(Arc::new(record)),
+        Ok(_) => Slot::Unreadable {
+            document: Arc::new(value),
+            why: "the id inside the record is not the key it stands under".into(),
+        },
+        Err(error) => Slot::Unreadable {
+            document: Arc::new(value),
+            why: error.to_string().into(),
+        },
+    }
+}
+
+impl<K: Ord + AsRef<str>, T: Serialize> Serialize for Table<K, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.entries.iter().map(|(key, slot)| (key.as_ref(), slot)))
+    }
+}
+
+impl<T: Serialize> Serialize for Slot<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Slot::Record(record) => record.serialize(serializer),
+            Slot::Unreadable { document, .. } => document.serialize(serializer),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn device(id: &str) -> Value {
+        json!({"deviceId": id, "publicKey": "k", "scopes": [], "roles": ["node"],
+               "createdAtMs": 1, "approvedAtMs": 2, "fromTheFuture": {"deep": [1, null]}})
+    }
+
+    #[test]
+    fn unknown_fields_and_unreadable_entries_survive_a_round_trip() {
+        let document = json!({
+            "a": device("a"),
+            "b": device("under another key"),
+            "c": {"deviceId": "c", "publicKey": 7},
+            "d": null,
+        });
+        let mut state = State::default();
+        state.read(Part::DevicesPaired, document.clone()).unwrap();
+        assert!(state.devices.paired.record("a").is_some());
+        for key in ["b", "c", "d"] {
+            assert_eq!(state.devices.paired.entry(key), Entry::Unreadable, "{key}");
+        }
+        assert_eq!(state.unreadable(Part::DevicesPaired).len(), 3);
+
+        let text = state.render(Part::DevicesPaired).unwrap();
+        let written: Value = serde_json::from_str(&text).unwrap();
+        for key in ["b", "c", "d"] {
+            assert_eq!(written[key], document[key], "{key}");
+        }
+        assert_eq!(
+            written["a"]["fromTheFuture"],
+            document["a"]["fromTheFuture"]
+        );
+    }
+
+    #[test]
+    fn another_shape_is_refused_and_changes_nothing() {
+        let mut state = State::default();
+        state
+            .read(Part::DevicesPaired, json!({"a": device("a")}))
+            .unwrap();
+        let before = state.clone();
+        for document in [json!([]), json!(null), json!("x"), json!(1)] {
+            assert_eq!(state.read(Part::DevicesPaired, document), Err(NotATable));
+        }
+        assert_eq!(state, before);
+    }
+
+    #[test]
+    fn a_clone_does_not_see_later_changes() {
+        let mut state = State::default();
+        state
+            .read(Part::DevicesPaired, json!({"a": device("a")}))
+            .unwrap();
+        let before = state.clone();
+        assert!(
+            state
+                .devices
+                .paired
+                .update("a", |record| record.approved_at_ms = 9)
+        );
+        assert_eq!(before.devices.paired.record("a").unwrap().approved_at_ms, 2);
+        assert!(state.devices.paired.remove("a"));
+        assert!(!state.devices.paired.remove("a"));
+        assert!(before.devices.paired.record("a").is_some());
+    }
+
+    #[test]
+    fn files_have_two_spaces_and_no_final_newline() {
+        let mut state = State::default();
+        state.read(Part::NodesPending, json!({})).unwrap();
+        assert_eq!(state.render(Part::NodesPending).unwrap(), "{}");
+        state
+            .read(Part::DevicesPaired, json!({"a": device("a")}))
+            .unwrap();
+        let text = state.render(Part::DevicesPaired).unwrap();
+        assert!(
+            text.starts_with("{\n  \"a\": {\n    \"deviceId\""),
+            "{text}"
+        );
+        assert!(text.ends_with('}'));
+    }
+}

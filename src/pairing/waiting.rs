@@ -1,0 +1,111 @@
+//! The refusal of a device that has to wait, in the words of the wire (protocol §5.4).
+
+use serde_json::{Value, json};
+
+use crate::{
+    identity::{DeviceId, RequestId},
+    protocol::scope::{Role, Scopes},
+};
+
+/// What is missing. The kinds of protocol §5.2, in the order in which they are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// No record, or one of another key.
+    NotPaired,
+    /// Another platform or device family than the pinned one.
+    MetadataUpgrade,
+    /// A role that is not approved, or whose token was revoked.
+    RoleUpgrade,
+    /// Scopes beyond the approved ones.
+    ScopeUpgrade,
+}
+
+/// The refusal of a device that waits: error code `NOT_PAIRED`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PairingRequired {
+    /// What is missing.
+    pub reason: Reason,
+    /// The request to approve.
+    pub request_id: RequestId,
+    /// Who asks.
+    pub device: DeviceId,
+    /// The role it asks for.
+    pub role: Role,
+    /// The scopes it asks for.
+    pub scopes: Scopes,
+    /// The roles it has; empty unless the record has the same key.
+    pub approved_roles: Vec<String>,
+    /// The scopes it has; empty unless the record has the same key.
+    pub approved_scopes: Scopes,
+}
+
+impl Reason {
+    /// The word on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Reason::NotPaired => "not-paired",
+            Reason::MetadataUpgrade => "metadata-upgrade",
+            Reason::RoleUpgrade => "role-upgrade",
+            Reason::ScopeUpgrade => "scope-upgrade",
+        }
+    }
+}
+
+impl PairingRequired {
+    /// The error message.
+    pub const fn message(&self) -> &'static str {
+        match self.reason {
+            Reason::NotPaired => "pairing required: device is not approved yet",
+            Reason::MetadataUpgrade => {
+                "pairing required: device identity changed and must be re-approved"
+            }
+            Reason::RoleUpgrade => {
+                "pairing required: device is asking for a higher role than currently approved"
+            }
+            Reason::ScopeUpgrade => {
+                "pairing required: device is asking for more scopes than currently approved"
+            }
+        }
+    }
+
+    /// What a person can do about it.
+    pub const fn hint(&self) -> &'static str {
+        match self.reason {
+            Reason::NotPaired => "Approve this device from the pending pairing requests.",
+            Reason::MetadataUpgrade => {
+                "Review the refreshed device details, then approve the pending request."
+            }
+            Reason::RoleUpgrade => {
+                "Review the requested role upgrade, then approve the pending request."
+            }
+            Reason::ScopeUpgrade => {
+                "Review the requested scopes, then approve the pending upgrade."
+            }
+        }
+    }
+
+    /// The close reason before it is cut to the limit of a close frame; code 1008.
+    pub fn close_reason(&self) -> String {
+        format!("{} (requestId: {})", self.message(), self.request_id)
+    }
+
+    /// The error details (protocol §5.4).
+    pub fn details(&self) -> Value {
+        let mut details = json!({
+            "code": "PAIRING_REQUIRED",
+            "reason": self.reason.as_str(),
+            "requestId": self.request_id,
+            "remediationHint": self.hint(),
+            "deviceId": self.device,
+            "requestedRole": self.role.as_str(),
+            "requestedScopes": self.scopes,
+        });
+        if !self.approved_roles.is_empty() {
+            details["approvedRoles"] = json!(self.approved_roles);
+        }
+        if !self.approved_scopes.is_empty() {
+            details["approvedScopes"] = json!(self.approved_scopes);
+        }
+        details
+    }
+}
