@@ -12,6 +12,7 @@
 //! [`State`]: crate::pairing::State
 
 pub mod atomic;
+pub mod audit;
 pub mod clock;
 pub mod commit;
 pub mod device_auth;
@@ -20,9 +21,12 @@ pub mod error;
 pub mod keys;
 pub mod lock;
 pub mod node_file;
+pub mod pairing_files;
+mod pairing_store;
 #[cfg(test)]
 mod testing;
 
+pub use audit::AuditLog;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use device_auth::{DeviceAuth, StoredToken};
 pub use directory::StateDir;
@@ -30,3 +34,4 @@ pub use error::{StoreError, TransactError};
 pub use keys::{load_key, load_or_create_key};
 pub use lock::{ConfigLock, Lock, Purpose};
 pub use node_file::{NodeFile, NodeGateway};
+pub use pairing_store::Store;

@@ -1,0 +1,276 @@
+//! The four pairing files as documents of the commit engine: reading them strictly, noticing edits
+//! of others, replacing them so that a crash at any point leaves a state that somebody could have
+//! wanted.
+//!
+//! Order on the disk. Within a layer (devices, nodes) an operation names the file that goes first:
+//! `paired` when it approves (a crash between the two leaves a stale request), `pending` when it
+//! removes (a crash leaves the record without its request). A batch that does both in one layer
+//! writes `paired` first: a request that outlives its record for the moment is harmless, an
+//! approval that lost both is not. The directory is synced between the two.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::pairing::{Part, State};
+use crate::store::atomic::{
+    PRIVATE_FILE, Prepared, create_private_directory, sync_directory_of, write,
+};
+use crate::store::commit::{Documents, SaveFault};
+use crate::store::directory::StateDir;
+use crate::store::error::StoreError;
+
+/// The two files of each layer, the approved records first.
+const LAYERS: [[Part; 2]; 2] = [
+    [Part::DevicesPaired, Part::DevicesPending],
+    [Part::NodesPaired, Part::NodesPending],
+];
+
+/// The pairing files of one state directory.
+#[derive(Debug)]
+pub struct PairingFiles {
+    dir: StateDir,
+    /// What each file looked like when it was last loaded or saved, in the order of [`Part::ALL`];
+    /// `None` when that is not known and everything must be read again.
+    prints: Option<Prints>,
+}
+
+type Prints = [Option<Print>; Part::ALL.len()];
+
+/// What tells one version of a file from another without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Print {
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+}
+
+impl PairingFiles {
+    /// The files of `dir`; creates the directories they stand in.
+    pub fn new(dir: StateDir) -> Result<Self, StoreError> {
+        for part in Part::ALL {
+            if let Some(parent) = file_of(&dir, part).parent() {
+                create_private_directory(parent)
+                    .map_err(|error| StoreError::unwritable(parent, &error))?;
+            }
+        }
+        Ok(PairingFiles { dir, prints: None })
+    }
+
+    fn path(&self, part: Part) -> PathBuf {
+        file_of(&self.dir, part)
+    }
+
+    /// Puts back what stood in `parts` before a save that failed half-way.
+    fn restore(&self, previous: &State, parts: &[Part]) {
+        for part in parts {
+            let path = self.path(*part);
+            let restored = previous
+                .render(*part)
+                .map_err(io::Error::from)
+                .and_then(|text| write(&path, text.as_bytes(), PRIVATE_FILE));
+            if let Err(error) = restored {
+                log::error!("cannot restore {}: {error}", path.display());
+            }
+        }
+    }
+
+    /// Renames step by step; on an error, tells which parts are already replaced.
+    fn commit(&self, steps: Vec<Vec<(Part, Prepared)>>) -> Result<(), (Vec<Part>, StoreError)> {
+        let mut replaced = Vec::new();
+        for step in steps {
+            let mut paths: Vec<PathBuf> = Vec::new();
+            for (part, prepared) in step {
+                let path = self.path(part);
+                if let Err(error) = prepared.commit() {
+                    return Err((replaced, StoreError::unwritable(&path, &error)));
+                }
+                replaced.push(part);
+                if !paths.iter().any(|other| other.parent() == path.parent()) {
+                    paths.push(path);
+                }
+            }
+            for path in paths {
+                if let Err(error) = sync_directory_of(&path) {
+                    return Err((replaced, StoreError::unwritable(&path, &error)));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Documents for PairingFiles {
+    type State = State;
+    type Part = Part;
+
+    fn changed(&mut self) -> bool {
+        self.prints
+            .is_none_or(|prints| prints != Part::ALL.map(|part| print_of(&self.path(part))))
+    }
+
+    fn load(&mut self) -> Result<State, StoreError> {
+        let mut state = State::default();
+        let mut prints = [None; Part::ALL.len()];
+        for (part, print) in Part::ALL.into_iter().zip(&mut prints) {
+            let path = self.path(part);
+            let Some((text, found)) = read_with_print(&path)? else {
+                continue;
+            };
+            let document: Value = serde_json::from_str(&text)
+                .map_err(|fault| StoreError::malformed(&path, &fault))?;
+            state.read(part, document).map_err(|fault| {
+                let (line, column) = start_of_content(&text);
+                StoreError::Malformed {
+                    path: path.clone(),
+                    line,
+                    column,
+                    message: fault.to_string(),
+                }
+            })?;
+            for (key, why) in state.unreadable(part) {
+                log::warn!(
+                    "{}: entry {key:?} is malformed ({why}); it is kept, and whoever it belongs to is refused",
+                    path.display()
+                );
+            }
+            *print = Some(found);
+        }
+        self.prints = Some(prints);
+        Ok(state)
+    }
+
+    fn save(
+        &mut self,
+        previous: &State,
+        next: &State,
+        operations: &[Vec<Part>],
+    ) -> Result<(), SaveFault> {
+        let mut prints = self.prints.ok_or(SaveFault::Stale)?;
+        let mut steps = Vec::new();
+        // Everything that takes space is written before anything becomes visible.
+        for step in write_order(operations) {
+            let mut prepared_step = Vec::new();
+            for part in step {
+                let prepared = next
+                    .render(part)
+                    .map_err(io::Error::from)
+                    .and_then(|text| Prepared::new(&self.path(part), text.as_bytes(), PRIVATE_FILE))
+                    .map_err(|error| {
+                        SaveFault::Failed(StoreError::unwritable(&self.path(part), &error))
+                    })?;
+                prints[part as usize] = Some(Print::of(prepared.metadata()));
+                prepared_step.push((part, prepared));
+            }
+            steps.push(prepared_step);
+        }
+        if self.changed() {
+            return Err(SaveFault::Stale);
+        }
+        match self.commit(steps) {
+            Ok(()) => {
+                self.prints = Some(prints);
+                Ok(())
+            }
+            Err((replaced, fault)) => {
+                self.restore(previous, &replaced);
+                self.prints = None;
+                Err(SaveFault::Failed(fault))
+            }
+        }
+    }
+}
+
+impl Print {
+    fn of(metadata: &std::fs::Metadata) -> Self {
+        Print {
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
+}
+
+/// The parts to write, each once, in steps between which the directories are synced.
+fn write_order(operations: &[Vec<Part>]) -> Vec<Vec<Part>> {
+    let changed: BTreeSet<Part> = operations.iter().flatten().copied().collect();
+    let mut first = Vec::new();
+    let mut second = Vec::new();
+    for [paired, pending] in LAYERS {
+        match (changed.contains(&paired), changed.contains(&pending)) {
+            (true, true) => {
+                let paired_first = operations
+                    .iter()
+                    .any(|parts| comes_before(parts, paired, pending));
+                first.push(if paired_first { paired } else { pending });
+                second.push(if paired_first { pending } else { paired });
+            }
+            (true, false) => first.push(paired),
+            (false, true) => first.push(pending),
+            (false, false) => {}
+        }
+    }
+    [first, second]
+        .into_iter()
+        .filter(|step| !step.is_empty())
+        .collect()
+}
+
+fn comes_before(parts: &[Part], earlier: Part, later: Part) -> bool {
+    let position = |wanted| parts.iter().position(|part| *part == wanted);
+    matches!((position(earlier), position(later)), (Some(one), Some(other)) if one < other)
+}
+
+fn file_of(dir: &StateDir, part: Part) -> PathBuf {
+    dir.root().join(part.file())
+}
+
+fn print_of(path: &Path) -> Option<Print> {
+    std::fs::metadata(path)
+        .ok()
+        .map(|metadata| Print::of(&metadata))
+}
+
+/// Text and print of the same open file, so that they belong together. `None` when it is missing.
+fn read_with_print(path: &Path) -> Result<Option<(String, Print)>, StoreError> {
+    let unreadable = |error: io::Error| StoreError::unreadable(path, &error);
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(error)),
+    };
+    let print = Print::of(&file.metadata().map_err(unreadable)?);
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(unreadable)?;
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(Some((text, print))),
+        Err(error) => {
+            let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
+            let column = 1 + valid
+                .iter()
+                .rev()
+                .take_while(|byte| **byte != b'\n')
+                .count();
+            Err(StoreError::Malformed {
+                path: path.to_owned(),
+                line,
+                column,
+                message: "invalid UTF-8".to_owned(),
+            })
+        }
+    }
+}
+
+/// Line and column of the first character that is not white space.
+fn start_of_content(text: &str) -> (usize, usize) {
+    let blank = text.len() - text.trim_start().len();
+    let before = &text[..blank];
+    let line = 1 + before.matches('\n').count();
+    let column = 1 + before.chars().rev().take_while(|c| *c != '\n').count();
+    (line, column)
+}
