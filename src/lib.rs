@@ -4,6 +4,7 @@
 //! The rooms stand on floors; a room uses rooms on its own or lower floors, never higher ones.
 
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod gateway;
 pub mod identity;

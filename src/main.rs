@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+use openclaw::config::Environment;
+
 fn main() -> ExitCode {
-    ExitCode::from(openclaw::cli::run(std::env::args_os().skip(1)))
+    let arguments = std::env::args_os().skip(1);
+    ExitCode::from(openclaw::cli::run(arguments, Environment::capture()))
 }

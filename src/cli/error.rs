@@ -4,19 +4,51 @@
 //! `cli::run`.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
 use crate::cli::answer::FAILURE;
 use crate::cli::output::time::DurationFault;
+use crate::client::{ClientError, ResolveError, UrlSource};
+use crate::config::ConfigError;
+use crate::store::StoreError;
 
 /// A command that did not succeed.
 #[derive(Debug)]
 pub enum CliError {
+    /// The gateway could not be reached or refused.
+    Client(Box<GatewayFailure>),
+    /// Paths or configuration.
+    Config(ConfigError),
     /// Something with a code of its own; see [`Failed`].
     Failed(Box<Failed>),
+    /// The state directory.
+    Store(StoreError),
     /// Typed wrongly; nothing was done.
     Usage(Usage),
+}
+
+/// A client error and where it happened.
+#[derive(Debug)]
+pub struct GatewayFailure {
+    /// What happened.
+    pub error: ClientError,
+    /// The target that was tried, `None` when none was found.
+    pub target: Option<Target>,
+}
+
+/// Where a command tried to connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The URL.
+    pub url: String,
+    /// Who named it.
+    pub source: UrlSource,
+    /// The configuration file.
+    pub config: PathBuf,
+    /// `gateway.bind`, for the local gateway.
+    pub bind: Option<String>,
 }
 
 /// A failure described by its parts.
@@ -84,29 +116,62 @@ impl CliError {
     pub fn exit(&self) -> u8 {
         match self {
             CliError::Failed(failed) => failed.exit,
-            CliError::Usage(_) => FAILURE,
+            CliError::Client(_) | CliError::Config(_) | CliError::Store(_) | CliError::Usage(_) => {
+                FAILURE
+            }
         }
     }
 
     /// Whether the text is complete without the command's name before it.
     pub fn stands_alone(&self) -> bool {
-        matches!(self, CliError::Usage(_))
+        matches!(self, CliError::Config(_) | CliError::Usage(_))
     }
 
     /// What to do next.
-    pub fn hint(&self) -> Option<&str> {
+    pub fn hint(&self) -> Option<String> {
         match self {
-            CliError::Failed(failed) => failed.hint.as_deref(),
-            CliError::Usage(_) => None,
+            CliError::Client(failure) => failure.error.hint(),
+            CliError::Failed(failed) => failed.hint.clone(),
+            CliError::Config(_) | CliError::Store(_) | CliError::Usage(_) => None,
+        }
+    }
+
+    /// The gateway's detail code of a refusal.
+    pub fn detail_code(&self) -> Option<&str> {
+        match self {
+            CliError::Client(failure) => failure.error.detail_code(),
+            _ => None,
+        }
+    }
+
+    /// Machine code and details.
+    fn machine(&self) -> (String, Value) {
+        match self {
+            CliError::Client(failure) => failure.machine(),
+            CliError::Config(ConfigError::Invalid { path, issues }) => {
+                let issues: Vec<Value> = issues
+                    .iter()
+                    .map(|issue| json!({"path": issue.path, "message": issue.message}))
+                    .collect();
+                (
+                    "CONFIG_INVALID".to_owned(),
+                    json!({"path": path, "issues": issues}),
+                )
+            }
+            CliError::Config(ConfigError::Profile(_)) => ("USAGE".to_owned(), json!({})),
+            CliError::Config(_) => ("CONFIG_INVALID".to_owned(), json!({})),
+            CliError::Failed(failed) => (failed.code.clone(), failed.details.clone()),
+            CliError::Store(StoreError::Locked { pid, .. }) => {
+                ("UNAVAILABLE".to_owned(), json!({"pid": pid}))
+            }
+            CliError::Store(_) => ("UNAVAILABLE".to_owned(), json!({})),
+            CliError::Usage(_) => ("USAGE".to_owned(), json!({})),
         }
     }
 
     /// The document of the `--json` contract: `{"ok":false,…,"error":{code,message,hint?,details}}`.
     pub fn document(&self) -> Value {
-        let (code, details) = match self {
-            CliError::Failed(failed) => (failed.code.as_str(), failed.details.clone()),
-            CliError::Usage(_) => ("USAGE", json!({})),
-        };
+        let (code, details) = self.machine();
         let mut error = Map::new();
         error.insert("code".to_owned(), json!(code));
         error.insert("message".to_owned(), json!(self.message()));
@@ -125,7 +190,10 @@ impl CliError {
 
     /// The message alone: without the `error: ` that usage texts start with.
     fn message(&self) -> String {
-        let text = self.to_string();
+        let text = match self {
+            CliError::Client(failure) => failure.error.to_string(),
+            _ => self.to_string(),
+        };
         match text.strip_prefix("error: ") {
             Some(rest) => rest.to_owned(),
             None => text,
@@ -147,6 +215,80 @@ impl Failed {
     }
 }
 
+impl GatewayFailure {
+    /// Machine code and details of cli.md §1.4.
+    fn machine(&self) -> (String, Value) {
+        let (code, mut details) = match &self.error {
+            ClientError::Closed { code, reason } => (
+                "GATEWAY_CLOSED",
+                json!({"closeCode": code, "reason": reason}),
+            ),
+            ClientError::PairingRequired(_) | ClientError::Rejected(_) => {
+                let shape = self.error.shape();
+                let code = shape.map_or("UNAVAILABLE", |shape| shape.code.as_str());
+                let details = shape.and_then(|shape| shape.details.as_deref().cloned());
+                return (code.to_owned(), details.unwrap_or_else(|| json!({})));
+            }
+            ClientError::Resolve(
+                ResolveError::CredentialsMissing { .. } | ResolveError::SecretUnavailable { .. },
+            ) => ("CREDENTIALS_MISSING", json!({})),
+            ClientError::Resolve(_) => ("CONFIG_INVALID", json!({})),
+            ClientError::Timeout(_) => ("GATEWAY_TIMEOUT", json!({})),
+            ClientError::NotGateway(_)
+            | ClientError::Plaintext { .. }
+            | ClientError::TlsUnavailable(_)
+            | ClientError::Unreachable { .. }
+            | ClientError::Unresolvable { .. } => ("GATEWAY_UNREACHABLE", json!({})),
+        };
+        if let (Some(target), Some(details)) = (&self.target, details.as_object_mut()) {
+            details.insert("url".to_owned(), json!(target.url));
+            details.insert("source".to_owned(), json!(target.source.to_string()));
+        }
+        (code.to_owned(), details)
+    }
+}
+
+impl fmt::Display for GatewayFailure {
+    /// The error; after a transport failure the lines of where it tried.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(out)?;
+        let transport = matches!(
+            self.error,
+            ClientError::Closed { .. }
+                | ClientError::NotGateway(_)
+                | ClientError::Timeout(_)
+                | ClientError::Unreachable { .. }
+                | ClientError::Unresolvable { .. }
+        );
+        let Some(target) = self.target.as_ref().filter(|_| transport) else {
+            return Ok(());
+        };
+        write!(
+            out,
+            "\nGateway target: {}\nSource: {}\nConfig: {}",
+            target.url,
+            target.source,
+            target.config.display()
+        )?;
+        match &target.bind {
+            Some(bind) => write!(out, "\nBind: {bind}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> CliError {
+        CliError::Config(error)
+    }
+}
+
+impl From<StoreError> for CliError {
+    fn from(error: StoreError) -> CliError {
+        CliError::Store(error)
+    }
+}
+
 impl From<Usage> for CliError {
     fn from(usage: Usage) -> CliError {
         CliError::Usage(usage)
@@ -162,7 +304,10 @@ impl From<Failed> for CliError {
 impl fmt::Display for CliError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            CliError::Client(failure) => failure.fmt(out),
+            CliError::Config(error) => error.fmt(out),
             CliError::Failed(failed) => out.write_str(&failed.message),
+            CliError::Store(error) => error.fmt(out),
             CliError::Usage(usage) => usage.fmt(out),
         }
     }

@@ -5,18 +5,49 @@ use crate::cli::error::{CliError, Usage};
 use crate::cli::output::Style;
 use crate::cli::output::time::parse_duration;
 use crate::cli::parse::{Typed, TypedOption};
+use crate::config::{Environment, Loaded, Paths};
 
 /// One command about to run.
 #[derive(Debug)]
 pub struct Invocation {
     typed: Typed,
     style: Style,
+    environment: Environment,
 }
 
 impl Invocation {
     /// Wraps what was typed.
-    pub fn new(typed: Typed, style: Style) -> Invocation {
-        Invocation { typed, style }
+    pub fn new(typed: Typed, style: Style, environment: Environment) -> Invocation {
+        Invocation {
+            typed,
+            style,
+            environment,
+        }
+    }
+
+    /// The environment of the process.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// The places of this run: `--dev` and `--profile` before the command, then the environment.
+    ///
+    /// # Errors
+    /// As [`Paths::resolve`].
+    pub fn paths(&self) -> Result<Paths, CliError> {
+        let found = match self.global("dev") {
+            Some(_) => Paths::resolve_dev(&self.environment),
+            None => Paths::resolve(&self.environment, self.global("profile")),
+        };
+        Ok(found?)
+    }
+
+    /// The configuration of this run; its warnings are for the caller to show.
+    ///
+    /// # Errors
+    /// As [`crate::config::load()`].
+    pub fn load(&self, paths: &Paths) -> Result<Loaded, CliError> {
+        Ok(crate::config::load(paths, &self.environment)?)
     }
 
     /// The command's row.

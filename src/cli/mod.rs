@@ -11,6 +11,7 @@ use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
 use crate::cli::output::Style;
 use crate::cli::parse::Parsed;
+use crate::config::Environment;
 
 pub mod answer;
 pub mod command;
@@ -28,7 +29,7 @@ pub fn version() -> String {
 }
 
 /// Runs one command line (without the program's name) and returns the exit code.
-pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: Environment) -> u8 {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let json = arguments.iter().any(|argument| argument == "--json");
     let outcome = match parse::parse(&table::ROOT, arguments) {
@@ -36,8 +37,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(Parsed::Version) => print(&format!("{}\n", version())),
         Ok(Parsed::Run(typed)) => {
             let no_color = invocation::global(&typed, "no-color").is_some();
-            let style = Style::detect(no_color, |_| None);
-            execute(&Invocation::new(typed, style))
+            let style = Style::detect(no_color, &environment);
+            execute(&Invocation::new(typed, style, environment))
         }
         Err(usage) => report(&CliError::Usage(usage), "", json),
     };
@@ -80,7 +81,7 @@ fn report(error: &CliError, prefix: &str, json: bool) -> io::Result<u8> {
     let prefix = if error.stands_alone() { "" } else { prefix };
     complain(&format!("{prefix}{error}"))?;
     if let Some(hint) = error.hint() {
-        complain(hint)?;
+        complain(&hint)?;
     }
     if json {
         print(&format!("{}\n", output::pretty(&error.document())))?;

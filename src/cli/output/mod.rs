@@ -4,6 +4,8 @@ use std::io::IsTerminal;
 
 use serde_json::Value;
 
+use crate::config::Environment;
+
 pub mod grid;
 pub mod text;
 pub mod time;
@@ -23,13 +25,13 @@ pub struct Style {
 }
 
 impl Style {
-    /// The style for this process's stdout; `variable` reads the environment.
-    pub fn detect<'a>(no_color: bool, variable: impl Fn(&str) -> Option<&'a str>) -> Style {
+    /// The style for this process's stdout.
+    pub fn detect(no_color: bool, environment: &Environment) -> Style {
         let terminal = std::io::stdout().is_terminal();
-        let columns = variable("COLUMNS").and_then(|text| text.trim().parse().ok());
         Style {
-            color: !no_color && color_wanted(&variable, terminal),
-            width: columns
+            color: !no_color && color_wanted(environment, terminal),
+            width: environment
+                .columns()
                 .or_else(terminal_width)
                 .unwrap_or(DEFAULT_WIDTH)
                 .max(MINIMUM_WIDTH),
@@ -46,15 +48,9 @@ impl Style {
     }
 }
 
-/// `NO_COLOR` (any text) forbids, `FORCE_COLOR` (any text but `0`) forces, otherwise a terminal decides.
-fn color_wanted<'a>(variable: &impl Fn(&str) -> Option<&'a str>, terminal: bool) -> bool {
-    if variable("NO_COLOR").is_some_and(|text| !text.is_empty()) {
-        return false;
-    }
-    if variable("FORCE_COLOR").is_some_and(|text| !text.is_empty() && text != "0") {
-        return true;
-    }
-    terminal
+/// `NO_COLOR` forbids, `FORCE_COLOR` forces, otherwise a terminal decides.
+fn color_wanted(environment: &Environment, terminal: bool) -> bool {
+    !environment.no_color() && (environment.force_color() || terminal)
 }
 
 fn terminal_width() -> Option<usize> {
@@ -68,19 +64,8 @@ pub fn pretty(document: &Value) -> String {
     serde_json::to_string_pretty(document).unwrap_or_default()
 }
 
-/// A path with the home directory shortened to `~`, for human text only.
-pub fn shortened(path: &std::path::Path, home: &std::path::Path) -> String {
-    match path.strip_prefix(home) {
-        Ok(rest) if rest.as_os_str().is_empty() => "~".to_owned(),
-        Ok(rest) => format!("~/{}", rest.display()),
-        Err(_) => path.display().to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     #[test]
@@ -95,13 +80,12 @@ mod tests {
             (None, Some("0"), true, true),
             (Some("x"), Some("1"), true, false),
         ] {
-            let variable = |name: &str| match name {
-                "NO_COLOR" => no_color,
-                "FORCE_COLOR" => force,
-                _ => None,
-            };
+            let set =
+                |name: &'static str, value: Option<&'static str>| value.map(|value| (name, value));
+            let pairs = [set("NO_COLOR", no_color), set("FORCE_COLOR", force)];
+            let environment = Environment::from_pairs(pairs.into_iter().flatten());
             assert_eq!(
-                color_wanted(&variable, terminal),
+                color_wanted(&environment, terminal),
                 expected,
                 "{no_color:?} {force:?} {terminal}"
             );
@@ -110,20 +94,10 @@ mod tests {
 
     #[test]
     fn columns_variable_sets_the_width() {
-        let style = Style::detect(true, |name| (name == "COLUMNS").then_some("77"));
-        assert_eq!((style.width, style.color), (77, false));
-        let style = Style::detect(true, |name| (name == "COLUMNS").then_some("3"));
-        assert_eq!(style.width, MINIMUM_WIDTH);
-    }
-
-    #[test]
-    fn paths_are_shortened_under_home_only() {
-        let home = Path::new("/home/u");
-        assert_eq!(
-            shortened(Path::new("/home/u/.openclaw/x"), home),
-            "~/.openclaw/x"
-        );
-        assert_eq!(shortened(Path::new("/home/u"), home), "~");
-        assert_eq!(shortened(Path::new("/srv/x"), home), "/srv/x");
+        for (columns, expected) in [("77", 77), ("3", MINIMUM_WIDTH)] {
+            let environment = Environment::from_pairs([("COLUMNS", columns)]);
+            let style = Style::detect(true, &environment);
+            assert_eq!((style.width, style.color), (expected, false));
+        }
     }
 }

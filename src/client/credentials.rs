@@ -1,0 +1,765 @@
+//! Which gateway and which credentials, decided by one table (cli.md §1.2, node-host §1.4).
+//!
+//! Pure: everything that could decide comes in as [`Sources`]. What cannot be resolved where it would win is an error;
+//! nothing falls through to a weaker source.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::client::target::{GatewayUrl, UrlFault, UrlSource};
+use crate::config::Secret;
+use crate::config::word::AuthMode;
+
+/// Who asks, which changes the order of the sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A command of an operator.
+    Command,
+    /// The node host: never `gateway.remote.*` in local mode.
+    NodeHost,
+    /// A status probe: no local secret goes to a remote target.
+    Probe,
+}
+
+/// Everything that may name a gateway or a credential.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// `--url`.
+    pub flag_url: Option<String>,
+    /// `--token`.
+    pub flag_token: Option<String>,
+    /// `--password`.
+    pub flag_password: Option<String>,
+    /// `OPENCLAW_GATEWAY_URL`.
+    pub environment_url: Option<String>,
+    /// `OPENCLAW_GATEWAY_TOKEN`.
+    pub environment_token: Option<String>,
+    /// `OPENCLAW_GATEWAY_PASSWORD`.
+    pub environment_password: Option<String>,
+    /// Host, port and TLS of the node host; replaces the URL sources.
+    pub node_host: Option<GatewayUrl>,
+    /// `gateway.mode` is `remote`.
+    pub remote: bool,
+    /// Port of the local gateway after all overrides.
+    pub local_port: u16,
+    /// The local gateway speaks TLS.
+    pub local_tls: bool,
+    /// `gateway.remote.url`.
+    pub remote_url: Option<String>,
+    /// `gateway.remote.tlsFingerprint`, or the node host's pin.
+    pub pin: Option<String>,
+    /// `gateway.auth.mode`, when set.
+    pub auth_mode: Option<AuthMode>,
+    /// `gateway.auth.token`.
+    pub auth_token: Secret,
+    /// `gateway.auth.password`.
+    pub auth_password: Secret,
+    /// `gateway.remote.token`.
+    pub remote_token: Secret,
+    /// `gateway.remote.password`.
+    pub remote_password: Secret,
+    /// Content of `<state>/gateway-token`: the token a gateway generated and may not write to the configuration.
+    pub generated_token: Option<String>,
+    /// This process was started as the gateway's service.
+    pub gateway_service: bool,
+    /// The configuration file, for messages.
+    pub config_file: PathBuf,
+}
+
+/// Where one credential came from. Display is the word reported to people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CredentialSource {
+    /// `gateway.auth.token` or `.password`.
+    Auth(&'static str),
+    /// `OPENCLAW_GATEWAY_TOKEN` or `_PASSWORD`.
+    Environment(&'static str),
+    /// `--token` or `--password`.
+    Flag(&'static str),
+    /// `<state>/gateway-token`.
+    Generated,
+    /// `gateway.remote.token` or `.password`.
+    Remote(&'static str),
+}
+
+/// A secret and where it came from.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// The secret, trimmed, never empty.
+    pub value: String,
+    /// Who named it.
+    pub source: CredentialSource,
+}
+
+/// The shared secrets to authenticate with; both absent when a device token has to do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// Shared token.
+    pub token: Option<Credential>,
+    /// Shared password.
+    pub password: Option<Credential>,
+}
+
+/// Where to connect and with what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The gateway.
+    pub url: GatewayUrl,
+    /// Who named it.
+    pub source: UrlSource,
+    /// Shared secrets.
+    pub credentials: Credentials,
+    /// Certificate pin, SHA-256.
+    pub pin: Option<String>,
+}
+
+/// Why there is nothing to connect to. Display is the final text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResolveError {
+    /// An explicit URL without explicit credentials.
+    CredentialsMissing {
+        /// The configuration file.
+        config: PathBuf,
+    },
+    /// `gateway.mode` is remote without an address.
+    RemoteUrlMissing {
+        /// The configuration file.
+        config: PathBuf,
+    },
+    /// The secret that would win is configured but has no value.
+    SecretUnavailable {
+        /// Its dotted path.
+        path: &'static str,
+        /// Why, a full sentence.
+        why: String,
+    },
+    /// A URL that cannot be used.
+    Url {
+        /// As given.
+        url: String,
+        /// Who gave it.
+        source: UrlSource,
+        /// What is wrong.
+        fault: UrlFault,
+    },
+}
+
+impl Credentials {
+    /// Whether there is any shared secret.
+    pub fn any(&self) -> bool {
+        self.token.is_some() || self.password.is_some()
+    }
+}
+
+impl Endpoint {
+    /// Whether this is the gateway of this machine, named by nobody: only then local rules apply.
+    pub fn is_local(&self) -> bool {
+        self.source == UrlSource::Local
+    }
+
+    /// Whether a device token may be shown to it beside a refused secret: loopback, or pinned TLS.
+    pub fn is_trusted(&self) -> bool {
+        self.url.is_loopback() || (self.url.secure && self.pin.is_some())
+    }
+}
+
+/// Applies the table.
+///
+/// # Errors
+/// [`ResolveError`]; no connection is to be made then.
+pub fn resolve(sources: &Sources, purpose: Purpose) -> Result<Endpoint, ResolveError> {
+    let (url, source) = target(sources, purpose)?;
+    let credentials = Credentials {
+        token: pick(sources, purpose, source, &TOKEN)?,
+        password: pick(sources, purpose, source, &PASSWORD)?,
+    };
+    let explicit = matches!(source, UrlSource::Flag | UrlSource::Environment);
+    if explicit && !credentials.any() {
+        return Err(ResolveError::CredentialsMissing {
+            config: sources.config_file.clone(),
+        });
+    }
+    let pin = match source {
+        UrlSource::Remote | UrlSource::NodeHost => sources.pin.clone(),
+        UrlSource::Flag | UrlSource::Environment | UrlSource::Local => None,
+    };
+    Ok(Endpoint {
+        url,
+        source,
+        credentials,
+        pin,
+    })
+}
+
+fn target(sources: &Sources, purpose: Purpose) -> Result<(GatewayUrl, UrlSource), ResolveError> {
+    let parse = |text: &str, source| {
+        GatewayUrl::parse(text)
+            .map(|url| (url, source))
+            .map_err(|fault| ResolveError::Url {
+                url: text.to_owned(),
+                source,
+                fault,
+            })
+    };
+    if purpose == Purpose::NodeHost {
+        let local = || GatewayUrl::new("127.0.0.1", sources.local_port, sources.local_tls);
+        let url = sources.node_host.clone().unwrap_or_else(local);
+        return Ok((url, UrlSource::NodeHost));
+    }
+    if let Some(url) = given(&sources.flag_url) {
+        return parse(url, UrlSource::Flag);
+    }
+    if let Some(url) = given(&sources.environment_url) {
+        return parse(url, UrlSource::Environment);
+    }
+    if sources.remote {
+        let config = || sources.config_file.clone();
+        let url = given(&sources.remote_url);
+        let url = url.ok_or_else(|| ResolveError::RemoteUrlMissing { config: config() })?;
+        return parse(url, UrlSource::Remote);
+    }
+    let url = GatewayUrl::new("127.0.0.1", sources.local_port, sources.local_tls);
+    Ok((url, UrlSource::Local))
+}
+
+/// The names and sources of one of the two credentials.
+struct Kind {
+    flag: fn(&Sources) -> &Option<String>,
+    environment: fn(&Sources) -> &Option<String>,
+    auth: fn(&Sources) -> &Secret,
+    remote: fn(&Sources) -> &Secret,
+    names: [&'static str; 4],
+    /// Modes in which an unavailable secret of this kind could not have been used anyway.
+    irrelevant: &'static [AuthMode],
+    token: bool,
+}
+
+const TOKEN: Kind = Kind {
+    flag: |sources| &sources.flag_token,
+    environment: |sources| &sources.environment_token,
+    auth: |sources| &sources.auth_token,
+    remote: |sources| &sources.remote_token,
+    names: [
+        "--token",
+        "OPENCLAW_GATEWAY_TOKEN",
+        "gateway.auth.token",
+        "gateway.remote.token",
+    ],
+    irrelevant: &[AuthMode::None, AuthMode::Password, AuthMode::TrustedProxy],
+    token: true,
+};
+
+const PASSWORD: Kind = Kind {
+    flag: |sources| &sources.flag_password,
+    environment: |sources| &sources.environment_password,
+    auth: |sources| &sources.auth_password,
+    remote: |sources| &sources.remote_password,
+    names: [
+        "--password",
+        "OPENCLAW_GATEWAY_PASSWORD",
+        "gateway.auth.password",
+        "gateway.remote.password",
+    ],
+    irrelevant: &[AuthMode::None, AuthMode::Token],
+    token: false,
+};
+
+/// One step of an order of sources.
+#[derive(Clone, Copy)]
+enum Step {
+    Auth,
+    Environment,
+    Generated,
+    Remote,
+}
+
+/// The order of sources for one credential; the rows of the table.
+fn order(sources: &Sources, purpose: Purpose, source: UrlSource, kind: &Kind) -> &'static [Step] {
+    use Step::{Auth, Environment, Generated, Remote};
+    let proxied = sources.auth_mode == Some(AuthMode::TrustedProxy);
+    match (purpose, source) {
+        (_, UrlSource::Flag) => &[],
+        (_, UrlSource::Environment) => &[Environment],
+        (Purpose::NodeHost, _) if sources.remote => &[Environment, Remote, Auth],
+        (Purpose::NodeHost, _) if kind.token => &[Environment, Auth, Generated],
+        (Purpose::NodeHost, _) => &[Environment, Auth],
+        (Purpose::Probe, UrlSource::Remote) => &[Remote],
+        (_, UrlSource::Remote) if kind.token => &[Remote, Environment, Auth],
+        (_, UrlSource::Remote) => &[Environment, Remote, Auth],
+        (_, _) if kind.token && sources.gateway_service => &[Auth, Environment, Remote, Generated],
+        (_, _) if kind.token => &[Environment, Auth, Remote, Generated],
+        (_, _) if proxied => &[Environment, Auth],
+        (_, _) => &[Environment, Auth, Remote],
+    }
+}
+
+/// The first source that has this credential.
+fn pick(
+    sources: &Sources,
+    purpose: Purpose,
+    source: UrlSource,
+    kind: &Kind,
+) -> Result<Option<Credential>, ResolveError> {
+    let [flag_name, environment_name, auth_name, remote_name] = kind.names;
+    let credential = |value: &str, source| {
+        Some(Credential {
+            value: value.to_owned(),
+            source,
+        })
+    };
+    if given(&sources.flag_token).is_some() || given(&sources.flag_password).is_some() {
+        let value = given((kind.flag)(sources));
+        return Ok(value.and_then(|value| credential(value, CredentialSource::Flag(flag_name))));
+    }
+    for step in order(sources, purpose, source, kind) {
+        let (secret, from) = match step {
+            Step::Environment => {
+                let from = CredentialSource::Environment(environment_name);
+                (known(given((kind.environment)(sources))), from)
+            }
+            Step::Generated => (
+                known(given(&sources.generated_token)),
+                CredentialSource::Generated,
+            ),
+            Step::Auth => (
+                (kind.auth)(sources).clone(),
+                CredentialSource::Auth(auth_name),
+            ),
+            Step::Remote => (
+                (kind.remote)(sources).clone(),
+                CredentialSource::Remote(remote_name),
+            ),
+        };
+        match secret {
+            Secret::Absent => {}
+            Secret::Plain(value) => return Ok(credential(&value, from)),
+            Secret::Unavailable { .. } if irrelevant(sources, *step, kind) => {}
+            Secret::Unavailable { path, why } => {
+                return Err(ResolveError::SecretUnavailable { path, why });
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Whether `gateway.auth.mode` says that a secret of this kind is not used at all.
+fn irrelevant(sources: &Sources, step: Step, kind: &Kind) -> bool {
+    matches!(step, Step::Auth)
+        && sources
+            .auth_mode
+            .is_some_and(|mode| kind.irrelevant.contains(&mode))
+}
+
+fn known(value: Option<&str>) -> Secret {
+    value.map_or(Secret::Absent, |value| Secret::Plain(value.to_owned()))
+}
+
+/// A value that is really there: trimmed, not empty.
+fn given(value: &Option<String>) -> Option<&str> {
+    value
+        .as_deref()
+        .map(str::trim)
+        .filter(|value| !value.is_empty())
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Credential(*** from {})", self.source)
+    }
+}
+
+impl fmt::Display for CredentialSource {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CredentialSource::Auth(name) | CredentialSource::Remote(name) => {
+                write!(out, "config {name}")
+            }
+            CredentialSource::Environment(name) => write!(out, "env {name}"),
+            CredentialSource::Flag(name) => write!(out, "cli {name}"),
+            CredentialSource::Generated => write!(out, "state directory gateway-token"),
+        }
+    }
+}
+
+impl fmt::Display for ResolveError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ResolveError::CredentialsMissing { config } => write!(
+                out,
+                "gateway url override requires explicit credentials\nFix: pass --token or --password.\nConfig: {}",
+                config.display()
+            ),
+            ResolveError::RemoteUrlMissing { config } => write!(
+                out,
+                "gateway remote mode misconfigured: gateway.remote.url missing\nConfig: {}\n\
+                 Fix: set gateway.remote.url, or set gateway.mode=local.",
+                config.display()
+            ),
+            ResolveError::SecretUnavailable { path, why } => write!(
+                out,
+                "{path} is configured as a secret reference but is unavailable in this command path.\n{why}\n\
+                 Fix: make the reference resolvable, or set OPENCLAW_GATEWAY_TOKEN or OPENCLAW_GATEWAY_PASSWORD."
+            ),
+            ResolveError::Url { url, source, fault } => {
+                write!(
+                    out,
+                    "invalid gateway url \"{url}\": {fault}\nSource: {source}"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for ResolveError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(value: &str) -> Secret {
+        Secret::Plain(value.to_owned())
+    }
+
+    fn broken() -> Secret {
+        Secret::Unavailable {
+            path: "gateway.auth.token",
+            why: "Environment variable \"X\" is missing or empty.".to_owned(),
+        }
+    }
+
+    /// Every source filled, local mode.
+    fn full() -> Sources {
+        let some = |text: &str| Some(text.to_owned());
+        Sources {
+            environment_token: some("env-t"),
+            environment_password: some("env-p"),
+            local_port: 18_789,
+            remote_url: some("wss://gw.example"),
+            pin: some("ab"),
+            auth_token: plain("auth-t"),
+            auth_password: plain("auth-p"),
+            remote_token: plain("remote-t"),
+            remote_password: plain("remote-p"),
+            generated_token: some("gen-t"),
+            config_file: PathBuf::from("/c.json"),
+            ..Sources::default()
+        }
+    }
+
+    /// URL, source and both credentials in one line, or the first line of the error.
+    fn outcome(sources: &Sources, purpose: Purpose) -> String {
+        match resolve(sources, purpose) {
+            Ok(found) => {
+                let show = |credential: &Option<Credential>| {
+                    credential
+                        .as_ref()
+                        .map_or("-".to_owned(), |found| found.value.clone())
+                };
+                let pin = if found.pin.is_some() { " pinned" } else { "" };
+                let (token, password) = (&found.credentials.token, &found.credentials.password);
+                format!(
+                    "{} ({}) {} {}{pin}",
+                    found.url,
+                    found.source,
+                    show(token),
+                    show(password)
+                )
+            }
+            Err(error) => error
+                .to_string()
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+        }
+    }
+
+    type Row = (&'static str, fn(&mut Sources), Purpose, &'static str);
+
+    const LOCAL: &str = "ws://127.0.0.1:18789 (local loopback)";
+    const REMOTE: &str = "wss://gw.example:443 (config gateway.remote.url)";
+    const NODE: &str = "ws://127.0.0.1:18789 (node host settings)";
+    const UNAVAILABLE: &str = "gateway.auth.token is configured as a secret reference but is unavailable in this command path.";
+
+    #[test]
+    fn the_table() {
+        use Purpose::{Command, NodeHost, Probe};
+        let clear_environment: fn(&mut Sources) = |s| {
+            s.environment_token = None;
+            s.environment_password = Some("  ".to_owned());
+        };
+        let rows: &[Row] = &[
+            (
+                "local: environment first",
+                |_| {},
+                Command,
+                "LOCAL env-t env-p",
+            ),
+            (
+                "local: then auth",
+                clear_environment,
+                Command,
+                "LOCAL auth-t auth-p",
+            ),
+            (
+                "local: then remote, when auth is absent",
+                |s| {
+                    s.environment_token = None;
+                    s.environment_password = None;
+                    s.auth_token = Secret::Absent;
+                    s.auth_password = Secret::Absent;
+                },
+                Command,
+                "LOCAL remote-t remote-p",
+            ),
+            (
+                "local: the generated token last",
+                |s| {
+                    *s = Sources {
+                        generated_token: s.generated_token.clone(),
+                        local_port: 18_789,
+                        ..Sources::default()
+                    };
+                },
+                Command,
+                "LOCAL gen-t -",
+            ),
+            (
+                "local: no remote password behind a trusted proxy",
+                |s| {
+                    s.environment_password = None;
+                    s.auth_password = Secret::Absent;
+                    s.auth_mode = Some(AuthMode::TrustedProxy);
+                },
+                Command,
+                "LOCAL env-t -",
+            ),
+            (
+                "local: the gateway's own service prefers its configuration",
+                |s| {
+                    s.gateway_service = true;
+                },
+                Command,
+                "LOCAL auth-t env-p",
+            ),
+            (
+                "local: TLS and port",
+                |s| {
+                    s.local_tls = true;
+                    s.local_port = 19_001;
+                },
+                Command,
+                "wss://127.0.0.1:19001 (local loopback) env-t env-p",
+            ),
+            (
+                "flags: exactly those",
+                |s| s.flag_token = Some("flag-t".to_owned()),
+                Command,
+                "LOCAL flag-t -",
+            ),
+            (
+                "flags: the other one too",
+                |s| s.flag_password = Some(" flag-p ".to_owned()),
+                Command,
+                "LOCAL - flag-p",
+            ),
+            (
+                "url without credentials",
+                |s| s.flag_url = Some("ws://127.0.0.1:1".to_owned()),
+                Command,
+                "gateway url override requires explicit credentials",
+            ),
+            (
+                "url with an empty token",
+                |s| {
+                    s.flag_url = Some("ws://127.0.0.1:1".to_owned());
+                    s.flag_token = Some(String::new());
+                },
+                Command,
+                "gateway url override requires explicit credentials",
+            ),
+            (
+                "url with credentials beats everything",
+                |s| {
+                    s.flag_url = Some("ws://127.0.0.1:1".to_owned());
+                    s.environment_url = Some("ws://127.0.0.1:2".to_owned());
+                    s.remote = true;
+                    s.flag_token = Some("flag-t".to_owned());
+                },
+                Command,
+                "ws://127.0.0.1:1 (cli --url) flag-t -",
+            ),
+            (
+                "environment url: environment only",
+                |s| {
+                    s.environment_url = Some("ws://127.0.0.1:2".to_owned());
+                },
+                Command,
+                "ws://127.0.0.1:2 (env OPENCLAW_GATEWAY_URL) env-t env-p",
+            ),
+            (
+                "environment url without credentials",
+                |s| {
+                    s.environment_url = Some("ws://127.0.0.1:2".to_owned());
+                    s.environment_token = None;
+                    s.environment_password = None;
+                },
+                Command,
+                "gateway url override requires explicit credentials",
+            ),
+            (
+                "remote: token config first, password environment first",
+                |s| s.remote = true,
+                Command,
+                "REMOTE remote-t env-p pinned",
+            ),
+            (
+                "remote: then environment and remote",
+                |s| {
+                    s.remote = true;
+                    s.remote_token = Secret::Absent;
+                    s.environment_password = None;
+                },
+                Command,
+                "REMOTE env-t remote-p pinned",
+            ),
+            (
+                "remote: auth last",
+                |s| {
+                    s.remote = true;
+                    s.remote_token = Secret::Absent;
+                    s.remote_password = Secret::Absent;
+                    s.environment_token = None;
+                    s.environment_password = None;
+                },
+                Command,
+                "REMOTE auth-t auth-p pinned",
+            ),
+            (
+                "remote without url",
+                |s| {
+                    s.remote = true;
+                    s.remote_url = None;
+                },
+                Command,
+                "gateway remote mode misconfigured: gateway.remote.url missing",
+            ),
+            (
+                "probe of a remote: no local secret",
+                |s| {
+                    s.remote = true;
+                    s.remote_token = Secret::Absent;
+                },
+                Probe,
+                "REMOTE - remote-p pinned",
+            ),
+            (
+                "probe of the local gateway",
+                |_| {},
+                Probe,
+                "LOCAL env-t env-p",
+            ),
+            (
+                "node: environment first",
+                |_| {},
+                NodeHost,
+                "NODE env-t env-p pinned",
+            ),
+            (
+                "node: local mode never asks remote",
+                |s| {
+                    s.environment_token = None;
+                    s.environment_password = None;
+                    s.auth_token = Secret::Absent;
+                    s.auth_password = Secret::Absent;
+                    s.generated_token = None;
+                },
+                NodeHost,
+                "NODE - - pinned",
+            ),
+            (
+                "node: remote mode asks remote, then auth",
+                |s| {
+                    s.remote = true;
+                    s.environment_token = None;
+                    s.environment_password = None;
+                    s.remote_password = Secret::Absent;
+                },
+                NodeHost,
+                "NODE remote-t auth-p pinned",
+            ),
+            (
+                "node: no flags, url sources do not count",
+                |s| {
+                    s.environment_url = Some("ws://127.0.0.1:2".to_owned());
+                },
+                NodeHost,
+                "NODE env-t env-p pinned",
+            ),
+            (
+                "an unavailable secret that would win",
+                |s| {
+                    s.environment_token = None;
+                    s.auth_token = broken();
+                },
+                Command,
+                UNAVAILABLE,
+            ),
+            (
+                "an unavailable secret behind the environment",
+                |s| s.auth_token = broken(),
+                Command,
+                "LOCAL env-t env-p",
+            ),
+            (
+                "an unavailable secret in a mode that does not use it",
+                |s| {
+                    s.environment_token = None;
+                    s.environment_password = None;
+                    s.auth_token = broken();
+                    s.auth_mode = Some(AuthMode::Password);
+                    s.remote_token = Secret::Absent;
+                    s.generated_token = None;
+                },
+                Command,
+                "LOCAL - auth-p",
+            ),
+            (
+                "an unavailable secret for the node",
+                |s| {
+                    s.environment_token = None;
+                    s.auth_token = broken();
+                },
+                NodeHost,
+                UNAVAILABLE,
+            ),
+            (
+                "a url that is none",
+                |s| {
+                    s.flag_url = Some("http://x".to_owned());
+                    s.flag_token = Some("t".to_owned());
+                },
+                Command,
+                "invalid gateway url \"http://x\": it must start with ws:// or wss://",
+            ),
+        ];
+        for (name, change, purpose, expected) in rows {
+            let mut sources = full();
+            change(&mut sources);
+            let expected = expected
+                .replace("LOCAL", LOCAL)
+                .replace("REMOTE", REMOTE)
+                .replace("NODE", NODE);
+            assert_eq!(outcome(&sources, *purpose), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn secrets_do_not_show_themselves() {
+        let found = resolve(&full(), Purpose::Command).unwrap();
+        let text = format!("{found:?}");
+        assert!(
+            !text.contains("env-t") && text.contains("env OPENCLAW_GATEWAY_TOKEN"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,29 @@
+//! The client's side of a gateway connection: which URL, which credentials, connect, requests, events, reconnect policy.
+//! The command line, the node host and probes use the same code.
+//!
+//! This room never prints; whoever calls it decides what a person sees.
+
+pub mod backoff;
+pub mod budget;
+pub mod connect;
+pub mod credentials;
+pub mod error;
+pub mod handshake;
+pub mod identity;
+pub mod plaintext;
+pub mod session;
+pub mod sources;
+pub mod target;
+#[cfg(test)]
+mod testing;
+pub mod transport;
+
+pub use backoff::Backoff;
+pub use budget::Budget;
+pub use connect::{Connector, Device, TokenKeeper};
+pub use credentials::{Credentials, Endpoint, Purpose, ResolveError, Sources, resolve};
+pub use error::{ClientError, PairingRefusal};
+pub use handshake::StoredToken;
+pub use identity::ConnectIdentity;
+pub use session::{Notice, Received, Session};
+pub use target::{GatewayUrl, UrlSource};

@@ -1,0 +1,182 @@
+//! The plaintext rule: `ws://` only to this machine, or with an opt-in to private addresses, and then the connection
+//! goes to exactly the addresses that were checked (cli.md §1.2, node-host §1.5).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::sync::mpsc;
+use std::time::Instant;
+
+use crate::client::budget::Budget;
+use crate::client::error::ClientError;
+use crate::client::target::{GatewayUrl, UrlSource};
+
+/// Addresses to connect to, in order, after the rule was applied to every one of them.
+///
+/// # Errors
+/// [`ClientError::Plaintext`] when the rule forbids it, [`ClientError::Unresolvable`] when the name has no address,
+/// [`ClientError::Timeout`] when finding it took beyond the budget.
+pub fn addresses(
+    url: &GatewayUrl,
+    source: UrlSource,
+    opted_in: bool,
+    budget: &Budget,
+) -> Result<Vec<SocketAddr>, ClientError> {
+    let refused = |why: &str| ClientError::Plaintext {
+        url: url.to_string(),
+        host: url.host.clone(),
+        source,
+        opted_in,
+        why: why.to_owned(),
+    };
+    if let Some(address) = url.address() {
+        if !url.secure && !permitted(address, opted_in) {
+            return Err(refused(reason(address, opted_in)));
+        }
+        return Ok(vec![SocketAddr::new(address, url.port)]);
+    }
+    if url.is_loopback() {
+        let both = [
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ];
+        return Ok(both
+            .map(|address| SocketAddr::new(address, url.port))
+            .to_vec());
+    }
+    if !url.secure && !opted_in {
+        return Err(refused("a host name other than localhost needs the opt-in"));
+    }
+    let found = look_up(url, budget)?;
+    let foreign = found.iter().find(|found| !permitted(found.ip(), opted_in));
+    match foreign {
+        Some(foreign) if !url.secure => {
+            let address = foreign.ip();
+            Err(refused(&format!(
+                "it resolves to {address}, {}",
+                reason(address, opted_in)
+            )))
+        }
+        _ => Ok(found),
+    }
+}
+
+/// Whether plaintext may go to this address.
+fn permitted(address: IpAddr, opted_in: bool) -> bool {
+    let address = address.to_canonical();
+    address.is_loopback() || (opted_in && is_private(address))
+}
+
+fn reason(address: IpAddr, opted_in: bool) -> &'static str {
+    match (is_private(address.to_canonical()), opted_in) {
+        (true, false) => "a private address, which needs the opt-in",
+        _ => "a public address",
+    }
+}
+
+/// RFC 1918, link-local, carrier-grade NAT 100.64/10, fc00::/7, fe80::/10 and the old site-local fec0::/10.
+pub fn is_private(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            let [first, second, ..] = address.octets();
+            let shared = first == 100 && (64..128).contains(&second);
+            address.is_private() || address.is_link_local() || shared
+        }
+        IpAddr::V6(address) => {
+            let head = address.segments()[0];
+            head & 0xfe00 == 0xfc00 || matches!(head & 0xffc0, 0xfe80 | 0xfec0)
+        }
+    }
+}
+
+/// Resolves a name within the deadline. The system's resolver cannot be interrupted, so it works in a thread of its
+/// own that is left behind when it is too slow.
+fn look_up(url: &GatewayUrl, budget: &Budget) -> Result<Vec<SocketAddr>, ClientError> {
+    let unresolvable = |why: String| ClientError::Unresolvable {
+        host: url.host.clone(),
+        why,
+    };
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let target = (url.host.clone(), url.port);
+    let started = std::thread::Builder::new()
+        .name("resolve".to_owned())
+        .spawn(move || {
+            let found = target
+                .to_socket_addrs()
+                .map(|found| found.collect::<Vec<_>>());
+            // Nobody listens any more when the deadline has passed.
+            let _ = sender.send(found);
+        });
+    started.map_err(|fault| unresolvable(fault.to_string()))?;
+    let left = budget.deadline().saturating_duration_since(Instant::now());
+    match receiver.recv_timeout(left) {
+        Ok(Ok(found)) if found.is_empty() => Err(unresolvable("no address".to_owned())),
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(fault)) => Err(unresolvable(fault.to_string())),
+        Err(_) => Err(budget.timeout()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn check(url: &str, opted_in: bool) -> Result<Vec<String>, String> {
+        let url = GatewayUrl::parse(url).unwrap();
+        let budget = Budget::new(Duration::from_secs(10));
+        addresses(&url, UrlSource::Flag, opted_in, &budget)
+            .map(|found| found.iter().map(SocketAddr::to_string).collect())
+            .map_err(|error| match error {
+                ClientError::Plaintext { why, .. } => why,
+                other => other.to_string(),
+            })
+    }
+
+    #[test]
+    fn the_rule() {
+        let public = Err("a public address");
+        let private = Err("a private address, which needs the opt-in");
+        for (url, opted_in, expected) in [
+            ("ws://127.0.0.1:1", false, Ok("127.0.0.1:1")),
+            ("ws://[::1]:1", false, Ok("[::1]:1")),
+            (
+                "ws://[::ffff:127.0.0.1]:1",
+                false,
+                Ok("[::ffff:127.0.0.1]:1"),
+            ),
+            ("ws://10.1.2.3:1", false, private),
+            ("ws://10.1.2.3:1", true, Ok("10.1.2.3:1")),
+            ("ws://172.31.0.1:1", true, Ok("172.31.0.1:1")),
+            ("ws://172.32.0.1:1", true, public),
+            ("ws://192.168.1.1:1", true, Ok("192.168.1.1:1")),
+            ("ws://169.254.1.1:1", true, Ok("169.254.1.1:1")),
+            ("ws://100.64.0.1:1", true, Ok("100.64.0.1:1")),
+            ("ws://100.128.0.1:1", true, public),
+            ("ws://[fd00::1]:1", true, Ok("[fd00::1]:1")),
+            ("ws://[fe80::1]:1", true, Ok("[fe80::1]:1")),
+            ("ws://[2001:db8::1]:1", true, public),
+            ("ws://[::]:1", true, public),
+            ("ws://0.0.0.0:1", true, public),
+            ("ws://8.8.8.8:1", true, public),
+            ("ws://8.8.8.8:1", false, public),
+            ("wss://8.8.8.8:1", false, Ok("8.8.8.8:1")),
+            (
+                "ws://gateway.example:1",
+                false,
+                Err("a host name other than localhost needs the opt-in"),
+            ),
+        ] {
+            let found = check(url, opted_in);
+            let expected = expected
+                .map(|one: &str| vec![one.to_owned()])
+                .map_err(str::to_owned);
+            assert_eq!(found, expected, "{url} {opted_in}");
+        }
+    }
+
+    #[test]
+    fn localhost_is_both_loopback_addresses_without_asking_anybody() {
+        let expected = vec!["127.0.0.1:7".to_owned(), "[::1]:7".to_owned()];
+        assert_eq!(check("ws://localhost:7", false), Ok(expected));
+    }
+}

@@ -1,0 +1,490 @@
+//! One live connection to a gateway: requests and their answers, events in order, silence noticed.
+//!
+//! A session has one owner that waits; it never prints and never reconnects.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::client::budget::Budget;
+use crate::client::error::ClientError;
+use crate::client::handshake::Challenge;
+use crate::client::transport::{Carried, Transport};
+use crate::identity::Random;
+use crate::protocol::close;
+use crate::protocol::connect::ConnectParams;
+use crate::protocol::error::ErrorShape;
+use crate::protocol::frame::{self, Event, Frame};
+use crate::protocol::hello::HelloReceived;
+use crate::protocol::limits::{CHALLENGE_TIMEOUT, TICK_INTERVAL, TICK_INTERVALS_UNTIL_SILENCE};
+
+/// Events kept while a request waits for its answer; the oldest go first and leave a gap.
+const MAX_QUEUED_EVENTS: usize = 1_024;
+/// The shortest tick interval that is believed.
+const SHORTEST_TICK: Duration = Duration::from_secs(1);
+/// How long a closing message may take to leave.
+const CLOSE_PATIENCE: Duration = Duration::from_millis(500);
+
+/// What a session received.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Received {
+    /// An event.
+    Event(Notice),
+    /// The answer to a request sent with [`Session::send`].
+    Response {
+        /// The request's id.
+        id: String,
+        /// Its payload, or why it was refused.
+        outcome: Result<Value, ErrorShape>,
+    },
+    /// Nothing until the deadline.
+    TimedOut,
+    /// Somebody woke the waiter.
+    Woken,
+}
+
+/// An event and whether some before it were missed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Notice {
+    /// The event.
+    pub event: Event,
+    /// Whether numbered events before it are missing: state that was built from events must be listed anew.
+    pub gap: bool,
+}
+
+/// A connected session.
+pub struct Session {
+    transport: Box<dyn Transport>,
+    hello: HelloReceived,
+    hello_payload: Value,
+    last_seq: u64,
+    lost: bool,
+    queued: VecDeque<Notice>,
+    last_frame: Instant,
+}
+
+impl Session {
+    /// What the gateway said when it accepted the connection.
+    pub fn hello(&self) -> &HelloReceived {
+        &self.hello
+    }
+
+    /// The whole hello-ok payload.
+    pub fn hello_payload(&self) -> &Value {
+        &self.hello_payload
+    }
+
+    /// Sends a request without waiting; the answer arrives as [`Received::Response`] under the returned id.
+    pub fn send(&mut self, method: &str, params: &Value) -> String {
+        let id = Random.uuid();
+        self.transport
+            .send(frame::request(&id, method, Some(params)));
+        id
+    }
+
+    /// Sends a request and waits for its answer. Events that arrive meanwhile are kept.
+    ///
+    /// # Errors
+    /// [`ClientError::Rejected`] with the gateway's error, [`ClientError::Timeout`], [`ClientError::Closed`].
+    pub fn request(
+        &mut self,
+        method: &str,
+        params: &Value,
+        budget: &Budget,
+    ) -> Result<Value, ClientError> {
+        self.answer(method, params, budget, false)
+    }
+
+    /// The same for a method that first accepts and answers later: an answer with `status: "accepted"` is skipped.
+    ///
+    /// # Errors
+    /// As [`Session::request`].
+    pub fn request_final(
+        &mut self,
+        method: &str,
+        params: &Value,
+        budget: &Budget,
+    ) -> Result<Value, ClientError> {
+        self.answer(method, params, budget, true)
+    }
+
+    fn answer(
+        &mut self,
+        method: &str,
+        params: &Value,
+        budget: &Budget,
+        until_final: bool,
+    ) -> Result<Value, ClientError> {
+        let expected = self.send(method, params);
+        loop {
+            match self.receive(budget.deadline())? {
+                Received::Response { id, outcome } if id == expected => {
+                    let payload = outcome.map_err(ClientError::refused)?;
+                    let accepted =
+                        payload.get("status").and_then(Value::as_str) == Some("accepted");
+                    if !(until_final && accepted) {
+                        return Ok(payload);
+                    }
+                }
+                Received::Event(notice) => self.keep(notice),
+                Received::TimedOut => return Err(budget.timeout()),
+                Received::Response { .. } | Received::Woken => {}
+            }
+        }
+    }
+
+    /// The next thing that arrives: kept events first.
+    ///
+    /// # Errors
+    /// [`ClientError::Closed`]; also when the gateway was silent for two tick intervals.
+    pub fn next(&mut self, deadline: Instant) -> Result<Received, ClientError> {
+        match self.queued.pop_front() {
+            Some(notice) => Ok(Received::Event(notice)),
+            None => self.receive(deadline),
+        }
+    }
+
+    /// Ends the session.
+    pub fn close(mut self, code: u16, reason: &str) {
+        self.transport
+            .close(code, reason, Instant::now() + CLOSE_PATIENCE);
+    }
+
+    fn keep(&mut self, notice: Notice) {
+        if self.queued.len() == MAX_QUEUED_EVENTS {
+            self.queued.pop_front();
+            if let Some(oldest) = self.queued.front_mut() {
+                oldest.gap = true;
+            }
+        }
+        self.queued.push_back(notice);
+    }
+
+    fn receive(&mut self, deadline: Instant) -> Result<Received, ClientError> {
+        loop {
+            let silence = self.last_frame + self.tick() * TICK_INTERVALS_UNTIL_SILENCE;
+            match self.transport.wait(deadline.min(silence)) {
+                Carried::Text(text) => {
+                    self.last_frame = Instant::now();
+                    if let Some(received) = self.read(&text) {
+                        return Ok(received);
+                    }
+                }
+                Carried::Woken => return Ok(Received::Woken),
+                Carried::Closed(code, reason) => return Err(ClientError::Closed { code, reason }),
+                Carried::TimedOut if Instant::now() >= silence => {
+                    let (code, reason) = (close::TICK_TIMEOUT, close::TICK_TIMEOUT_REASON);
+                    self.transport
+                        .close(code, reason, Instant::now() + CLOSE_PATIENCE);
+                    return Err(ClientError::Closed {
+                        code,
+                        reason: reason.to_owned(),
+                    });
+                }
+                Carried::TimedOut => return Ok(Received::TimedOut),
+            }
+        }
+    }
+
+    /// One frame; text that is none is ignored, as are requests, which a gateway never sends.
+    fn read(&mut self, text: &str) -> Option<Received> {
+        match Frame::parse(text)? {
+            Frame::Event(event) => {
+                let gap = self.note_seq(event.seq);
+                Some(Received::Event(Notice { event, gap }))
+            }
+            Frame::Response(response) => Some(Received::Response {
+                id: response.id,
+                outcome: response.outcome,
+            }),
+            Frame::Request(_) => None,
+        }
+    }
+
+    /// Whether numbers before this one are missing.
+    fn note_seq(&mut self, seq: Option<u64>) -> bool {
+        let Some(seq) = seq else { return false };
+        let gap = self.lost || seq != self.last_seq + 1;
+        self.last_seq = seq;
+        self.lost = false;
+        gap
+    }
+
+    fn tick(&self) -> Duration {
+        let announced = self.hello.tick_interval_ms.map(Duration::from_millis);
+        announced.unwrap_or(TICK_INTERVAL).max(SHORTEST_TICK)
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Session")
+            .field("hello", &self.hello)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Carries the handshake over a fresh connection: waits for the challenge, sends what `params` makes of it, waits for
+/// hello-ok.
+///
+/// # Errors
+/// The gateway's refusal, [`ClientError::Closed`], [`ClientError::Timeout`], or [`ClientError::NotGateway`].
+pub(super) fn handshake(
+    mut transport: Box<dyn Transport>,
+    params: impl FnOnce(&Challenge) -> ConnectParams,
+    budget: &Budget,
+) -> Result<Session, ClientError> {
+    match shake(&mut *transport, params, budget) {
+        Ok((hello, hello_payload)) => {
+            transport.trust();
+            Ok(Session {
+                transport,
+                hello,
+                hello_payload,
+                last_seq: 0,
+                lost: false,
+                queued: VecDeque::new(),
+                last_frame: Instant::now(),
+            })
+        }
+        Err(error) => {
+            transport.close(
+                close::POLICY,
+                "connect failed",
+                budget.at_most(CLOSE_PATIENCE),
+            );
+            Err(error)
+        }
+    }
+}
+
+fn shake(
+    transport: &mut dyn Transport,
+    params: impl FnOnce(&Challenge) -> ConnectParams,
+    budget: &Budget,
+) -> Result<(HelloReceived, Value), ClientError> {
+    let challenge = challenge(transport, budget)?;
+    let id = Random.uuid();
+    let params = params(&challenge).to_value();
+    transport.send(frame::request(&id, "connect", Some(&params)));
+    loop {
+        match next_frame(transport, budget.deadline(), budget)? {
+            Frame::Response(response) if response.id == id => {
+                let payload = response.outcome.map_err(ClientError::refused)?;
+                let hello = HelloReceived::parse(&payload);
+                let no_hello = || ClientError::NotGateway("its hello is not understood".to_owned());
+                return Ok((hello.ok_or_else(no_hello)?, payload));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn challenge(transport: &mut dyn Transport, budget: &Budget) -> Result<Challenge, ClientError> {
+    let deadline = budget.at_most(CHALLENGE_TIMEOUT);
+    loop {
+        let Frame::Event(event) = next_frame(transport, deadline, budget)? else {
+            continue;
+        };
+        if event.name != "connect.challenge" {
+            continue;
+        }
+        let nonce = event
+            .payload
+            .get("nonce")
+            .and_then(Value::as_str)
+            .map_or("", str::trim);
+        if nonce.is_empty() {
+            return Err(ClientError::NotGateway(
+                "gateway connect challenge missing nonce".to_owned(),
+            ));
+        }
+        return Ok(Challenge {
+            nonce: nonce.to_owned(),
+            timestamp_ms: event.payload.get("ts").and_then(Value::as_u64),
+        });
+    }
+}
+
+/// The next frame before hello-ok; anything that is no frame is skipped.
+fn next_frame(
+    transport: &mut dyn Transport,
+    deadline: Instant,
+    budget: &Budget,
+) -> Result<Frame, ClientError> {
+    loop {
+        match transport.wait(deadline) {
+            Carried::Text(text) => {
+                if let Some(frame) = Frame::parse(&text) {
+                    return Ok(frame);
+                }
+            }
+            Carried::Closed(code, reason) => return Err(ClientError::Closed { code, reason }),
+            Carried::TimedOut if Instant::now() < budget.deadline() => {
+                return Err(ClientError::NotGateway("no connect challenge".to_owned()));
+            }
+            Carried::TimedOut => return Err(budget.timeout()),
+            Carried::Woken => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::client::testing::{FakeTransport, accept, event, hello, refuse};
+
+    type Log = Arc<Mutex<Vec<String>>>;
+
+    fn budget() -> Budget {
+        Budget::new(Duration::from_secs(20))
+    }
+
+    /// A session whose requests other than `connect` are answered by `answer`.
+    fn session(mut answer: impl FnMut(&Value) -> Vec<Carried> + Send + 'static) -> (Session, Log) {
+        let log = Log::default();
+        let transport = FakeTransport::new(
+            &log,
+            Box::new(move |frame| match frame["method"].as_str() {
+                Some("connect") => vec![accept(frame, &hello("operator", None, &[]))],
+                _ => answer(frame),
+            }),
+        );
+        let session = handshake(Box::new(transport), |_| ConnectParams::default(), &budget());
+        (session.unwrap(), log)
+    }
+
+    #[test]
+    fn an_answer_is_found_among_events_and_foreign_answers() {
+        let (mut session, _) = session(|frame| {
+            let foreign = accept(&json!({"id":"other"}), &json!({"x":0}));
+            vec![
+                event("tick", 1),
+                Carried::Woken,
+                foreign,
+                event("tick", 2),
+                accept(frame, &json!({"x":1})),
+            ]
+        });
+        let payload = session.request("status", &json!({}), &budget()).unwrap();
+        assert_eq!(payload, json!({"x":1}));
+        for _ in 0..2 {
+            let received = session.next(Instant::now()).unwrap();
+            assert!(
+                matches!(received, Received::Event(Notice { gap: false, .. })),
+                "{received:?}"
+            );
+        }
+        assert_eq!(session.next(Instant::now()).unwrap(), Received::TimedOut);
+    }
+
+    #[test]
+    fn refusals_closes_and_deadlines() {
+        let (mut refused, _) = session(|frame| {
+            vec![refuse(
+                frame,
+                &json!({"code":"INVALID_REQUEST","message":"unknown requestId"}),
+            )]
+        });
+        let error = refused.request("m", &json!({}), &budget()).unwrap_err();
+        assert_eq!(error.to_string(), "unknown requestId");
+        let (mut closed, _) =
+            session(|_| vec![Carried::Closed(1012, "service restart".to_owned())]);
+        let error = closed.request("m", &json!({}), &budget()).unwrap_err();
+        assert_eq!(error.to_string(), "gateway closed (1012): service restart");
+        let (mut silent, _) = session(|_| Vec::new());
+        let error = silent
+            .request("m", &json!({}), &Budget::new(Duration::from_millis(5)))
+            .unwrap_err();
+        assert_eq!(error.to_string(), "gateway timeout after 5ms");
+    }
+
+    #[test]
+    fn a_final_answer_is_waited_for() {
+        let (mut session, _) = session(|frame| {
+            vec![
+                accept(frame, &json!({"status":"accepted"})),
+                accept(frame, &json!({"status":"done"})),
+            ]
+        });
+        let payload = session.request_final("m", &json!({}), &budget()).unwrap();
+        assert_eq!(payload, json!({"status":"done"}));
+    }
+
+    #[test]
+    fn gaps_are_noticed() {
+        let (mut session, _) =
+            session(|_| vec![event("a", 1), event("b", 2), event("c", 5), event("d", 6)]);
+        session.send("m", &json!({}));
+        let mut gaps = Vec::new();
+        for _ in 0..4 {
+            match session.next(Instant::now()).unwrap() {
+                Received::Event(notice) => gaps.push((notice.event.name, notice.gap)),
+                other => panic!("{other:?}"),
+            }
+        }
+        let expected = [("a", false), ("b", false), ("c", true), ("d", false)];
+        assert_eq!(gaps, expected.map(|(name, gap)| (name.to_owned(), gap)));
+    }
+
+    #[test]
+    fn kept_events_are_bounded_and_the_loss_is_a_gap() {
+        let (mut session, _) = session(|frame| {
+            let mut all: Vec<Carried> = (1..=MAX_QUEUED_EVENTS as u64 + 3)
+                .map(|seq| event("e", seq))
+                .collect();
+            all.push(accept(frame, &json!({})));
+            all
+        });
+        session.request("m", &json!({}), &budget()).unwrap();
+        assert_eq!(session.queued.len(), MAX_QUEUED_EVENTS);
+        let Received::Event(oldest) = session.next(Instant::now()).unwrap() else {
+            panic!()
+        };
+        assert_eq!((oldest.event.seq, oldest.gap), (Some(4), true));
+    }
+
+    #[test]
+    fn silence_ends_the_session() {
+        let (mut session, log) = session(|_| Vec::new());
+        let interval = session.tick() * TICK_INTERVALS_UNTIL_SILENCE;
+        session.last_frame = Instant::now().checked_sub(interval).unwrap();
+        let error = session
+            .next(Instant::now() + Duration::from_secs(20))
+            .unwrap_err();
+        assert_eq!(error.to_string(), "gateway closed (4000): tick timeout");
+        assert_eq!(
+            log.lock().unwrap().last().unwrap(),
+            "close 4000 tick timeout"
+        );
+    }
+
+    #[test]
+    fn what_is_no_gateway_is_told_apart() {
+        for (connect_answer, expected) in [
+            (
+                json!({"type":"other"}),
+                "not a gateway: its hello is not understood",
+            ),
+            (json!(null), "not a gateway: its hello is not understood"),
+        ] {
+            let log = Log::default();
+            let transport = FakeTransport::new(
+                &log,
+                Box::new(move |frame| vec![accept(frame, &connect_answer)]),
+            );
+            let error = handshake(Box::new(transport), |_| ConnectParams::default(), &budget())
+                .unwrap_err();
+            assert_eq!(error.to_string(), expected);
+            assert_eq!(
+                log.lock().unwrap().last().unwrap(),
+                "close 1008 connect failed"
+            );
+        }
+    }
+}

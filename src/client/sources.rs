@@ -1,0 +1,70 @@
+//! Gathers what may name a gateway and its credentials: options, environment, configuration, the generated token.
+
+use crate::client::credentials::Sources;
+use crate::client::target::GatewayUrl;
+use crate::config::environment::ServiceKind;
+use crate::config::word::GatewayMode;
+use crate::config::{Loaded, Paths};
+use crate::store::directory::read_optional;
+use crate::store::error::StoreError;
+
+/// What was typed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Typed<'a> {
+    /// `--url`.
+    pub url: Option<&'a str>,
+    /// `--token`.
+    pub token: Option<&'a str>,
+    /// `--password`.
+    pub password: Option<&'a str>,
+}
+
+impl Sources {
+    /// Everything for an operator's command.
+    ///
+    /// # Errors
+    /// When `<state>/gateway-token` exists and cannot be read.
+    pub fn gather(typed: Typed<'_>, paths: &Paths, loaded: &Loaded) -> Result<Sources, StoreError> {
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        let gateway = &loaded.config.gateway;
+        let environment = &loaded.environment;
+        Ok(Sources {
+            flag_url: owned(typed.url),
+            flag_token: owned(typed.token),
+            flag_password: owned(typed.password),
+            environment_url: owned(environment.gateway_url()),
+            environment_token: owned(environment.gateway_token()),
+            environment_password: owned(environment.gateway_password()),
+            node_host: None,
+            remote: gateway.mode == Some(GatewayMode::Remote),
+            local_port: gateway.port,
+            local_tls: gateway.tls.enabled,
+            remote_url: gateway.remote.url.clone(),
+            pin: gateway.remote.tls_fingerprint.clone(),
+            auth_mode: gateway.auth.mode,
+            auth_token: gateway.auth.token.clone(),
+            auth_password: gateway.auth.password.clone(),
+            remote_token: gateway.remote.token.clone(),
+            remote_password: gateway.remote.password.clone(),
+            generated_token: read_optional(&paths.gateway_token_file())?,
+            gateway_service: environment.service_kind() == Some(ServiceKind::Gateway),
+            config_file: paths.config_file.clone(),
+        })
+    }
+
+    /// Everything for a node host that connects to `url`, with its own certificate pin.
+    ///
+    /// # Errors
+    /// As [`Sources::gather`].
+    pub fn for_node_host(
+        url: GatewayUrl,
+        pin: Option<String>,
+        paths: &Paths,
+        loaded: &Loaded,
+    ) -> Result<Sources, StoreError> {
+        let mut sources = Sources::gather(Typed::default(), paths, loaded)?;
+        sources.node_host = Some(url);
+        sources.pin = pin;
+        Ok(sources)
+    }
+}
