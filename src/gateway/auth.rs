@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::gateway::locality::Locality;
 use crate::identity::{Token, secret_eq};
+pub use crate::pairing::connect::AuthMethod;
 use crate::protocol::error::ErrorShape;
 use crate::protocol::scope::Role;
 
@@ -22,36 +23,6 @@ pub enum SharedAuth {
     Password(Token),
     /// `auth.token` must equal this.
     Token(Token),
-}
-
-/// How a session proved that it may be here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AuthMethod {
-    /// The token of this device and role.
-    DeviceToken,
-    /// Nothing was asked for.
-    None,
-    /// The shared password.
-    Password,
-    /// The shared token.
-    Token,
-}
-
-impl AuthMethod {
-    /// The word used on the wire and in log lines.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::DeviceToken => "device-token",
-            Self::None => "none",
-            Self::Password => "password",
-            Self::Token => "token",
-        }
-    }
-
-    /// Whether the shared secret was proven.
-    pub fn is_shared_secret(self) -> bool {
-        matches!(self, Self::Password | Self::Token)
-    }
 }
 
 /// The `auth` object of a connect, trimmed; empty values are absent.

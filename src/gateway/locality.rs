@@ -7,16 +7,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// What the gateway calls a connection's distance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Locality {
-    /// A browser on this host that reaches the gateway through a container's private address.
-    BrowserContainerLocal,
-    /// A loopback socket without any forwarding header.
-    DirectLocal,
-    /// Everything else.
-    Remote,
-}
+pub use crate::pairing::connect::Locality;
 
 /// The header lines of the request head that locality looks at; absent and empty are the same.
 #[derive(Clone, Debug, Default)]

@@ -36,6 +36,23 @@ pub enum AuthMethod {
     Token,
 }
 
+impl AuthMethod {
+    /// The word used on the wire and in log lines.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            AuthMethod::DeviceToken => "device-token",
+            AuthMethod::None => "none",
+            AuthMethod::Password => "password",
+            AuthMethod::Token => "token",
+        }
+    }
+
+    /// Whether the shared secret was proven.
+    pub const fn is_shared_secret(self) -> bool {
+        matches!(self, AuthMethod::Password | AuthMethod::Token)
+    }
+}
+
 /// The distance of a connection (protocol §4.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Locality {
@@ -113,6 +130,24 @@ pub enum NotAdmitted {
     RecordUnreadable,
 }
 
+/// The rules that approve without a person (protocol §5.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Silence {
+    /// The first pairing of a device on this host.
+    Local,
+    /// Only the metadata of a local device changed.
+    Metadata,
+}
+
+impl Silence {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Silence::Local => "local",
+            Silence::Metadata => "metadata",
+        }
+    }
+}
+
 /// Decides about one connect. The changes are to be carried out whatever the verdict is: a refusal
 /// leaves a request behind.
 pub fn admit(
@@ -131,13 +166,13 @@ pub fn admit(
     if claim.pairing == Pairing::Required {
         let mut tried = None;
         while let Some(reason) = shortfall(state, claim) {
-            let silent = tried != Some(reason) && is_silent(state, claim, reason);
+            // A silent approval removes its reason for good; should it not, a person decides.
+            let silence = silence(state, claim, reason).filter(|_| tried != Some(reason));
             tried = Some(reason);
-            if let Some(waiting) = ask(state, claim, reason, silent, now, entropy, &mut changes) {
-                return (
-                    Err(NotAdmitted::PairingRequired(Box::new(waiting))),
-                    changes,
-                );
+            let waiting = ask(state, claim, reason, silence, now, entropy, &mut changes);
+            if let Some(waiting) = waiting {
+                let refused = NotAdmitted::PairingRequired(Box::new(waiting));
+                return (Err(refused), changes);
             }
         }
     }
@@ -190,27 +225,28 @@ fn given(text: &Option<String>) -> Option<String> {
     text.clone().filter(|text| !text.trim().is_empty())
 }
 
-/// Whether a rule of protocol §5.4 lets this request be approved without a person. Whatever the rule,
-/// nothing but a first pairing or a change of metadata alone is ever silent.
-fn is_silent(state: &State, claim: &ConnectClaim, reason: Reason) -> bool {
+/// The rule of protocol §5.4 that lets this request be approved without a person, if there is one.
+/// Whatever the rule, nothing but a first pairing or a change of metadata alone is ever silent.
+fn silence(state: &State, claim: &ConnectClaim, reason: Reason) -> Option<Silence> {
     match reason {
         Reason::NotPaired => {
-            claim.locality != Locality::Remote
-                && (!claim.has_origin || claim.browser_client)
-                && state.devices.paired.entry(claim.device.as_str()) == Entry::Absent
+            let local = claim.locality != Locality::Remote;
+            let first = state.devices.paired.entry(claim.device.as_str()) == Entry::Absent;
+            (local && first && (!claim.has_origin || claim.browser_client))
+                .then_some(Silence::Local)
         }
         Reason::MetadataUpgrade => {
-            let covered = own_record(state, claim).is_some_and(|record| {
+            let local = claim.locality == Locality::DirectLocal;
+            let browser = claim.has_origin || claim.browser_client;
+            let proven = claim.method != AuthMethod::None;
+            // Else a changed platform would carry new roles and scopes past the approver.
+            let nothing_else = own_record(state, claim).is_some_and(|record| {
                 record.effective_roles().contains(claim.role.as_str())
                     && record.approves(claim.role.as_str(), &claim.scopes)
             });
-            claim.locality == Locality::DirectLocal
-                && !claim.has_origin
-                && !claim.browser_client
-                && claim.method != AuthMethod::None
-                && covered
+            (local && !browser && proven && nothing_else).then_some(Silence::Metadata)
         }
-        Reason::RoleUpgrade | Reason::ScopeUpgrade => false,
+        Reason::RoleUpgrade | Reason::ScopeUpgrade => None,
     }
 }
 
@@ -219,25 +255,28 @@ fn ask(
     state: &mut State,
     claim: &ConnectClaim,
     reason: Reason,
-    silent: bool,
+    silence: Option<Silence>,
     now: u64,
     entropy: &mut dyn Entropy,
     changes: &mut Changes,
 ) -> Option<PairingRequired> {
     let old: Vec<DeviceRequest> = device::requests_of(state, &claim.device).cloned().collect();
-    let refreshed = refresh(&old, claim, silent, own_record(state, claim).is_some());
-    let created = refreshed.is_none();
+    let silent = silence.is_some();
     let is_repair = state.devices.paired.record(claim.device.as_str()).is_some();
+    let refreshed = refresh(&old, claim, silent, is_repair);
+    let created = refreshed.is_none();
     let request = refreshed
         .unwrap_or_else(|| merge(&old, claim, silent, is_repair, entropy.request_id(), now));
 
-    if request.silent {
+    if let Some(rule) = silence.filter(|_| request.silent) {
         let granted = approval::grant(&state.devices.paired, &request, &claim.scopes, now, entropy);
         if let Ok(record) = granted {
             drop_requests(state, &old);
-            let settled =
-                device::settle(state, &request, record, audit(claim, "device.approve"), now);
-            changes.extend(settled);
+            let audit = audit(claim, "device.approve");
+            let audit = audit.detailing(json!({
+                "requestId": request.request_id, "role": request.role, "rule": rule.as_str(),
+            }));
+            changes.extend(device::settle(state, &request, record, audit, now));
             if !old.is_empty() {
                 changes.push(Change::Save(Part::DevicesPending));
             }

@@ -92,7 +92,8 @@ pub fn approve(
 ) -> Result<(Approved, Changes), Refusal> {
     let request = open_request(state, request_id, caller, now, Refusal::ApprovalDenied)?;
     let record = approval::grant(&state.devices.paired, &request, caller.scopes, now, entropy)?;
-    let audit = AuditEntry::by(caller, "device.approve", request.device_id.as_str());
+    let audit = AuditEntry::by(caller, "device.approve", request.device_id.as_str())
+        .detailing(json!({"requestId": request.request_id, "role": request.role}));
     let answer = Approved {
         request_id: request.request_id.clone(),
         device: record.redacted(),
@@ -191,9 +192,7 @@ pub(super) fn settle(
 ) -> Changes {
     let old = state.devices.paired.record(request.device_id.as_str());
     let another_key = old.is_some_and(|old| old.public_key != record.public_key);
-    let audit = audit
-        .turning(old.map(summary), Some(summary(&record)))
-        .detailing(json!({"requestId": request.request_id, "role": request.role}));
+    let audit = audit.turning(old.map(summary), Some(summary(&record)));
     state.devices.paired.put(record);
     state.devices.pending.remove(request.request_id.as_str());
     let mut changes = vec![

@@ -23,9 +23,7 @@ pub fn normalize(scopes: &Scopes) -> Scopes {
 /// Whether a grant covers a request for this role. An empty request is always covered, a non-empty
 /// one never by an empty grant.
 pub fn grants(role: &str, granted: &Scopes, requested: &Scopes) -> bool {
-    requested
-        .iter()
-        .all(|scope| grants_one(role, granted, scope))
+    trimmed(requested).all(|scope| grants_one(role, granted, &scope))
 }
 
 /// The scopes of a list that a role's token carries, normalized: those whose name starts with the role.
