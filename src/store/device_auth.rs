@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::identity::{DeviceId, Token};
 use crate::store::atomic::{PRIVATE_FILE, create_private_directory, write};
+use crate::store::clock::{Clock, SystemClock};
 use crate::store::directory::{StateDir, read_optional};
 use crate::store::error::StoreError;
 
@@ -174,7 +175,7 @@ impl DeviceAuth {
 /// Moves a file that must not be overwritten to a name beside it.
 pub(super) fn set_aside(path: &Path) -> Result<(), StoreError> {
     let mut aside = path.as_os_str().to_owned();
-    aside.push(".rejected");
+    aside.push(format!(".rejected.{}", SystemClock.now_ms()));
     log::warn!(
         "{} cannot be understood; it is kept as {}",
         path.display(),
@@ -364,8 +365,7 @@ mod tests {
             assert_eq!(secret(&auth, HERE, "node"), None);
             assert_eq!(fs::read_to_string(dir.device_auth()).unwrap(), text);
             auth.store(HERE, "node", &Token::from("a"), &[], 1).unwrap();
-            let aside = temp.join("identity/device-auth.json.rejected");
-            assert_eq!(fs::read_to_string(aside).unwrap(), text);
+            assert_eq!(temp.rejected("identity/device-auth.json"), text);
             let auth = DeviceAuth::load(&dir, &me).unwrap();
             assert_eq!(secret(&auth, HERE, "node").as_deref(), Some("a"));
         }

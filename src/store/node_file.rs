@@ -220,8 +220,7 @@ mod tests {
             assert_eq!(file.node_id, None);
             file.node_id = Some("n".to_owned());
             file.save(&dir).unwrap();
-            let aside = temp.join("node.json.rejected");
-            assert_eq!(fs::read_to_string(aside).unwrap(), text);
+            assert_eq!(temp.rejected("node.json"), text);
             assert_eq!(NodeFile::load(&dir).unwrap().node_id.as_deref(), Some("n"));
         }
     }

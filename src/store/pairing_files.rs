@@ -274,3 +274,199 @@ fn start_of_content(text: &str) -> (usize, usize) {
     let column = 1 + before.chars().rev().take_while(|c| *c != '\n').count();
     (line, column)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::store::testing::TempDir;
+
+    use Part::{DevicesPaired, DevicesPending, NodesPaired, NodesPending};
+
+    fn files(temp: &TempDir) -> PairingFiles {
+        PairingFiles::new(StateDir::open(temp.path()).unwrap()).unwrap()
+    }
+
+    fn state(part: Part, key: &str) -> State {
+        let mut state = State::default();
+        state
+            .read(part, json!({ key: "unreadable, hence kept as it is" }))
+            .unwrap();
+        state
+    }
+
+    #[test]
+    fn the_order_on_the_disk_is_the_one_that_a_crash_may_interrupt() {
+        let approve = vec![DevicesPaired, DevicesPending];
+        let remove = vec![DevicesPending, NodesPending, NodesPaired, DevicesPaired];
+        let approve_node = vec![NodesPaired, NodesPending];
+        for (operations, expected) in [
+            (vec![], vec![]),
+            (vec![vec![DevicesPending]], vec![vec![DevicesPending]]),
+            (
+                vec![approve.clone()],
+                vec![vec![DevicesPaired], vec![DevicesPending]],
+            ),
+            (
+                vec![remove.clone()],
+                vec![
+                    vec![DevicesPending, NodesPending],
+                    vec![DevicesPaired, NodesPaired],
+                ],
+            ),
+            (
+                vec![remove.clone(), approve.clone()],
+                vec![
+                    vec![DevicesPaired, NodesPending],
+                    vec![DevicesPending, NodesPaired],
+                ],
+            ),
+            (
+                vec![approve_node, vec![DevicesPending], vec![NodesPending]],
+                vec![vec![DevicesPending, NodesPaired], vec![NodesPending]],
+            ),
+            (
+                vec![vec![DevicesPending], vec![DevicesPaired]],
+                vec![vec![DevicesPending], vec![DevicesPaired]],
+            ),
+        ] {
+            assert_eq!(write_order(&operations), expected, "{operations:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded_and_known() {
+        let temp = TempDir::new();
+        let mut files = files(&temp);
+        assert!(files.changed());
+        let empty = files.load().unwrap();
+        assert!(!files.changed());
+        let next = state(NodesPaired, "a");
+        files.save(&empty, &next, &[vec![NodesPaired]]).unwrap();
+        assert!(!files.changed());
+        assert_eq!(files.load().unwrap(), next);
+        assert!(!temp.join("nodes/pending.json").exists());
+        let mode = fs::metadata(temp.join("nodes/paired.json")).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let mode = fs::metadata(temp.join("nodes")).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
+
+    #[test]
+    fn edits_of_others_are_noticed_and_not_overwritten() {
+        let temp = TempDir::new();
+        let mut files = files(&temp);
+        let path = temp.join("devices/paired.json");
+        let edits: [fn(&Path); 4] = [
+            |path| fs::write(path, "{}").unwrap(),
+            |path| fs::write(path, "{ }").unwrap(),
+            |path| {
+                let copy = path.with_extension("new");
+                fs::write(&copy, "{ }").unwrap();
+                fs::rename(copy, path).unwrap();
+            },
+            |path| fs::remove_file(path).unwrap(),
+        ];
+        for edit in edits {
+            let known = files.load().unwrap();
+            edit(&path);
+            assert!(files.changed());
+            let found = fs::read(&path).ok();
+            let next = state(DevicesPaired, "a");
+            let saved = files.save(&known, &next, &[vec![DevicesPaired]]);
+            assert_eq!(saved, Err(SaveFault::Stale));
+            assert_eq!(fs::read(&path).ok(), found);
+            assert!(fs::read_dir(temp.join("devices")).unwrap().count() <= 1);
+        }
+    }
+
+    #[test]
+    fn malformed_files_are_reported_with_their_place_and_kept() {
+        let cases: [(&[u8], usize, usize, &str); 9] = [
+            (b"", 1, 0, "EOF"),
+            (b"{\n  \"a\": }", 2, 8, "expected value"),
+            (b"{} x", 1, 4, "trailing"),
+            (b"[]", 1, 1, "must be a JSON object"),
+            (b"null", 1, 1, "must be a JSON object"),
+            (b"\n\n  \"x\"", 3, 3, "must be a JSON object"),
+            (b"7", 1, 1, "must be a JSON object"),
+            (b"{\n \"\xff\"}", 2, 3, "invalid UTF-8"),
+            (b"{\"a\":1", 1, 6, "EOF"),
+        ];
+        for (bytes, line, column, message) in cases {
+            for part in Part::ALL {
+                let temp = TempDir::new();
+                let mut files = files(&temp);
+                let path = files.path(part);
+                fs::write(&path, bytes).unwrap();
+                let error = files.load().unwrap_err();
+                let text = error.to_string();
+                let place = format!("{}:{line}:{column}: ", path.display());
+                assert!(text.contains(&place), "{bytes:?}: {text}");
+                assert!(text.contains(message), "{bytes:?}: {text}");
+                assert_eq!(fs::read(&path).unwrap(), bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn deep_nesting_is_malformed_and_no_danger() {
+        let temp = TempDir::new();
+        let mut files = files(&temp);
+        fs::write(temp.join("nodes/paired.json"), "[".repeat(100_000)).unwrap();
+        let error = files.load().unwrap_err();
+        assert!(matches!(error, StoreError::Malformed { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_everything_as_it_was() {
+        let temp = TempDir::new();
+        let mut files = files(&temp);
+        let before = files.load().unwrap();
+        // The second file cannot be written: its name leads round in a circle.
+        let broken = temp.join("nodes/pending.json");
+        std::os::unix::fs::symlink("pending.json", &broken).unwrap();
+        let next = state(NodesPaired, "a");
+        let saved = files.save(&before, &next, &[vec![NodesPaired, NodesPending]]);
+        assert!(matches!(saved, Err(SaveFault::Failed(_))), "{saved:?}");
+        assert!(!temp.join("nodes/paired.json").exists());
+        assert_eq!(fs::read_dir(temp.join("nodes")).unwrap().count(), 1);
+        fs::remove_file(broken).unwrap();
+        files
+            .save(&before, &next, &[vec![NodesPaired, NodesPending]])
+            .unwrap();
+        assert_eq!(files.load().unwrap(), next);
+    }
+
+    #[test]
+    fn a_rename_that_fails_half_way_is_taken_back() {
+        let temp = TempDir::new();
+        let mut files = files(&temp);
+        let empty = files.load().unwrap();
+        let before = state(DevicesPaired, "before");
+        files.save(&empty, &before, &[vec![DevicesPaired]]).unwrap();
+        let next = state(DevicesPaired, "next");
+        let prepare = |part| {
+            let text = next.render(part).unwrap();
+            Prepared::new(&files.path(part), text.as_bytes(), PRIVATE_FILE).unwrap()
+        };
+        let steps = vec![
+            vec![(DevicesPaired, prepare(DevicesPaired))],
+            vec![(DevicesPending, prepare(DevicesPending))],
+        ];
+        for entry in fs::read_dir(temp.join("devices")).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if name.starts_with("pending.json.") {
+                fs::remove_file(path).unwrap();
+            }
+        }
+        let (replaced, _) = files.commit(steps).unwrap_err();
+        assert_eq!(replaced, [DevicesPaired]);
+        files.restore(&before, &replaced);
+        assert_eq!(files.load().unwrap(), before);
+    }
+}

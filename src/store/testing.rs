@@ -20,6 +20,25 @@ impl TempDir {
         &self.0
     }
 
+    /// The content of the one file that was moved aside from `name`.
+    pub fn rejected(&self, name: &str) -> String {
+        let path = self.join(name);
+        let prefix = format!("{}.rejected.", path.file_name().unwrap().to_str().unwrap());
+        let found: Vec<PathBuf> = std::fs::read_dir(path.parent().unwrap())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| {
+                path.file_name()
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .starts_with(&prefix)
+            })
+            .collect();
+        assert_eq!(found.len(), 1, "{found:?}");
+        std::fs::read_to_string(&found[0]).unwrap()
+    }
+
     pub fn join(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
