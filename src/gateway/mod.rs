@@ -6,6 +6,7 @@
 
 pub mod auth;
 pub mod console;
+pub mod gate;
 pub mod invoke;
 pub mod locality;
 pub mod node_events;
@@ -14,5 +15,6 @@ pub mod preauth;
 pub mod presence;
 pub mod proof;
 pub mod registry;
+pub mod roster;
 pub mod run_params;
 pub mod timer;

@@ -10,46 +10,37 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
-
 use crate::gateway::invoke::{Invokes, OpenInvoke};
+use crate::gateway::node_events::NodeEvents;
+use crate::gateway::pending_work::PendingWork;
 use crate::identity::ids::{ConnId, NodeId};
+use crate::pairing::surface::NodeClaim;
 
 /// What one connected node said about itself; never changes while the connection lives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LiveNode {
     /// Its connection.
     pub conn: ConnId,
-    /// Its node id, which is its device id.
-    pub node: NodeId,
     /// Negotiated protocol version (3 or 4).
     pub protocol: u8,
-    /// Name the node gives itself.
-    pub display_name: Option<String>,
-    /// `client.id` of its connect.
-    pub client_id: String,
-    /// `client.mode` of its connect.
-    pub client_mode: String,
-    /// Version of the node's program.
-    pub version: String,
-    /// Platform as pinned at pairing, else as claimed.
-    pub platform: String,
-    /// Device family as pinned at pairing, else as claimed.
-    pub device_family: Option<String>,
-    /// Hardware model as claimed.
-    pub model_identifier: Option<String>,
-    /// Reported client address, when one may be believed.
-    pub remote_ip: Option<String>,
-    /// Capabilities as claimed.
-    pub caps: Vec<String>,
-    /// Commands as claimed: trimmed, without repetition, not filtered by any policy.
-    pub declared: Vec<String>,
-    /// Permissions as claimed.
-    pub permissions: Option<Map<String, Value>>,
+    /// Its id and its declaration as sent; platform and device family as pinned.
+    pub claim: NodeClaim,
     /// `PATH` of the node's environment.
     pub path_env: Option<String>,
     /// Epoch milliseconds of hello-ok.
     pub connected_at_ms: u64,
+}
+
+impl LiveNode {
+    /// Its node id, which is its device id.
+    pub fn node(&self) -> &NodeId {
+        &self.claim.node
+    }
+
+    /// The commands it declares, as sent.
+    pub fn declared(&self) -> &[String] {
+        self.claim.metadata.commands.as_deref().unwrap_or_default()
+    }
 }
 
 /// What a closing connection leaves to be done.
@@ -68,15 +59,19 @@ pub struct Departure {
 pub struct Registry {
     live: HashMap<NodeId, Vec<Arc<LiveNode>>>,
     node_of: HashMap<ConnId, NodeId>,
+    /// What is remembered about the reports of nodes.
+    pub events: NodeEvents,
     /// Invokes that wait for an answer.
     pub invokes: Invokes,
+    /// Errands that wait for their node to fetch them.
+    pub pending: PendingWork,
 }
 
 impl Registry {
     /// Takes in a new connection, which owns its node id from now on; returns the owner it replaces.
     pub fn connect(&mut self, node: LiveNode) -> Option<Arc<LiveNode>> {
-        self.node_of.insert(node.conn.clone(), node.node.clone());
-        let connections = self.live.entry(node.node.clone()).or_default();
+        self.node_of.insert(node.conn.clone(), node.node().clone());
+        let connections = self.live.entry(node.node().clone()).or_default();
         let replaced = connections.last().cloned();
         connections.push(Arc::new(node));
         replaced
@@ -146,23 +141,26 @@ impl Registry {
 pub(crate) mod tests {
     use super::*;
     use crate::gateway::invoke::Origin;
+    use crate::pairing::node_record::NodeMetadata;
 
     pub(crate) fn live(conn: &str, node: &str) -> LiveNode {
+        let words = |list: &[&str]| Some(list.iter().map(|word| (*word).to_owned()).collect());
         LiveNode {
             conn: ConnId::from(conn),
-            node: NodeId::from(node),
             protocol: 3,
-            display_name: Some("Build Node".to_owned()),
-            client_id: "node-host".to_owned(),
-            client_mode: "node".to_owned(),
-            version: "1.0".to_owned(),
-            platform: "linux".to_owned(),
-            device_family: None,
-            model_identifier: None,
-            remote_ip: None,
-            caps: vec!["system".to_owned()],
-            declared: vec!["system.run".to_owned(), "system.which".to_owned()],
-            permissions: None,
+            claim: NodeClaim {
+                node: NodeId::from(node),
+                metadata: NodeMetadata {
+                    display_name: Some("Build Node".to_owned()),
+                    platform: Some("linux".to_owned()),
+                    version: Some("1.0".to_owned()),
+                    client_id: Some("node-host".to_owned()),
+                    client_mode: Some("node".to_owned()),
+                    caps: words(&["system"]),
+                    commands: words(&["system.run", "system.which"]),
+                    ..NodeMetadata::default()
+                },
+            },
             path_env: None,
             connected_at_ms: 1_000,
         }
