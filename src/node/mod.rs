@@ -7,8 +7,12 @@ pub mod approvals;
 pub mod blocked_names;
 pub mod command;
 pub mod environment;
+pub mod machine;
+pub mod operand;
+pub mod plan;
 pub mod run;
 pub mod shell;
+pub mod system;
 pub mod which;
 pub mod wrapper;
 

@@ -11,7 +11,7 @@ mod launch_error;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,7 @@ use self::capture::{Capture, Stream};
 pub use self::children::Children;
 pub use self::launch_error::errno_name;
 use crate::node::environment::ChildEnvironment;
+use crate::node::which::Unresolved;
 
 /// How long pipes are read on after the child's exit so that trailing output is not lost.
 pub const DRAIN: Duration = Duration::from_millis(250);
@@ -40,8 +41,8 @@ const WATCHER_STACK: usize = 64 * 1024;
 /// A command that has been judged and is ready to start.
 #[derive(Debug, Clone)]
 pub struct Launch {
-    /// The file to execute, absolute.
-    pub program: PathBuf,
+    /// The file to execute, absolute; or why there is none, which the outcome then says.
+    pub program: Result<PathBuf, Unresolved>,
     /// What the program is told it is called, first, and its arguments.
     pub argv: Vec<String>,
     /// Working directory; `None` is the host's own.
@@ -104,15 +105,24 @@ pub fn run(launch: &Launch, children: &Children) -> Outcome {
     if let Some(error) = launch_error::working_directory(launch) {
         return Outcome::failed(error);
     }
-    match start(launch, children) {
+    let program = match &launch.program {
+        Ok(program) => program,
+        Err(Unresolved::NotExecutable) => {
+            return Outcome::failed(launch_error::describe(launch, &Errno::ACCESS.into()));
+        }
+        Err(Unresolved::NotFound) => {
+            return Outcome::failed(launch_error::describe(launch, &Errno::NOENT.into()));
+        }
+    };
+    match start(launch, program, children) {
         Ok(running) => running.supervise(launch.timeout, children),
         Err(error) => Outcome::failed(launch_error::describe(launch, &error)),
     }
 }
 
-fn start(launch: &Launch, children: &Children) -> std::io::Result<Running> {
+fn start(launch: &Launch, program: &Path, children: &Children) -> std::io::Result<Running> {
     let (exit, exit_signal) = UnixStream::pair()?;
-    let mut command = Command::new(&launch.program);
+    let mut command = Command::new(program);
     if let Some((name, arguments)) = launch.argv.split_first() {
         command.arg0(name).args(arguments);
     }

@@ -1,8 +1,8 @@
-use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
 use crate::node::testing::TempDir;
+use crate::node::which;
 
 /// Long enough for any machine; only a failing test waits for it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -10,8 +10,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn launch(argv: &[&str]) -> Launch {
     let environment = ChildEnvironment::from([("PATH".into(), "/usr/bin:/bin".into())]);
     Launch {
-        program: crate::node::which::find(argv[0], "/usr/bin:/bin")
-            .unwrap_or_else(|_| PathBuf::from(argv[0])),
+        program: which::resolve(argv[0], Path::new("/"), "/usr/bin:/bin", None),
         argv: argv.iter().map(|word| (*word).to_owned()).collect(),
         cwd: None,
         environment,

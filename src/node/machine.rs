@@ -1,0 +1,52 @@
+//! This machine as the commands of a node see it: search path, environment, policy, live children.
+//!
+//! Made once at start and shared by all invokes. Holds no connection.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::path::PathBuf;
+
+use super::approvals::{ApprovalsFile, HostPolicy};
+use super::run::Children;
+
+/// Reads what the machine's configuration says about exec now, so that edits need no restart; an error
+/// text when it cannot be read, which denies every run.
+pub type PolicySource = Box<dyn Fn() -> Result<HostPolicy, String> + Send + Sync>;
+
+/// What invokes work on.
+pub struct Machine {
+    /// The node's id on the wire: its device id.
+    pub node_id: String,
+    /// The search path of the host and its children.
+    pub path: String,
+    /// What `~` means.
+    pub home: Option<PathBuf>,
+    /// The host's own working directory.
+    pub cwd: PathBuf,
+    /// The host's own environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The exec policy file.
+    pub approvals: ApprovalsFile,
+    /// The configuration's part of the policy.
+    pub host_policy: PolicySource,
+    /// Live process groups.
+    pub children: Children,
+}
+
+impl Machine {
+    /// The host's environment as pairs.
+    pub fn variables(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.environment
+            .iter()
+            .map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+    }
+}
+
+impl fmt::Debug for Machine {
+    /// Without the environment, which holds secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Machine")
+            .field("node_id", &self.node_id)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,143 @@
+//! `system.run.prepare`: the plan that an approval will be bound to (node-host specification, 2.4).
+//!
+//! Judges no policy, runs nothing, tells nobody.
+
+use serde_json::{Value, json};
+
+use super::params::CommandParams;
+use crate::node::command::preview;
+use crate::node::machine::Machine;
+use crate::node::operand::{self, Operand};
+use crate::node::plan::{Directory, Plan, pin};
+use crate::node::wrapper::unwrap;
+use crate::protocol::command_text::format_command;
+use crate::protocol::error::ErrorShape;
+
+/// Answers `system.run.prepare`.
+pub fn prepare(machine: &Machine, params: &Value) -> Result<Value, ErrorShape> {
+    let params = CommandParams::parse(params)?;
+    let bound = bind(machine, &params).map_err(ErrorShape::invalid)?;
+    let command_text = format_command(&bound.argv);
+    let command_preview = preview(&unwrap(&bound.argv)).filter(|text| *text != command_text);
+    let plan = Plan {
+        command_text,
+        command_preview,
+        cwd: bound
+            .directory
+            .map(|directory| directory.path.to_string_lossy().into_owned()),
+        argv: bound.argv,
+        agent_id: params.agent_id,
+        session_key: params.session_key,
+        operand: bound.operand,
+    };
+    Ok(json!({ "plan": plan.to_value() }))
+}
+
+/// A command bound to what it would run now.
+#[derive(Debug)]
+pub struct Bound {
+    /// The argv with its program pinned where it can be.
+    pub argv: Vec<String>,
+    /// The working directory, if one was asked for.
+    pub directory: Option<Directory>,
+    /// The script an interpreter will read.
+    pub operand: Option<Operand>,
+}
+
+/// Binds a command; the error is the wire message.
+pub fn bind(machine: &Machine, params: &CommandParams) -> Result<Bound, String> {
+    let directory = match &params.cwd {
+        Some(_) => {
+            let path = params.directory(&machine.cwd);
+            Some(Directory::bind(&path).map_err(|fault| fault.to_string())?)
+        }
+        None => None,
+    };
+    let cwd = directory
+        .as_ref()
+        .map_or(machine.cwd.as_path(), |directory| &directory.path);
+    let unwrapped = unwrap(&params.argv);
+    let argv = pin(
+        &params.argv,
+        &unwrapped,
+        cwd,
+        &machine.path,
+        machine.home.as_deref(),
+    )
+    .map_err(|fault| fault.to_string())?;
+    // A name and what it resolves to may differ (`py` and `python3.11`): either may be an interpreter.
+    let as_typed = operand::find(&unwrapped, cwd).map_err(|fault| fault.to_string())?;
+    let as_pinned = operand::find(&unwrap(&argv), cwd).map_err(|fault| fault.to_string())?;
+    Ok(Bound {
+        operand: as_typed.or(as_pinned),
+        argv,
+        directory,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::sha256_hex;
+    use crate::node::testing::{TempDir, machine};
+
+    #[test]
+    fn plans_pin_program_directory_and_script() {
+        let dir = TempDir::new();
+        std::fs::write(dir.path().join("s.sh"), "echo hi").unwrap();
+        let machine = machine(&dir);
+        let cwd = dir.path().to_str().unwrap();
+        let shell = std::fs::canonicalize("/bin/sh")
+            .unwrap()
+            .display()
+            .to_string();
+        let params = json!({"command": ["/bin/sh", "s.sh"], "cwd": cwd, "agentId": "a"});
+        assert_eq!(
+            prepare(&machine, &params).unwrap(),
+            json!({"plan": {
+                "argv": [shell, "s.sh"], "cwd": cwd, "commandText": format!("{shell} s.sh"),
+                "commandPreview": null, "agentId": "a", "sessionKey": null,
+                "mutableFileOperand": {
+                    "argvIndex": 1, "path": dir.path().join("s.sh"), "sha256": sha256_hex(b"echo hi"),
+                },
+            }})
+        );
+        let params = json!({"command": ["sh", "-c", "echo  hi"]});
+        let plan = prepare(&machine, &params).unwrap();
+        assert_eq!(plan["plan"]["commandPreview"], "echo  hi");
+        assert_eq!(plan["plan"]["cwd"], Value::Null);
+        assert!(plan["plan"].get("mutableFileOperand").is_none());
+    }
+
+    #[test]
+    fn what_cannot_be_bound_is_refused() {
+        let dir = TempDir::new();
+        let machine = machine(&dir);
+        let cases = [
+            (json!({"command": []}), "command required"),
+            (
+                json!({"command": ["ls"], "cwd": "/no/such/place"}),
+                "SYSTEM_RUN_DENIED: approval requires an existing canonical cwd",
+            ),
+            (
+                json!({"command": ["no-such-program"]}),
+                "SYSTEM_RUN_DENIED: approval requires a stable executable path",
+            ),
+            (
+                json!({"command": ["sh", "-c", "./s.sh"]}),
+                "SYSTEM_RUN_DENIED: approval cannot safely bind this interpreter/runtime command",
+            ),
+            (
+                json!({"command": ["sh", "gone.sh"]}),
+                "SYSTEM_RUN_DENIED: approval requires an existing script operand",
+            ),
+        ];
+        for (params, message) in cases {
+            assert_eq!(
+                prepare(&machine, &params),
+                Err(ErrorShape::invalid(message)),
+                "{params}"
+            );
+        }
+    }
+}
