@@ -8,6 +8,7 @@ pub mod client;
 pub mod config;
 pub mod gateway;
 pub mod identity;
+pub mod net;
 pub mod node;
 pub mod pairing;
 pub mod protocol;

@@ -1,0 +1,101 @@
+//! Connecting to a host within one deadline, whatever number of addresses it has.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::net::{error::NetError, stream::Stream};
+
+/// Connects to `host` (a name, or an address without brackets) at `port`. All addresses of the host are
+/// tried; each gets its share of the time that is left.
+pub fn connect(host: &str, port: u16, deadline: Instant) -> Result<Stream, NetError> {
+    let addresses = resolve(host, port, deadline)?;
+    let mut last = None;
+    for (index, address) in addresses.iter().enumerate() {
+        let share = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
+        let left = deadline.saturating_duration_since(Instant::now()) / share;
+        if left < Duration::from_millis(1) {
+            return Err(NetError::TimedOut);
+        }
+        match TcpStream::connect_timeout(address, left) {
+            Ok(socket) => return Ok(Stream::plain(socket)?),
+            Err(error) => last = Some(error),
+        }
+    }
+    match last {
+        Some(error) if error.kind() == io::ErrorKind::TimedOut => Err(NetError::TimedOut),
+        Some(source) => Err(NetError::Unreachable {
+            target: format!("{host}:{port}"),
+            source,
+        }),
+        None => Err(NetError::Unresolved {
+            host: host.to_owned(),
+        }),
+    }
+}
+
+/// The addresses of a host. A name is looked up in a thread of its own, because the system's resolver
+/// knows no deadline; a lookup that comes too late is dropped.
+fn resolve(host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>, NetError> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let unresolved = || NetError::Unresolved {
+        host: host.to_owned(),
+    };
+    let (answer, answered) = mpsc::channel();
+    let name = host.to_owned();
+    thread::Builder::new()
+        .name("resolve".into())
+        .spawn(move || {
+            let found = (name.as_str(), port)
+                .to_socket_addrs()
+                .map(Iterator::collect::<Vec<_>>);
+            // Nobody listens any more when this took too long.
+            let _ = answer.send(found);
+        })?;
+    match answered.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        Ok(Ok(addresses)) if !addresses.is_empty() => Ok(addresses),
+        Ok(_) | Err(mpsc::RecvTimeoutError::Disconnected) => Err(unresolved()),
+        Err(mpsc::RecvTimeoutError::Timeout) => Err(NetError::TimedOut),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(30)
+    }
+
+    #[test]
+    fn every_address_of_a_name_is_tried() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        for host in ["127.0.0.1", "localhost"] {
+            let stream = connect(host, address.port(), soon()).unwrap();
+            assert_eq!(stream.peer_address().unwrap(), address, "{host}");
+        }
+    }
+
+    #[test]
+    fn failures_are_told_apart() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let late = connect("127.0.0.1", port, Instant::now());
+        assert!(matches!(late, Err(NetError::TimedOut)), "{late:?}");
+        drop(listener);
+        let refused = connect("127.0.0.1", port, soon());
+        let Err(NetError::Unreachable { target, .. }) = refused else {
+            panic!("{refused:?}")
+        };
+        assert_eq!(target, format!("127.0.0.1:{port}"));
+    }
+}

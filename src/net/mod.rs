@@ -1,0 +1,26 @@
+//! Bytes: listening, TCP, HTTP heads, WebSocket over poll, wake-ups and deadlines.
+//!
+//! Every socket is non-blocking and every wait has a deadline given by the caller; a thread that has
+//! nothing to do sleeps in one `poll` without periodic wake-ups. No method name is known here.
+
+pub mod dial;
+pub mod error;
+pub mod head;
+pub mod http;
+pub mod listener;
+pub mod outbox;
+pub mod peer;
+pub mod readiness;
+pub mod stream;
+pub mod upgrade;
+pub mod wake;
+
+mod boundary;
+
+pub use error::{HeadFault, NetError};
+pub use head::Head;
+pub use listener::Listener;
+pub use outbox::Outbox;
+pub use peer::{Closed, Peer, Side, Step, Text};
+pub use stream::Stream;
+pub use wake::Wake;

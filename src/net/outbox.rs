@@ -1,0 +1,353 @@
+//! What waits to be written to one peer. Any thread pushes, only the owner of the socket writes.
+//!
+//! Bytes are counted. Beyond the budget a droppable broadcast is dropped, and anything else ends the
+//! connection with 1008 `slow consumer`: a peer that does not read must cost nobody else anything.
+//! Broadcast numbers are given out here, under the same lock that orders the queue.
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use crate::{
+    net::wake::Wake,
+    protocol::{
+        close::{POLICY, SLOW_CONSUMER, truncate_reason},
+        frame::EventText,
+    },
+};
+
+/// A handle to the queue of one peer; clones share it.
+#[derive(Clone, Debug)]
+pub struct Outbox {
+    shared: Arc<Shared>,
+}
+
+/// The last thing to be sent to a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Farewell {
+    /// Close code.
+    pub code: u16,
+    /// Close reason, already short enough for a close frame.
+    pub reason: String,
+}
+
+/// What the owner has to do next.
+#[derive(Debug)]
+pub(crate) enum Errand {
+    /// Send this, then call [`Outbox::release`] with its cost.
+    Send { text: String, cost: usize },
+    /// Nothing is queued.
+    Rest,
+}
+
+#[derive(Debug)]
+struct Shared {
+    queue: Mutex<Queue>,
+    wake: Wake,
+    budget: usize,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    items: VecDeque<Item>,
+    /// Cost of everything queued or being sent.
+    bytes: usize,
+    /// Number of the last broadcast.
+    seq: u64,
+    farewell: Option<Farewell>,
+    /// Nothing more is accepted.
+    closed: bool,
+    /// The peer does not read: nothing is worth waiting for.
+    slow: bool,
+    poked: bool,
+}
+
+#[derive(Debug)]
+enum Item {
+    Text(String),
+    Event { event: EventText, seq: Option<u64> },
+}
+
+impl Item {
+    fn cost(&self) -> usize {
+        match self {
+            Item::Text(text) => text.len(),
+            Item::Event { event, .. } => event.len(),
+        }
+    }
+}
+
+/// Above this many free places an empty queue gives its memory back.
+const SPARE_PLACES: usize = 32;
+
+impl Outbox {
+    /// An empty queue for at most `budget` bytes; fails when descriptors run out. A single item may be
+    /// larger than the budget if nothing else waits.
+    pub fn new(budget: usize) -> io::Result<Outbox> {
+        let shared = Shared {
+            queue: Mutex::default(),
+            wake: Wake::new()?,
+            budget,
+        };
+        Ok(Outbox {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Queues a text for this peer; false when the connection is closing or this made it close.
+    pub fn push_text(&self, text: String) -> bool {
+        self.push(&mut self.lock(), Item::Text(text), false)
+    }
+
+    /// Queues an event meant for this peer alone, without `seq`; false as for [`Self::push_text`].
+    pub fn push_event(&self, event: &EventText) -> bool {
+        let item = Item::Event {
+            event: event.clone(),
+            seq: None,
+        };
+        self.push(&mut self.lock(), item, false)
+    }
+
+    /// Queues a broadcast under this peer's next `seq`, which is used up even when the frame is
+    /// dropped (section 1.3); false when it was not queued.
+    pub fn broadcast(&self, event: &EventText, drop_if_slow: bool) -> bool {
+        let mut queue = self.lock();
+        if queue.closed {
+            return false;
+        }
+        queue.seq += 1;
+        let seq = Some(queue.seq);
+        self.push(
+            &mut queue,
+            Item::Event {
+                event: event.clone(),
+                seq,
+            },
+            drop_if_slow,
+        )
+    }
+
+    /// Closes the connection after everything queued so far was sent. The first close counts; the
+    /// reason is cut to what a close frame holds.
+    pub fn close(&self, code: u16, reason: &str) {
+        let mut queue = self.lock();
+        if !queue.closed {
+            queue.closed = true;
+            queue.farewell = Some(Farewell {
+                code,
+                reason: truncate_reason(reason).to_owned(),
+            });
+            self.shared.wake.notify();
+        }
+    }
+
+    /// Makes the owner's wait return `Woken`, for whatever it has to look at.
+    pub fn poke(&self) {
+        self.lock().poked = true;
+        self.shared.wake.notify();
+    }
+
+    /// Whether pushes are still accepted.
+    pub fn is_open(&self) -> bool {
+        !self.lock().closed
+    }
+
+    /// Bytes that wait for this peer.
+    pub fn queued_bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
+    /// The number of the last broadcast, 0 before the first.
+    pub fn last_seq(&self) -> u64 {
+        self.lock().seq
+    }
+
+    /// What wakes the owner; before there is a `Peer`, waits of the owner can listen to it too.
+    pub fn wake(&self) -> &Wake {
+        &self.shared.wake
+    }
+
+    /// The owner's next errand.
+    pub(crate) fn next(&self) -> Errand {
+        let mut queue = self.lock();
+        if let Some(item) = queue.items.pop_front() {
+            if queue.items.is_empty() && queue.items.capacity() > SPARE_PLACES {
+                queue.items = VecDeque::new();
+            }
+            drop(queue);
+            let cost = item.cost();
+            let text = match item {
+                Item::Text(text) => text,
+                Item::Event { event, seq } => event.render(seq),
+            };
+            return Errand::Send { text, cost };
+        }
+        Errand::Rest
+    }
+
+    /// Whether somebody poked since this was last asked.
+    pub(crate) fn take_poke(&self) -> bool {
+        std::mem::take(&mut self.lock().poked)
+    }
+
+    /// The goodbye that was asked for, even while texts wait before it.
+    pub(crate) fn farewell(&self) -> Option<Farewell> {
+        self.lock().farewell.clone()
+    }
+
+    /// A sent text no longer counts.
+    pub(crate) fn release(&self, cost: usize) {
+        let mut queue = self.lock();
+        queue.bytes = queue.bytes.saturating_sub(cost);
+    }
+
+    /// Accepts nothing more and forgets what waits: there is nobody to send it to.
+    pub(crate) fn abandon(&self) {
+        let mut queue = self.lock();
+        queue.closed = true;
+        queue.items = VecDeque::new();
+        queue.bytes = 0;
+    }
+
+    /// Whether the peer was given up as slow: nothing queued before is worth waiting for.
+    pub(crate) fn gave_up(&self) -> bool {
+        self.lock().slow
+    }
+
+    fn push(&self, queue: &mut Queue, item: Item, drop_if_slow: bool) -> bool {
+        if queue.closed {
+            return false;
+        }
+        let cost = item.cost();
+        if queue.bytes > 0 && queue.bytes.saturating_add(cost) > self.shared.budget {
+            if !drop_if_slow {
+                queue.closed = true;
+                queue.slow = true;
+                queue.items = VecDeque::new();
+                queue.bytes = 0;
+                queue.farewell = Some(Farewell {
+                    code: POLICY,
+                    reason: SLOW_CONSUMER.to_owned(),
+                });
+                self.shared.wake.notify();
+            }
+            return false;
+        }
+        queue.bytes += cost;
+        queue.items.push_back(item);
+        self.shared.wake.notify();
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.shared
+            .queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn drain(outbox: &Outbox) -> Vec<String> {
+        let mut texts = Vec::new();
+        while let Errand::Send { text, cost } = outbox.next() {
+            outbox.release(cost);
+            texts.push(text);
+        }
+        texts
+    }
+
+    fn seqs(texts: &[String]) -> Vec<Option<u64>> {
+        let seq = |text: &String| {
+            serde_json::from_str::<serde_json::Value>(text).unwrap()["seq"].as_u64()
+        };
+        texts.iter().map(seq).collect()
+    }
+
+    #[test]
+    fn order_is_kept_and_only_broadcasts_are_numbered() {
+        let outbox = Outbox::new(1 << 20).unwrap();
+        let event = EventText::new("tick", &json!({}));
+        assert!(outbox.broadcast(&event, false));
+        assert!(outbox.push_event(&event));
+        assert!(outbox.push_text("{}".into()));
+        assert!(outbox.broadcast(&event, true));
+        assert_eq!(seqs(&drain(&outbox)), [Some(1), None, None, Some(2)]);
+        assert_eq!(outbox.queued_bytes(), 0);
+    }
+
+    #[test]
+    fn a_dropped_broadcast_uses_up_its_number() {
+        let event = EventText::new("presence", &json!({"fill": "x".repeat(100)}));
+        let outbox = Outbox::new(event.len() * 2).unwrap();
+        let queued: Vec<bool> = (0..4).map(|_| outbox.broadcast(&event, true)).collect();
+        assert_eq!(queued, [true, true, false, false]);
+        assert_eq!(seqs(&drain(&outbox)), [Some(1), Some(2)]);
+        assert!(outbox.broadcast(&event, true));
+        assert_eq!(seqs(&drain(&outbox)), [Some(5)]);
+        assert!(outbox.is_open());
+    }
+
+    #[test]
+    fn anything_else_over_the_budget_ends_the_connection() {
+        let event = EventText::new("tick", &json!({}));
+        let pushes: [&dyn Fn(&Outbox) -> bool; 3] = [
+            &|outbox| outbox.push_text("x".repeat(8)),
+            &|outbox| outbox.push_event(&event),
+            &|outbox| outbox.broadcast(&event, false),
+        ];
+        for push in pushes {
+            let outbox = Outbox::new(10).unwrap();
+            assert!(outbox.push_text("x".repeat(8)));
+            assert!(!push(&outbox));
+            assert!(!outbox.is_open() && outbox.gave_up());
+            assert!(!outbox.push_text(String::new()));
+            let farewell = outbox.farewell().unwrap();
+            assert_eq!(
+                (farewell.code, farewell.reason.as_str()),
+                (1008, "slow consumer")
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_being_sent_still_counts_and_a_lone_giant_passes() {
+        let outbox = Outbox::new(10).unwrap();
+        assert!(outbox.push_text("x".repeat(50)));
+        let Errand::Send { cost, .. } = outbox.next() else {
+            panic!("nothing to send")
+        };
+        assert_eq!(outbox.queued_bytes(), 50);
+        outbox.release(cost);
+        assert!(outbox.push_text("x".repeat(50)));
+    }
+
+    #[test]
+    fn a_close_comes_after_what_was_queued_and_the_first_counts() {
+        let outbox = Outbox::new(1 << 20).unwrap();
+        outbox.push_text("last".into());
+        outbox.close(1012, &"é".repeat(100));
+        outbox.close(1000, "");
+        assert!(!outbox.push_text("late".into()));
+        assert_eq!(drain(&outbox), ["last"]);
+        let farewell = outbox.farewell().unwrap();
+        assert_eq!((farewell.code, farewell.reason.len()), (1012, 120));
+        assert!(!outbox.gave_up());
+    }
+
+    #[test]
+    fn a_poke_is_seen_once() {
+        let outbox = Outbox::new(10).unwrap();
+        outbox.poke();
+        assert!(outbox.take_poke());
+        assert!(!outbox.take_poke());
+        assert!(matches!(outbox.next(), Errand::Rest));
+    }
+}

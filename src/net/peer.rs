@@ -1,0 +1,455 @@
+//! One WebSocket connection over a non-blocking stream, as a server or as a client.
+//!
+//! The owner calls `wait` in a loop: it sends what the outbox holds, answers pings, and returns when a
+//! text arrived, the connection ended, somebody poked, or the deadline passed. Large texts are sent in
+//! fragments, so that the encoder's buffer stays small; the decoder is replaced after a large message,
+//! because it never gives its buffer back.
+
+use std::{
+    io::{self, Read, Write},
+    ops::Deref,
+    os::fd::AsFd,
+    time::Instant,
+};
+
+use tungstenite::{
+    Bytes, Error, Message, Utf8Bytes,
+    error::ProtocolError,
+    protocol::{
+        CloseFrame, Role, WebSocketConfig, WebSocketContext,
+        frame::{
+            Frame,
+            coding::{Data, OpCode},
+        },
+    },
+};
+
+use crate::{
+    net::{
+        boundary::Boundary,
+        error::CLOSE_LINGER,
+        outbox::{Errand, Farewell, Outbox},
+        readiness::{Interest, wait},
+        stream::{Stream, is_would_block},
+    },
+    protocol::close::{ABNORMAL, INVALID_TEXT, NO_STATUS, PROTOCOL, TOO_BIG},
+};
+
+/// Which end of the connection this is; a client masks what it sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// This end connected.
+    Client,
+    /// This end accepted.
+    Server,
+}
+
+/// What ended a wait.
+#[derive(Debug)]
+pub enum Step {
+    /// The connection is over; every later wait returns the same. Dropping the `Peer` says goodbye.
+    Closed(Closed),
+    /// A message arrived.
+    Text(Text),
+    /// The deadline passed.
+    TimedOut,
+    /// Somebody called [`Outbox::poke`].
+    Woken,
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// Close code; 1005 when a close frame had none, 1006 when there was no close frame.
+    pub code: u16,
+    /// Close reason, often empty.
+    pub reason: String,
+    /// Whether this end closed.
+    pub by_us: bool,
+}
+
+/// The text of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text(Utf8Bytes);
+
+impl Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+/// Bytes the decoder reads at once, which is what an idle connection keeps allocated.
+const READ_BUFFER_BYTES: usize = 1024;
+
+/// Longest payload of one frame we send; longer texts are sent in fragments of this size.
+const FRAGMENT_BYTES: usize = 64 * 1024;
+
+/// Bound of the encoder's buffer: one fragment that could not be written, and control frames.
+const WRITE_BUFFER_BYTES: usize = 2 * FRAGMENT_BYTES;
+
+/// Bytes read or written before the other direction and the deadline get their turn.
+const TURN_BYTES: usize = 256 * 1024;
+
+/// A received message above this size makes the decoder be replaced.
+const LARGE_MESSAGE_BYTES: usize = 4 * 1024;
+
+/// One connection; it belongs to the thread that waits on it. Dropping it after it ended sends the close
+/// frame and gives the other end [`CLOSE_LINGER`] to take it.
+#[derive(Debug)]
+pub struct Peer {
+    wire: Wire,
+    context: WebSocketContext,
+    role: Role,
+    outbox: Outbox,
+    /// A text that is being handed to the encoder.
+    sending: Option<Sending>,
+    /// The encoder holds bytes that the stream did not take yet.
+    unflushed: bool,
+    /// The decoder's buffer has grown.
+    swollen: bool,
+    /// When a goodbye that waits for queued texts is said anyway.
+    cutoff: Option<Instant>,
+    ended: Option<Closed>,
+    /// The other end is there to hear a goodbye.
+    reachable: bool,
+}
+
+#[derive(Debug)]
+struct Sending {
+    text: Bytes,
+    sent: usize,
+    cost: usize,
+}
+
+/// Why a connection cannot go on.
+enum Fault {
+    /// The peer broke a rule: tell it with this code.
+    Broken(u16),
+    /// The stream is gone.
+    Gone,
+}
+
+impl Peer {
+    /// Takes over a stream after the upgrade. `rest` are bytes that were read behind the HTTP head,
+    /// `limit` is the largest message accepted, in bytes; `outbox` is what others push to.
+    pub fn new(stream: Stream, side: Side, rest: Vec<u8>, limit: usize, outbox: Outbox) -> Peer {
+        let role = match side {
+            Side::Client => Role::Client,
+            Side::Server => Role::Server,
+        };
+        Peer {
+            wire: Wire {
+                stream,
+                rest,
+                boundary: Boundary::default(),
+                quota: 0,
+            },
+            context: WebSocketContext::new(role, Some(config(limit))),
+            role,
+            outbox,
+            sending: None,
+            unflushed: false,
+            swollen: false,
+            cutoff: None,
+            ended: None,
+            reachable: true,
+        }
+    }
+
+    /// The handle others push to.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// The stream underneath, for its addresses.
+    pub fn stream(&self) -> &Stream {
+        &self.wire.stream
+    }
+
+    /// Changes the largest accepted message, in bytes (section 1.4: larger after hello-ok).
+    pub fn set_limit(&mut self, limit: usize) {
+        self.context.set_config(|current| *current = config(limit));
+    }
+
+    /// Sends, answers pings and sleeps until there is something for the owner. A deadline in the past
+    /// still sends and reads what is possible at once. Without a deadline it waits as long as it takes.
+    pub fn wait(&mut self, deadline: Option<Instant>) -> Step {
+        loop {
+            if let Some(closed) = &self.ended {
+                return Step::Closed(closed.clone());
+            }
+            match self.turn(deadline) {
+                Ok(None) => {}
+                Ok(Some(step)) => return step,
+                Err(Fault::Broken(code)) => self.end_by_us(&Farewell {
+                    code,
+                    reason: String::new(),
+                }),
+                Err(Fault::Gone) => self.end(ABNORMAL, String::new(), false, false),
+            }
+        }
+    }
+
+    /// One round of writing, reading and sleeping.
+    fn turn(&mut self, deadline: Option<Instant>) -> Result<Option<Step>, Fault> {
+        self.wire.quota = TURN_BYTES;
+        let emptied = self.pump()?;
+        if let Some(farewell) = self.outbox.farewell() {
+            let cutoff = *self
+                .cutoff
+                .get_or_insert_with(|| Instant::now() + CLOSE_LINGER);
+            if emptied || Instant::now() >= cutoff {
+                self.end_by_us(&farewell);
+                return Ok(None);
+            }
+        } else {
+            if self.outbox.take_poke() {
+                return Ok(Some(Step::Woken));
+            }
+            if let Some(step) = self.read()? {
+                return Ok(Some(step));
+            }
+        }
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Ok(Some(Step::TimedOut));
+        }
+        let more_to_send = !emptied && !self.unflushed;
+        if self.ended.is_none() && self.wire.quota > 0 && !more_to_send {
+            self.sleep(deadline)?;
+        }
+        Ok(None)
+    }
+
+    /// Hands queued texts to the stream while it takes them; true when nothing is left.
+    fn pump(&mut self) -> Result<bool, Fault> {
+        let mut written = 0;
+        while written < TURN_BYTES {
+            if self.outbox.gave_up() {
+                self.sending = None;
+                return Ok(true);
+            }
+            if !self.flush()? {
+                return Ok(false);
+            }
+            if self.sending.is_none() {
+                match self.outbox.next() {
+                    Errand::Send { text, cost } => {
+                        self.sending = Some(Sending {
+                            text: text.into(),
+                            sent: 0,
+                            cost,
+                        });
+                    }
+                    Errand::Rest => return Ok(true),
+                }
+            }
+            written += self.send_fragment()?;
+        }
+        Ok(false)
+    }
+
+    /// Hands the next fragment of the current text to the encoder and returns its length.
+    fn send_fragment(&mut self) -> Result<usize, Fault> {
+        let Some(sending) = &mut self.sending else {
+            return Ok(0);
+        };
+        let start = sending.sent;
+        let end = sending.text.len().min(start + FRAGMENT_BYTES);
+        let last = end == sending.text.len();
+        let kind = if start == 0 {
+            Data::Text
+        } else {
+            Data::Continue
+        };
+        let frame = Frame::message(sending.text.slice(start..end), OpCode::Data(kind), last);
+        sending.sent = end;
+        if last {
+            self.outbox.release(sending.cost);
+            self.sending = None;
+        }
+        let written = self.context.write(&mut self.wire, Message::Frame(frame));
+        self.unflushed = !complete(written)?;
+        Ok(end - start)
+    }
+
+    /// Writes what the encoder holds; false when the stream does not take it all now.
+    fn flush(&mut self) -> Result<bool, Fault> {
+        let flushed = complete(self.context.flush(&mut self.wire))?;
+        self.unflushed = !flushed;
+        Ok(flushed)
+    }
+
+    /// Reads one message, or notices that there is nothing more to read now.
+    fn read(&mut self) -> Result<Option<Step>, Fault> {
+        let message = match self.context.read(&mut self.wire) {
+            Ok(message) => message,
+            Err(Error::Io(error)) if is_would_block(&error) => {
+                // Answers to pings were queued while reading.
+                if self.flush()? {
+                    self.shed();
+                }
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.swollen |= message.len() > LARGE_MESSAGE_BYTES;
+        match message {
+            Message::Text(text) => Ok(Some(Step::Text(Text(text)))),
+            // Other implementations accept their JSON as binary too.
+            Message::Binary(bytes) => match Utf8Bytes::try_from(bytes) {
+                Ok(text) => Ok(Some(Step::Text(Text(text)))),
+                Err(_) => Err(Fault::Broken(INVALID_TEXT)),
+            },
+            Message::Close(frame) => {
+                let (code, reason) = frame.map_or((NO_STATUS, String::new()), |frame| {
+                    (frame.code.into(), frame.reason.as_str().to_owned())
+                });
+                self.end(code, reason, false, true);
+                Ok(None)
+            }
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {
+                // The decoder may hold more: come back before sleeping.
+                self.wire.quota = 0;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Replaces a decoder whose buffer has grown, at a moment when it holds nothing.
+    fn shed(&mut self) {
+        if self.swollen && self.wire.rest.is_empty() && self.wire.boundary.at_rest() {
+            let config = *self.context.get_config();
+            self.context = WebSocketContext::new(self.role, Some(config));
+            self.swollen = false;
+        }
+    }
+
+    fn sleep(&mut self, deadline: Option<Instant>) -> Result<(), Fault> {
+        let interest = Interest {
+            read: self.cutoff.is_none(),
+            write: self.unflushed,
+        };
+        let until = deadline.into_iter().chain(self.cutoff).min();
+        let wake = self.outbox.wake();
+        let ready = wait(Some(self.wire.stream.as_fd()), interest, Some(wake), until);
+        if ready.map_err(|_| Fault::Gone)?.woken {
+            wake.clear();
+        }
+        Ok(())
+    }
+
+    fn end_by_us(&mut self, farewell: &Farewell) {
+        let frame = CloseFrame {
+            code: farewell.code.into(),
+            reason: farewell.reason.as_str().into(),
+        };
+        let sent = complete(self.context.close(&mut self.wire, Some(frame)));
+        self.end(farewell.code, farewell.reason.clone(), true, sent.is_ok());
+    }
+
+    fn end(&mut self, code: u16, reason: String, by_us: bool, reachable: bool) {
+        self.outbox.abandon();
+        self.sending = None;
+        self.reachable = reachable;
+        self.ended = Some(Closed {
+            code,
+            reason,
+            by_us,
+        });
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.outbox.abandon();
+        if self.ended.is_none() || !self.reachable {
+            return;
+        }
+        let deadline = Instant::now() + CLOSE_LINGER;
+        self.wire.quota = usize::MAX;
+        while let Ok(false) = self.flush() {
+            match wait(
+                Some(self.wire.stream.as_fd()),
+                Interest::WRITE,
+                None,
+                Some(deadline),
+            ) {
+                Ok(ready) if ready.writable => {}
+                _ => return,
+            }
+        }
+        self.wire.stream.linger(deadline);
+    }
+}
+
+/// The stream as the decoder sees it: the bytes behind the HTTP head first, never more than the quota
+/// of one turn, and everything counted.
+#[derive(Debug)]
+struct Wire {
+    stream: Stream,
+    rest: Vec<u8>,
+    boundary: Boundary,
+    quota: usize,
+}
+
+impl Read for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let room = buffer.len().min(self.quota);
+        if room == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let read = if self.rest.is_empty() {
+            self.stream.read(&mut buffer[..room])?
+        } else {
+            let read = room.min(self.rest.len());
+            buffer[..read].copy_from_slice(&self.rest[..read]);
+            self.rest.drain(..read);
+            read
+        };
+        self.quota -= read;
+        self.boundary.feed(&buffer[..read]);
+        Ok(read)
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Capacity(_) => Fault::Broken(TOO_BIG),
+            Error::Utf8(_) => Fault::Broken(INVALID_TEXT),
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Fault::Gone,
+            Error::Protocol(_) => Fault::Broken(PROTOCOL),
+            _ => Fault::Gone,
+        }
+    }
+}
+
+/// Whether a write went through at once; what would have had to wait is queued in the encoder.
+fn complete(result: Result<(), Error>) -> Result<bool, Fault> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(Error::Io(error)) if is_would_block(&error) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn config(limit: usize) -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_message_size(Some(limit))
+        .max_frame_size(Some(limit))
+}

@@ -1,0 +1,184 @@
+//! One byte stream between two hosts, non-blocking. TLS will be a second variant of `Stream`.
+
+use std::{
+    io::{self, Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream},
+    os::fd::{AsFd, BorrowedFd},
+    time::Instant,
+};
+
+use crate::net::{
+    error::timed_out,
+    readiness::{Interest, wait},
+};
+
+/// A connected stream; reads and writes never block.
+#[derive(Debug)]
+pub enum Stream {
+    /// Bytes as they are.
+    Plain(TcpStream),
+}
+
+impl Stream {
+    /// Takes over a connected socket: non-blocking and without Nagle's delay.
+    pub fn plain(socket: TcpStream) -> io::Result<Stream> {
+        socket.set_nonblocking(true)?;
+        socket.set_nodelay(true)?;
+        Ok(Stream::Plain(socket))
+    }
+
+    /// The address of the other end.
+    pub fn peer_address(&self) -> io::Result<SocketAddr> {
+        let Stream::Plain(socket) = self;
+        socket.peer_addr()
+    }
+
+    /// The address of this end.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        let Stream::Plain(socket) = self;
+        socket.local_addr()
+    }
+
+    /// Tells the other end that nothing more will come.
+    pub fn finish_writing(&self) -> io::Result<()> {
+        let Stream::Plain(socket) = self;
+        socket.shutdown(Shutdown::Write)
+    }
+
+    /// Writes all of `bytes`, or fails with `TimedOut` at the deadline.
+    pub fn write_all_until(&mut self, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => bytes = &bytes[written..],
+                Err(error) if is_would_block(&error) => {
+                    if wait(Some(self.as_fd()), Interest::WRITE, None, Some(deadline))?.timed_out()
+                    {
+                        return Err(timed_out());
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Says that nothing more will come, then throws away what still arrives until the other end closes
+    /// too or the deadline passes. Closing with unread input would reset the connection and could take
+    /// the last words with it.
+    pub fn linger(&mut self, deadline: Instant) {
+        if self.finish_writing().is_err() {
+            return;
+        }
+        let mut sink = [0_u8; 1024];
+        while Instant::now() < deadline {
+            match self.read(&mut sink) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if is_would_block(&error) => {
+                    let ready = wait(Some(self.as_fd()), Interest::READ, None, Some(deadline));
+                    if !ready.is_ok_and(|ready| ready.readable) {
+                        return;
+                    }
+                }
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Stream::Plain(socket) = self;
+        socket.read(buffer)
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Stream::Plain(socket) = self;
+        socket.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let Stream::Plain(socket) = self;
+        socket.flush()
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        let Stream::Plain(socket) = self;
+        socket.as_fd()
+    }
+}
+
+/// Whether an operation would have had to wait, or was interrupted by a signal: try again after a wait.
+pub(crate) fn is_would_block(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Two ends of one loopback connection.
+    pub fn pair() -> (Stream, Stream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (far, _) = listener.accept().unwrap();
+        (Stream::plain(near).unwrap(), Stream::plain(far).unwrap())
+    }
+
+    /// Everything until the other end closes.
+    pub fn read_to_end(stream: &mut Stream, deadline: Instant) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut chunk = [0; 1024];
+        loop {
+            match stream.read(&mut chunk) {
+                Ok(0) => return bytes,
+                Ok(read) => bytes.extend_from_slice(&chunk[..read]),
+                Err(error) if is_would_block(&error) => {
+                    let ready = wait(Some(stream.as_fd()), Interest::READ, None, Some(deadline));
+                    assert!(!ready.unwrap().timed_out(), "nothing more came");
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{thread, time::Duration};
+
+    use super::*;
+
+    #[test]
+    fn a_reader_that_stalls_ends_a_write_at_its_deadline() {
+        let (mut near, far) = testing::pair();
+        let bytes = vec![0_u8; 64 << 20];
+        let deadline = Instant::now() + Duration::from_millis(50);
+        let error = near.write_all_until(&bytes, deadline).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop(far);
+    }
+
+    #[test]
+    fn lingering_delivers_the_last_words_to_a_peer_that_still_talks() {
+        let (mut near, mut far) = testing::pair();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        far.write_all_until(&[0; 4096], deadline).unwrap();
+        near.write_all_until(b"bye", deadline).unwrap();
+        let near = thread::spawn(move || near.linger(deadline));
+        let words = testing::read_to_end(&mut far, deadline);
+        drop(far);
+        near.join().unwrap();
+        assert_eq!(words, b"bye");
+    }
+}
