@@ -43,6 +43,13 @@ impl fmt::Display for Issue {
 /// Why configuration could not be found, read, understood, changed or written.
 #[derive(Debug)]
 pub enum ConfigError {
+    /// A path leaves a gap in a list.
+    BeyondEnd {
+        /// The list.
+        path: String,
+        /// How many items it has.
+        length: usize,
+    },
     /// A file could not be read or written; the text is the operating system's.
     File {
         /// The file that was meant.
@@ -59,15 +66,26 @@ pub enum ConfigError {
         /// All issues, in document order of the checks.
         issues: Vec<Issue>,
     },
+    /// The path names nothing in the file.
+    Missing(String),
     /// There is neither `OPENCLAW_HOME` nor `HOME` nor a passwd entry.
     NoHome,
     /// `--profile` or `OPENCLAW_PROFILE` is not a usable name.
     Profile(String),
+    /// An edit whose result would not be a valid configuration; nothing was written.
+    Rejected(Vec<Issue>),
+    /// A path leads through a value that is neither object nor list; the path of that value.
+    Through(String),
+    /// A text that cannot be edited because it is no JSON5 object.
+    Unreadable(Issue),
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::BeyondEnd { path, length } => {
+                write!(f, "{path} has {length} items: the next index is {length}")
+            }
             Self::File {
                 path,
                 action,
@@ -80,11 +98,18 @@ impl fmt::Display for ConfigError {
                 }
                 write!(f, "\nRun: openclaw config validate")
             }
+            Self::Missing(path) => write!(f, "Config path not found: {path}"),
             Self::NoHome => f.write_str("no home directory: set HOME or OPENCLAW_HOME"),
             Self::Profile(name) => write!(
                 f,
                 "Invalid --profile {name:?} (use 1 to 64 letters, digits, \"_\" or \"-\", beginning with a letter or digit)"
             ),
+            Self::Rejected(issues) => {
+                let list: Vec<String> = issues.iter().map(Issue::to_string).collect();
+                write!(f, "Config validation failed: {}", list.join("; "))
+            }
+            Self::Through(path) => write!(f, "{path} is neither an object nor a list"),
+            Self::Unreadable(issue) => write!(f, "{issue}"),
         }
     }
 }

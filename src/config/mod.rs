@@ -5,6 +5,7 @@
 //! unless it is told to edit it, and it never prints a secret.
 
 pub mod build;
+pub mod edit;
 pub mod environment;
 pub mod error;
 pub mod expand;
@@ -15,6 +16,7 @@ pub mod load;
 pub mod model;
 pub mod path;
 pub mod paths;
+pub mod scan;
 pub mod secret;
 pub mod source;
 pub mod validate;

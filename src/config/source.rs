@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
+use json5::ErrorCode;
 use serde_json::Value;
 
 use crate::config::error::{ConfigError, Issue};
@@ -80,13 +81,29 @@ pub fn parse_value(text: &str) -> Result<Value, String> {
         let what = fault
             .code()
             .map_or_else(|| fault.to_string(), |code| code.to_string());
-        // The parser gives no position at the end of the text, where the text's end is one.
+        // At the text's end the parser names no position, or the one of the outermost bracket.
         let (line, column) = match fault.position() {
-            Some(at) => (at.line + 1, at.column + 1),
-            None => position(text, text.len()),
+            Some(at) if !fault.code().is_some_and(is_at_end) => (at.line + 1, at.column + 1),
+            _ => position(text, text.len()),
         };
         format!("JSON5 parse failed: {what} at {line}:{column}")
     })
+}
+
+fn is_at_end(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::EofParsingArray
+            | ErrorCode::EofParsingBool
+            | ErrorCode::EofParsingComment
+            | ErrorCode::EofParsingEscapeSequence
+            | ErrorCode::EofParsingIdentifier
+            | ErrorCode::EofParsingNull
+            | ErrorCode::EofParsingNumber
+            | ErrorCode::EofParsingObject
+            | ErrorCode::EofParsingString
+            | ErrorCode::EofParsingValue
+    )
 }
 
 /// Line and column of a byte offset, both from 1; columns count characters.
