@@ -16,12 +16,17 @@ pub mod load;
 pub mod model;
 pub mod path;
 pub mod paths;
+pub mod redact;
 pub mod scan;
 pub mod secret;
 pub mod source;
+#[cfg(test)]
+mod testing;
+pub mod token;
 pub mod validate;
 pub mod view;
 pub mod word;
+pub mod write;
 
 pub use environment::Environment;
 pub use error::{ConfigError, Issue};

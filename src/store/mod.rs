@@ -24,7 +24,7 @@ pub mod node_file;
 pub mod pairing_files;
 mod pairing_store;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use audit::AuditLog;
 pub use clock::{Clock, ManualClock, SystemClock};

@@ -1,0 +1,77 @@
+//! Hiding secrets in documents that are shown.
+
+use serde_json::Value;
+
+use crate::config::path::join;
+use crate::config::secret::SECRET_PATHS;
+
+/// What stands in place of a secret.
+pub const REDACTED: &str = "__OPENCLAW_REDACTED__";
+
+/// Endings of key names, in lower case, whose text values are secrets in any section.
+const SECRET_ENDINGS: [&str; 8] = [
+    "apikey",
+    "api_key",
+    "passphrase",
+    "password",
+    "privatekey",
+    "secret",
+    "token",
+    "_key",
+];
+
+/// The value that stands at `path` with every secret in it hidden. References to sources stay: they
+/// say where a secret is, not what it is.
+pub fn redact(path: &str, value: &Value) -> Value {
+    match value {
+        Value::String(text) if is_secret(path) && !text.is_empty() => Value::from(REDACTED),
+        Value::Array(items) => {
+            let item = |(at, item): (usize, &Value)| redact(&join(path, &at.to_string()), item);
+            items.iter().enumerate().map(item).collect()
+        }
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, member)| (name.clone(), redact(&join(path, name), member)))
+            .collect(),
+        other => other.clone(),
+    }
+}
+
+fn is_secret(path: &str) -> bool {
+    if SECRET_PATHS.contains(&path) {
+        return true;
+    }
+    let name = path.rsplit('.').next().unwrap_or(path).to_ascii_lowercase();
+    SECRET_ENDINGS.iter().any(|ending| name.ends_with(ending))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn hides_secrets_and_nothing_else() {
+        let document = json!({
+            "gateway": {
+                "port": 1,
+                "auth": {"token": "t", "password": {"source": "env", "provider": "default", "id": "PW"}},
+                "remote": {"token": ""},
+            },
+            "env": {"vars": {"OPENAI_API_KEY": "k", "EDITOR": "vi"}},
+            "models": {"providers": [{"apiKey": "k", "id": "m"}]},
+        });
+        let expected = json!({
+            "gateway": {
+                "port": 1,
+                "auth": {"token": REDACTED, "password": {"source": "env", "provider": "default", "id": "PW"}},
+                "remote": {"token": ""},
+            },
+            "env": {"vars": {"OPENAI_API_KEY": REDACTED, "EDITOR": "vi"}},
+            "models": {"providers": [{"apiKey": REDACTED, "id": "m"}]},
+        });
+        assert_eq!(redact("", &document), expected);
+        assert_eq!(redact("gateway.auth.token", &json!("t")), json!(REDACTED));
+    }
+}
