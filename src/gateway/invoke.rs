@@ -37,6 +37,13 @@ pub enum Origin {
     Relay,
 }
 
+impl Origin {
+    /// Whether the command bypassed the allowlist.
+    pub fn is_relay(self) -> bool {
+        self == Origin::Relay
+    }
+}
+
 /// One invoke whose node has not answered yet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OpenInvoke {
@@ -71,6 +78,8 @@ pub enum Ending {
     SendFailed,
     /// The deadline passed.
     TimedOut,
+    /// The node may no longer be asked: its approval or the policy changed meanwhile.
+    Withdrawn,
 }
 
 /// Why an invoke cannot be opened now.
@@ -232,6 +241,10 @@ pub fn answer(
             "failed to send invoke to node",
         )),
         Ending::TimedOut => Err(gateway_refusal("TIMEOUT", "node invoke timed out")),
+        Ending::Withdrawn => Err(ErrorShape::unavailable(format!(
+            "node command withdrawn ({command}): its approval or the command policy changed"
+        ))
+        .with_details(json!({"code": "COMMAND_WITHDRAWN", "command": command}))),
     }
 }
 
@@ -494,6 +507,12 @@ mod tests {
                 Ending::SendFailed,
                 "UNAVAILABLE: failed to send invoke to node",
                 json!({"nodeError":{"code":"UNAVAILABLE","message":"failed to send invoke to node"}}),
+            ),
+            (
+                Invoke,
+                Ending::Withdrawn,
+                "node command withdrawn (system.run): its approval or the command policy changed",
+                json!({"code":"COMMAND_WITHDRAWN","command":"system.run"}),
             ),
             (
                 Invoke,

@@ -11,8 +11,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::gateway::invoke::{Invokes, OpenInvoke};
-use crate::gateway::node_events::NodeEvents;
-use crate::gateway::pending_work::PendingWork;
 use crate::identity::ids::{ConnId, NodeId};
 use crate::pairing::surface::NodeClaim;
 
@@ -59,12 +57,8 @@ pub struct Departure {
 pub struct Registry {
     live: HashMap<NodeId, Vec<Arc<LiveNode>>>,
     node_of: HashMap<ConnId, NodeId>,
-    /// What is remembered about the reports of nodes.
-    pub events: NodeEvents,
     /// Invokes that wait for an answer.
     pub invokes: Invokes,
-    /// Errands that wait for their node to fetch them.
-    pub pending: PendingWork,
 }
 
 impl Registry {
