@@ -6,7 +6,7 @@
 //! ends with its process, whatever kills it.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -14,14 +14,12 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
-use rustix::process::{Pid, test_kill_process};
-use serde::{Deserialize, Serialize};
 
 use crate::identity::sha256_hex;
 use crate::store::atomic::{PRIVATE_FILE, create_private_directory};
-use crate::store::clock::{Clock, SystemClock, rfc3339};
 use crate::store::directory::StateDir;
 use crate::store::error::StoreError;
+use crate::store::lock_owner::{Owner, Purpose};
 
 /// How long to wait for an owner that will be done in a moment (a command line that works on the
 /// state directory, a lock file that is just being written). A gateway is never waited for.
@@ -35,16 +33,6 @@ const UNREADABLE_STALE_AFTER: Duration = Duration::from_secs(30);
 
 /// Hex digits of the configuration path's SHA-256 in the lock file's name.
 const CONFIG_HASH_DIGITS: usize = 8;
-
-/// Who wants the lock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Purpose {
-    /// A command that works on the state directory and is done in a moment.
-    Administration,
-    /// A gateway, which holds it for its life.
-    Gateway,
-}
 
 /// What the second lock file is named after and where it stands.
 #[derive(Debug, Clone, Copy)]
@@ -127,7 +115,7 @@ pub fn state_owner(dir: &StateDir) -> Option<u32> {
     let file = File::open(&path).ok()?;
     match flock(&file, FlockOperation::NonBlockingLockShared) {
         Ok(()) => None,
-        Err(_) => read_owner(&file).map(|owner| owner.pid),
+        Err(_) => Owner::read(&file).map(|owner| owner.pid),
     }
 }
 
@@ -167,49 +155,6 @@ enum Judge {
 struct HeldFile {
     path: PathBuf,
     _file: File,
-}
-
-/// The content of a lock file: the reference's members and one of ours.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Owner {
-    pid: u32,
-    #[serde(default)]
-    created_at: String,
-    #[serde(default)]
-    config_path: String,
-    /// Field 22 of `/proc/<pid>/stat`, clock ticks since boot; tells a process from a later one
-    /// with the same number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    start_time: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    purpose: Option<Purpose>,
-}
-
-impl Owner {
-    fn myself(config_file: &Path, purpose: Purpose) -> Self {
-        let pid = std::process::id();
-        Owner {
-            pid,
-            created_at: rfc3339(SystemClock.now_ms()),
-            config_path: config_file.to_string_lossy().into_owned(),
-            start_time: start_time(pid),
-            purpose: Some(purpose),
-        }
-    }
-
-    fn is_alive(&self) -> bool {
-        let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else {
-            return false;
-        };
-        // Not permitted to signal it: then it exists.
-        let exists = !matches!(test_kill_process(pid), Err(Errno::SRCH));
-        exists
-            && match (self.start_time, start_time(self.pid)) {
-                (Some(recorded), Some(actual)) => recorded == actual,
-                _ => true,
-            }
-    }
 }
 
 /// What one look at a lock file showed.
@@ -255,7 +200,7 @@ fn look(path: &Path, myself: &Owner, judge: Judge) -> io::Result<Look> {
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {
-            let owner = read_owner(&file);
+            let owner = Owner::read(&file);
             // A file that names nobody, or a dead one, is held by one about to write its name.
             let brief = owner.as_ref().is_none_or(|owner| {
                 owner.purpose == Some(Purpose::Administration) || !owner.is_alive()
@@ -271,8 +216,9 @@ fn look(path: &Path, myself: &Owner, judge: Judge) -> io::Result<Look> {
         _ => return Ok(Look::Again),
     }
     if judge == Judge::FlockAndContent {
-        match read_owner(&file) {
-            Some(owner) if owner.pid != myself.pid && owner.is_alive() => {
+        match Owner::read(&file) {
+            // Ours hold the advisory lock as long as they live, and we have it now.
+            Some(owner) if owner.purpose.is_none() && owner.is_alive() => {
                 return Ok(Look::Taken(Some(owner.pid), false));
             }
             None if locked.len() > 0 && !is_older_than(&locked, UNREADABLE_STALE_AFTER) => {
@@ -290,13 +236,6 @@ fn look(path: &Path, myself: &Owner, judge: Judge) -> io::Result<Look> {
     }))
 }
 
-fn read_owner(mut file: &File) -> Option<Owner> {
-    let mut text = String::new();
-    file.seek(SeekFrom::Start(0)).ok()?;
-    file.read_to_string(&mut text).ok()?;
-    serde_json::from_str(&text).ok()
-}
-
 fn is_older_than(metadata: &fs::Metadata, age: Duration) -> bool {
     metadata
         .modified()
@@ -305,18 +244,10 @@ fn is_older_than(metadata: &fs::Metadata, age: Duration) -> bool {
         .is_some_and(|elapsed| elapsed >= age)
 }
 
-/// `None` where there is no `/proc` or no such process.
-fn start_time(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the program's name in parentheses and may hold anything; field 22 is the
-    // 20th after it.
-    let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_ascii_whitespace().nth(19)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::lock_owner::start_time;
     use crate::store::testing::TempDir;
 
     struct Place {
@@ -409,6 +340,10 @@ mod tests {
         let own_parent = std::os::unix::process::parent_id();
         let parent_start = start_time(own_parent).unwrap();
         let cases = [
+            (
+                format!(r#"{{"pid":{own_parent},"purpose":"gateway"}}"#),
+                false,
+            ),
             (
                 format!(
                     r#"{{"pid":{own_parent},"createdAt":"x","configPath":"y","startTime":{parent_start}}}"#

@@ -20,11 +20,13 @@ pub mod directory;
 pub mod error;
 pub mod keys;
 pub mod lock;
+pub mod lock_owner;
 pub mod node_file;
 pub mod pairing_files;
 mod pairing_store;
 #[cfg(test)]
 pub(crate) mod testing;
+mod write_order;
 
 pub use audit::AuditLog;
 pub use clock::{Clock, ManualClock, SystemClock};
@@ -32,6 +34,7 @@ pub use device_auth::{DeviceAuth, StoredToken};
 pub use directory::StateDir;
 pub use error::{StoreError, TransactError};
 pub use keys::{load_key, load_or_create_key};
-pub use lock::{ConfigLock, Lock, Purpose};
+pub use lock::{ConfigLock, Lock};
+pub use lock_owner::Purpose;
 pub use node_file::{NodeFile, NodeGateway};
 pub use pairing_store::Store;

@@ -1,14 +1,9 @@
 //! The four pairing files as documents of the commit engine: reading them strictly, noticing edits
-//! of others, replacing them so that a crash at any point leaves a state that somebody could have
-//! wanted.
+//! of others, replacing them together.
 //!
-//! Order on the disk. Within a layer (devices, nodes) an operation names the file that goes first:
-//! `paired` when it approves (a crash between the two leaves a stale request), `pending` when it
-//! removes (a crash leaves the record without its request). A batch that does both in one layer
-//! writes `paired` first: a request that outlives its record for the moment is harmless, an
-//! approval that lost both is not. The directory is synced between the two.
+//! Everything that takes space is written and synced before anything becomes visible, so that a
+//! full disk changes nothing. What happens between two renames is the matter of `write_order`.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -23,12 +18,7 @@ use crate::store::atomic::{
 use crate::store::commit::{Documents, SaveFault};
 use crate::store::directory::StateDir;
 use crate::store::error::StoreError;
-
-/// The two files of each layer, the approved records first.
-const LAYERS: [[Part; 2]; 2] = [
-    [Part::DevicesPaired, Part::DevicesPending],
-    [Part::NodesPaired, Part::NodesPending],
-];
+use crate::store::write_order::write_order;
 
 /// The pairing files of one state directory.
 #[derive(Debug)]
@@ -195,36 +185,6 @@ impl Print {
     }
 }
 
-/// The parts to write, each once, in steps between which the directories are synced.
-fn write_order(operations: &[Vec<Part>]) -> Vec<Vec<Part>> {
-    let changed: BTreeSet<Part> = operations.iter().flatten().copied().collect();
-    let mut first = Vec::new();
-    let mut second = Vec::new();
-    for [paired, pending] in LAYERS {
-        match (changed.contains(&paired), changed.contains(&pending)) {
-            (true, true) => {
-                let paired_first = operations
-                    .iter()
-                    .any(|parts| comes_before(parts, paired, pending));
-                first.push(if paired_first { paired } else { pending });
-                second.push(if paired_first { pending } else { paired });
-            }
-            (true, false) => first.push(paired),
-            (false, true) => first.push(pending),
-            (false, false) => {}
-        }
-    }
-    [first, second]
-        .into_iter()
-        .filter(|step| !step.is_empty())
-        .collect()
-}
-
-fn comes_before(parts: &[Part], earlier: Part, later: Part) -> bool {
-    let position = |wanted| parts.iter().position(|part| *part == wanted);
-    matches!((position(earlier), position(later)), (Some(one), Some(other)) if one < other)
-}
-
 fn file_of(dir: &StateDir, part: Part) -> PathBuf {
     dir.root().join(part.file())
 }
@@ -296,45 +256,6 @@ mod tests {
             .read(part, json!({ key: "unreadable, hence kept as it is" }))
             .unwrap();
         state
-    }
-
-    #[test]
-    fn the_order_on_the_disk_is_the_one_that_a_crash_may_interrupt() {
-        let approve = vec![DevicesPaired, DevicesPending];
-        let remove = vec![DevicesPending, NodesPending, NodesPaired, DevicesPaired];
-        let approve_node = vec![NodesPaired, NodesPending];
-        for (operations, expected) in [
-            (vec![], vec![]),
-            (vec![vec![DevicesPending]], vec![vec![DevicesPending]]),
-            (
-                vec![approve.clone()],
-                vec![vec![DevicesPaired], vec![DevicesPending]],
-            ),
-            (
-                vec![remove.clone()],
-                vec![
-                    vec![DevicesPending, NodesPending],
-                    vec![DevicesPaired, NodesPaired],
-                ],
-            ),
-            (
-                vec![remove.clone(), approve.clone()],
-                vec![
-                    vec![DevicesPaired, NodesPending],
-                    vec![DevicesPending, NodesPaired],
-                ],
-            ),
-            (
-                vec![approve_node, vec![DevicesPending], vec![NodesPending]],
-                vec![vec![DevicesPending, NodesPaired], vec![NodesPending]],
-            ),
-            (
-                vec![vec![DevicesPending], vec![DevicesPaired]],
-                vec![vec![DevicesPending], vec![DevicesPaired]],
-            ),
-        ] {
-            assert_eq!(write_order(&operations), expected, "{operations:?}");
-        }
     }
 
     #[test]
