@@ -84,8 +84,10 @@ impl Builder<'_> {
             },
             control_ui: ControlUi {
                 allowed_origins: view.list("gateway.controlUi.allowedOrigins"),
+                device_auth_disabled: view.flag("gateway.controlUi.dangerouslyDisableDeviceAuth"),
                 host_header_origin_fallback: view
                     .flag("gateway.controlUi.dangerouslyAllowHostHeaderOriginFallback"),
+                insecure_auth_allowed: view.flag("gateway.controlUi.allowInsecureAuth"),
             },
             reload: Reload {
                 mode: view.word("gateway.reload.mode", ReloadMode::Hybrid),

@@ -173,6 +173,12 @@ impl Environment {
         (milliseconds > 0).then_some(milliseconds)
     }
 
+    /// `OPENCLAW_MAX_PREAUTH_CONNECTIONS_PER_IP`, when it is a positive integer.
+    pub fn max_preauth_per_ip(&self) -> Option<usize> {
+        let limit = self.setting("OPENCLAW_MAX_PREAUTH_CONNECTIONS_PER_IP")?;
+        limit.parse().ok().filter(|&limit| limit > 0)
+    }
+
     /// `OPENCLAW_LOG_LEVEL`.
     ///
     /// # Errors

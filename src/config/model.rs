@@ -163,8 +163,12 @@ pub struct Nodes {
 pub struct ControlUi {
     /// Browser origins that may connect.
     pub allowed_origins: Vec<String>,
+    /// `dangerouslyDisableDeviceAuth`: a Control UI needs no device identity at all.
+    pub device_auth_disabled: bool,
     /// Accept an origin that equals the Host header.
     pub host_header_origin_fallback: bool,
+    /// `allowInsecureAuth`: a Control UI on this host needs no device identity.
+    pub insecure_auth_allowed: bool,
 }
 
 /// `gateway.reload.*`.

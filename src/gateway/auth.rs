@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::gateway::locality::Locality;
 use crate::identity::{Token, secret_eq};
-pub use crate::pairing::connect::AuthMethod;
+pub use crate::pairing::connect::{AuthMethod, Pairing};
 use crate::protocol::error::ErrorShape;
 use crate::protocol::scope::Role;
 
@@ -310,12 +310,16 @@ impl Visitor<'_> {
                 || (self.client.is_control_ui() && self.control_ui_insecure))
     }
 
-    /// A back-end helper in the exception of §4.4, which skips pairing even with a device.
-    pub fn skips_pairing(&self) -> bool {
-        let open_control_ui = self.client.is_control_ui() && self.shared == Ok(AuthMethod::None);
-        (self.client.is_backend() && self.keeps_scopes())
-            || open_control_ui
-            || self.ignores_device()
+    /// Whether a proven device must be paired: not the back-end helper in the exception of §4.4, and
+    /// not a Control UI of a gateway that asks for nothing.
+    pub fn pairing(&self) -> Pairing {
+        if self.client.is_backend() && self.keeps_scopes() {
+            Pairing::Absent
+        } else if self.client.is_control_ui() && self.shared == Ok(AuthMethod::None) {
+            Pairing::Waived
+        } else {
+            Pairing::Required
+        }
     }
 
     /// Decides about a connection without a device; evaluated before the final verdict on its

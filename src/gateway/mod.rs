@@ -4,9 +4,12 @@
 //! (`pairing` does) and formats no file (`store` does). Lock order: pairing state, then the registry,
 //! then the hub; no lock is held across a socket write, an fsync or a wait.
 
+pub mod apply;
 pub mod auth;
 pub mod console;
+pub mod context;
 pub mod gate;
+pub mod hub;
 pub mod invoke;
 pub mod locality;
 pub mod node_events;
@@ -14,7 +17,11 @@ pub mod pending_work;
 pub mod preauth;
 pub mod presence;
 pub mod proof;
+pub mod refilter;
 pub mod registry;
 pub mod roster;
 pub mod run_params;
+pub mod session;
+pub mod settings;
 pub mod timer;
+pub mod upkeep;

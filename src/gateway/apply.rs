@@ -1,0 +1,72 @@
+//! Carries out what a pairing operation changed, once it is durable: tells, ends, recomputes.
+//!
+//! Called with the changes that `Store::transact` returned, with no lock held, and before the caller is
+//! answered, so that whoever gets the answer finds the change in force. Saving and the audit log are the
+//! store's and already done.
+
+use std::sync::Arc;
+
+use crate::gateway::context::Context;
+use crate::gateway::refilter::refilter;
+use crate::identity::{ConnId, DeviceId};
+use crate::pairing::{Change, Changes, Part, SessionEnd};
+use crate::protocol::close;
+use crate::protocol::scope::Role;
+
+/// What carrying out changes did to live sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Sessions that were or will be ended, the caller's own included.
+    pub ended: usize,
+    /// Set when the caller's own session is among them: the caller ends it behind the answer.
+    pub own: Option<SessionEnd>,
+}
+
+/// Carries out `changes` in their order. `caller` is the connection that will be answered: its own
+/// session is not ended here.
+pub fn apply(context: &Arc<Context>, changes: Changes, caller: Option<&ConnId>) -> Applied {
+    let mut applied = Applied::default();
+    let mut requests_moved = false;
+    for change in changes {
+        match change {
+            Change::Emit { event, payload } => context.hub.broadcast(event, &payload),
+            Change::EndSessions {
+                device,
+                role,
+                reason,
+            } => {
+                end_sessions(context, &device, role, reason, caller, &mut applied);
+            }
+            Change::Refilter { node, ask } => refilter(context, &node, ask),
+            Change::Save(part) | Change::Touch(part) => {
+                requests_moved |= matches!(part, Part::DevicesPending | Part::NodesPending);
+            }
+            Change::Audit(_) => {}
+        }
+    }
+    if requests_moved {
+        context.upkeep.reschedule(context);
+    }
+    applied
+}
+
+/// Ends the live sessions of a device with everything that waits for them.
+fn end_sessions(
+    context: &Context,
+    device: &DeviceId,
+    role: Option<Role>,
+    reason: SessionEnd,
+    caller: Option<&ConnId>,
+    applied: &mut Applied,
+) {
+    for session in context.hub.take_sessions(device, role, caller) {
+        session.end(close::AUTH_CHANGED, reason.reason());
+        log::info!(target: "ws", "ended conn={} device={device}: {}", session.conn, reason.reason());
+        applied.ended += 1;
+    }
+    let own = caller.and_then(|conn| context.hub.session(conn));
+    if own.is_some_and(|session| session.is_of(device, role)) && applied.own.is_none() {
+        applied.ended += 1;
+        applied.own = Some(reason);
+    }
+}

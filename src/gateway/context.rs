@@ -1,0 +1,142 @@
+//! What every part of the daemon shares: the store, the live sessions, the registry, the clock hand.
+//!
+//! One value per gateway, in an `Arc`; threads and timers hold it, nothing else is global. It owns no
+//! behaviour beyond handing out its parts. Lock order: pairing state, registry, hub; presence and the
+//! smaller tables are taken alone and never while another lock is waited for.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::gateway::hub::Hub;
+use crate::gateway::node_events::NodeEvents;
+use crate::gateway::pending_work::PendingWork;
+use crate::gateway::preauth::Preauth;
+use crate::gateway::presence::Presence;
+use crate::gateway::registry::Registry;
+use crate::gateway::settings::GatewaySettings;
+use crate::gateway::timer::Timer;
+use crate::gateway::upkeep::Upkeep;
+use crate::identity::DeviceKey;
+use crate::pairing::policy::CommandPolicy;
+use crate::store::Store;
+
+/// Where a gateway is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    /// It listens, but is not ready to admit anybody.
+    Starting = 0,
+    /// It serves.
+    Ready = 1,
+    /// It is ending its sessions.
+    Stopping = 2,
+}
+
+/// The shared parts of one running gateway.
+pub struct Context {
+    /// The live sessions.
+    pub hub: Hub,
+    /// The gateway's own key.
+    pub identity: DeviceKey,
+    /// The budget of connections without hello.
+    pub preauth: Arc<Preauth>,
+    /// What it was told.
+    pub settings: GatewaySettings,
+    /// When it started.
+    pub started: Instant,
+    /// The pairing state and its files.
+    pub store: Store,
+    /// Deadlines.
+    pub timer: Timer,
+    /// What the timer does about pairing requests and unsaved trifles.
+    pub upkeep: Upkeep,
+    /// Version of this program.
+    pub version: &'static str,
+    node_events: Mutex<NodeEvents>,
+    pending_work: Mutex<PendingWork>,
+    phase: AtomicU8,
+    presence: Mutex<Presence>,
+    registry: Mutex<Registry>,
+}
+
+impl Context {
+    /// Puts the parts together; the phase is [`Phase::Starting`].
+    pub fn new(
+        settings: GatewaySettings,
+        store: Store,
+        identity: DeviceKey,
+        timer: Timer,
+        presence: Presence,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            hub: Hub::default(),
+            identity,
+            preauth: Preauth::new(settings.max_preauth),
+            settings,
+            started: Instant::now(),
+            store,
+            timer,
+            upkeep: Upkeep::default(),
+            version: env!("CARGO_PKG_VERSION"),
+            node_events: Mutex::default(),
+            pending_work: Mutex::default(),
+            phase: AtomicU8::new(Phase::Starting as u8),
+            presence: Mutex::new(presence),
+            registry: Mutex::default(),
+        })
+    }
+
+    /// Now, epoch milliseconds, from the store's clock.
+    pub fn now_ms(&self) -> u64 {
+        self.store.clock().now_ms()
+    }
+
+    /// Age of the gateway in milliseconds.
+    pub fn uptime_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The policy that node commands are filtered by.
+    pub fn command_policy(&self) -> CommandPolicy {
+        self.settings.commands.clone()
+    }
+
+    /// Where the gateway is in its life.
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::SeqCst) {
+            0 => Phase::Starting,
+            1 => Phase::Ready,
+            _ => Phase::Stopping,
+        }
+    }
+
+    /// Moves on to another phase.
+    pub fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::SeqCst);
+    }
+
+    /// The live nodes and open invokes.
+    pub fn registry(&self) -> MutexGuard<'_, Registry> {
+        lock(&self.registry)
+    }
+
+    /// The presence rows.
+    pub fn presence(&self) -> MutexGuard<'_, Presence> {
+        lock(&self.presence)
+    }
+
+    /// What nodes reported lately.
+    pub fn node_events(&self) -> MutexGuard<'_, NodeEvents> {
+        lock(&self.node_events)
+    }
+
+    /// Errands that wait for nodes.
+    pub fn pending_work(&self) -> MutexGuard<'_, PendingWork> {
+        lock(&self.pending_work)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

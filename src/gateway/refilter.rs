@@ -1,0 +1,41 @@
+//! What a changed approval or policy means for a connected node (protocol.md §6.4).
+//!
+//! The commands of a node are computed whenever they matter; here only what cannot wait is done: open
+//! invokes of commands that the node may no longer run end, and a node that declares more than was
+//! approved asks for it at once.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use crate::gateway::apply::apply;
+use crate::gateway::context::Context;
+use crate::identity::{NodeId, Random};
+use crate::pairing::surface::{reconcile, surface};
+
+/// Recomputes the commands of `node`, if it is connected; with `ask` it also requests what it lacks.
+pub fn refilter(context: &Arc<Context>, node: &NodeId, ask: bool) {
+    let Some(live) = context.registry().owner(node).cloned() else {
+        return;
+    };
+    let policy = context.command_policy();
+    let found = if ask {
+        let asked = context.store.transact(|state, now| {
+            Ok::<_, Infallible>(reconcile(state, &live.claim, &policy, now, &mut Random))
+        });
+        asked
+            .map(|(found, changes)| {
+                apply(context, changes, None);
+                found
+            })
+            .map_err(|fault| fault.to_string())
+    } else {
+        let now = context.now_ms();
+        let looked = context
+            .store
+            .read(|state| surface(state, &live.claim, &policy, now));
+        looked.map_err(|fault| fault.to_string())
+    };
+    if let Err(fault) = found {
+        log::error!(target: "gateway", "commands of node {node} cannot be computed: {fault}");
+    }
+}
