@@ -1,0 +1,281 @@
+//! Invokes: from the gateway's event to the result, each in a thread of its own.
+//!
+//! Nothing here blocks the thread that reads the socket: a new invoke gets a thread or an answer at once.
+//! How many run together is bounded; what a run answers goes to the session it came from, or nowhere when
+//! that is gone (node-host specification, section 2.1).
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::machine::Machine;
+use super::replays::{Begin, Finished, Replays};
+use super::system::{self, Reply};
+use crate::protocol::error::ErrorShape;
+
+/// The commands a node host declares, in the order it declares them.
+pub const COMMANDS: &[&str] = &[
+    "system.run.prepare",
+    "system.run",
+    "system.which",
+    "system.execApprovals.get",
+    "system.execApprovals.set",
+];
+
+/// Commands that may run at the same time; each costs two threads and three descriptors.
+pub const MAX_RUNS: usize = 32;
+
+/// Other invokes that may be answered at the same time: they only look at files.
+pub const MAX_QUERIES: usize = 16;
+
+/// A thread of an invoke parses JSON of bounded depth and copies output.
+const INVOKE_STACK: usize = 512 * 1024;
+
+const RUN: &str = "system.run";
+
+/// Where the answers of one session go: method and params of a request to the gateway.
+pub type Uplink = Arc<dyn Fn(&'static str, Value) + Send + Sync>;
+
+/// One invoke as the gateway asks for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invoke {
+    /// The invoke's id.
+    pub id: String,
+    /// The node's id as the gateway wrote it; results echo it.
+    pub node_id: String,
+    /// The command.
+    pub command: String,
+    /// The params as JSON text.
+    pub params_json: Option<String>,
+    /// The caller's key against running twice.
+    pub idempotency_key: Option<String>,
+}
+
+impl Invoke {
+    /// Reads the payload of `node.invoke.request`; `None` when it is to be ignored.
+    pub fn parse(payload: &Value) -> Option<Self> {
+        let text = |name: &str| {
+            let text = payload.get(name)?.as_str()?;
+            (!text.trim().is_empty()).then(|| text.to_owned())
+        };
+        let params_json = match (payload.get("paramsJSON"), payload.get("params")) {
+            (Some(Value::String(text)), _) => Some(text.clone()),
+            (_, Some(params @ Value::Object(_))) => Some(params.to_string()),
+            _ => None,
+        };
+        Some(Self {
+            id: text("id")?,
+            node_id: text("nodeId")?,
+            command: text("command")?.trim().to_owned(),
+            params_json,
+            idempotency_key: text("idempotencyKey"),
+        })
+    }
+}
+
+/// Takes invokes and sees to it that each is answered once.
+pub struct Dispatcher {
+    machine: Arc<Machine>,
+    replays: Mutex<Replays<Waiter>>,
+    runs: AtomicUsize,
+    queries: AtomicUsize,
+}
+
+/// Somebody who gets the result under an id of its own.
+struct Waiter {
+    id: String,
+    node_id: String,
+    uplink: Uplink,
+}
+
+impl Waiter {
+    fn answer(&self, result: &Result<String, ErrorShape>) {
+        let params = match result {
+            Ok(payload) => {
+                json!({"id": self.id, "nodeId": self.node_id, "ok": true, "payloadJSON": payload})
+            }
+            Err(error) => json!({"id": self.id, "nodeId": self.node_id, "ok": false,
+                "error": {"code": error.code.as_str(), "message": error.message}}),
+        };
+        (self.uplink)("node.invoke.result", params);
+    }
+}
+
+impl Dispatcher {
+    /// A dispatcher without invokes.
+    pub fn new(machine: Arc<Machine>) -> Arc<Self> {
+        Arc::new(Self {
+            machine,
+            replays: Mutex::default(),
+            runs: AtomicUsize::new(0),
+            queries: AtomicUsize::new(0),
+        })
+    }
+
+    /// Starts an invoke, joins it to a running one or answers it; returns at once.
+    pub fn dispatch(self: &Arc<Self>, invoke: Invoke, uplink: &Uplink) {
+        let Invoke {
+            id,
+            node_id,
+            command,
+            params_json,
+            idempotency_key,
+        } = invoke;
+        let waiter = Waiter {
+            id,
+            node_id,
+            uplink: Arc::clone(uplink),
+        };
+        let (key, waiter) = match idempotency_key {
+            None => (None, waiter),
+            Some(key) => {
+                let params = params_json.as_deref().unwrap_or("");
+                let mut replays = self.replays.lock().unwrap_or_else(PoisonError::into_inner);
+                match replays.begin(&key, &command, params, waiter, Instant::now()) {
+                    Begin::Joined => return,
+                    Begin::Replay(waiter, Some(result)) => return waiter.answer(&result),
+                    Begin::Replay(waiter, None) => return waiter.answer(&Err(not_kept())),
+                    Begin::Independent(waiter) => (None, waiter),
+                    Begin::New(waiter) => (Some(key), waiter),
+                }
+            }
+        };
+        let work = Work {
+            dispatcher: Arc::clone(self),
+            waiter,
+            key,
+            slot: None,
+            done: false,
+        };
+        work.start(command, params_json);
+    }
+
+    fn slots(&self, command: &str) -> (&AtomicUsize, usize) {
+        if command == RUN {
+            (&self.runs, MAX_RUNS)
+        } else {
+            (&self.queries, MAX_QUERIES)
+        }
+    }
+}
+
+/// One invoke on its way. Dropped without an answer, it answers that it failed: nobody waits for nothing.
+struct Work {
+    dispatcher: Arc<Dispatcher>,
+    waiter: Waiter,
+    key: Option<String>,
+    /// The command whose slot is held.
+    slot: Option<String>,
+    done: bool,
+}
+
+impl Work {
+    fn start(mut self, command: String, params_json: Option<String>) {
+        if !COMMANDS.contains(&command.as_str()) {
+            return self.finish(Err(ErrorShape::unavailable("command not supported")));
+        }
+        let (used, limit) = self.dispatcher.slots(&command);
+        let free = |used: usize| (used < limit).then_some(used + 1);
+        if used
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, free)
+            .is_err()
+        {
+            return self.finish(Err(busy(limit)));
+        }
+        self.slot = Some(command.clone());
+        let builder = std::thread::Builder::new().name("invoke".to_owned());
+        // A thread that cannot start drops the work, which answers.
+        let _ = builder.stack_size(INVOKE_STACK).spawn(move || {
+            let Reply { event, result } = execute(&self.dispatcher.machine, &command, params_json);
+            if let Some((name, payload)) = event {
+                let params = json!({"event": name, "payloadJSON": payload.to_string()});
+                (self.waiter.uplink)("node.event", params);
+            }
+            self.finish(result.map(|payload| payload.to_string()));
+        });
+    }
+
+    fn finish(mut self, result: Result<String, ErrorShape>) {
+        self.answer(result);
+    }
+
+    fn answer(&mut self, result: Result<String, ErrorShape>) {
+        self.done = true;
+        if let Some(command) = self.slot.take() {
+            self.dispatcher
+                .slots(&command)
+                .0
+                .fetch_sub(1, Ordering::AcqRel);
+        }
+        let result: Finished = Arc::new(result);
+        self.waiter.answer(&result);
+        let Some(key) = &self.key else { return };
+        let mut replays = self
+            .dispatcher
+            .replays
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let waiting = replays.finish(key, &result, Instant::now());
+        drop(replays);
+        for waiter in waiting {
+            waiter.answer(&result);
+        }
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        if !self.done {
+            self.answer(Err(ErrorShape::unavailable(
+                "the node could not carry out the command",
+            )));
+        }
+    }
+}
+
+fn busy(limit: usize) -> ErrorShape {
+    ErrorShape::unavailable(format!(
+        "node busy: {limit} invokes of this kind are running already; retry when one has finished"
+    ))
+}
+
+fn not_kept() -> ErrorShape {
+    ErrorShape::unavailable(
+        "this idempotency key was used before and its result is not kept; the command was not run again",
+    )
+}
+
+fn execute(machine: &Machine, command: &str, params_json: Option<String>) -> Reply {
+    if command == "system.execApprovals.get" {
+        return Reply::plain(machine.approvals.answer_get().map_err(invalid));
+    }
+    let params = match parse_params(params_json.as_deref()) {
+        Ok(params) => params,
+        Err(error) => return Reply::plain(Err(error)),
+    };
+    match command {
+        "system.execApprovals.set" => {
+            Reply::plain(machine.approvals.answer_set(&params).map_err(invalid))
+        }
+        "system.which" => Reply::plain(system::which(machine, &params)),
+        "system.run.prepare" => Reply::plain(system::prepare(machine, &params)),
+        _ => system::run(machine, &params),
+    }
+}
+
+fn invalid(error: impl ToString) -> ErrorShape {
+    ErrorShape::invalid(error.to_string())
+}
+
+fn parse_params(text: Option<&str>) -> Result<Value, ErrorShape> {
+    let text = text.filter(|text| !text.is_empty());
+    let text =
+        text.ok_or_else(|| ErrorShape::invalid("Error: INVALID_REQUEST: paramsJSON required"))?;
+    serde_json::from_str(text).map_err(|error| ErrorShape::invalid(format!("SyntaxError: {error}")))
+}
+
+#[cfg(test)]
+#[path = "invoke_tests.rs"]
+mod tests;

@@ -1,0 +1,281 @@
+//! What a node host is called and which gateway it belongs to: flags over `node.json` over defaults
+//! (node-host specification, sections 1.1 and 1.2).
+//!
+//! Pure over a loaded file, except for the machine's own name. The caller saves the file before it
+//! connects.
+
+use std::fs;
+
+use crate::client::GatewayUrl;
+use crate::store::node_file::{NodeFile, NodeGateway};
+
+const DEFAULT_HOST: &str = "127.0.0.1";
+const DEFAULT_PORT: u16 = 18_789;
+const DEFAULT_NAME: &str = "openclaw";
+
+/// What was typed; texts are trimmed and not empty.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Flags<'a> {
+    /// `--host`
+    pub host: Option<&'a str>,
+    /// `--port`
+    pub port: Option<u16>,
+    /// `--tls`
+    pub tls: bool,
+    /// `--tls-fingerprint`; means `--tls` too.
+    pub tls_fingerprint: Option<&'a str>,
+    /// `--node-id`
+    pub node_id: Option<&'a str>,
+    /// `--display-name`
+    pub display_name: Option<&'a str>,
+}
+
+/// What a node host starts with; all of it also stands in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The gateway.
+    pub url: GatewayUrl,
+    /// SHA-256 of its certificate.
+    pub tls_fingerprint: Option<String>,
+    /// Sent as `client.instanceId`.
+    pub node_id: String,
+    /// Sent as `client.displayName`.
+    pub display_name: String,
+    /// Another node id was asked for: the device tokens of the role `node` have to go.
+    pub forget_tokens: bool,
+}
+
+/// Decides every value and writes it into the file's members. `fresh_id` makes a node id, `machine_name`
+/// is the name of a node that has none.
+pub fn resolve(
+    file: &mut NodeFile,
+    flags: &Flags<'_>,
+    fresh_id: impl FnOnce() -> String,
+    machine_name: impl FnOnce() -> String,
+) -> Settings {
+    let stored = file.gateway.take().unwrap_or_default();
+    let stored_host = stored.host.as_deref().unwrap_or(DEFAULT_HOST);
+    let stored_port = stored.port.unwrap_or(DEFAULT_PORT);
+    let host = flags.host.unwrap_or(stored_host).to_owned();
+    let port = flags.port.unwrap_or(stored_port);
+    // TLS settings belong to an endpoint: another one starts without them.
+    let same_endpoint = host == stored_host && port == stored_port;
+    let kept = stored.tls_fingerprint.clone().filter(|_| same_endpoint);
+    let tls_fingerprint = flags.tls_fingerprint.map(str::to_owned).or(kept);
+    let tls = flags.tls || flags.tls_fingerprint.is_some() || (same_endpoint && stored.tls);
+    let forget_tokens = flags
+        .node_id
+        .is_some_and(|wanted| file.node_id.as_deref() != Some(wanted));
+    if forget_tokens {
+        file.token = None;
+    }
+    let node_id = flags
+        .node_id
+        .map(str::to_owned)
+        .or_else(|| file.node_id.take())
+        .unwrap_or_else(fresh_id);
+    let display_name = flags
+        .display_name
+        .map(str::to_owned)
+        .or_else(|| file.display_name.take())
+        .unwrap_or_else(machine_name);
+    file.node_id = Some(node_id.clone());
+    file.display_name = Some(display_name.clone());
+    file.gateway = Some(NodeGateway {
+        host: Some(host.clone()),
+        port: Some(port),
+        tls,
+        tls_fingerprint: tls_fingerprint.clone(),
+    });
+    let url = GatewayUrl::new(&host, port, tls);
+    Settings {
+        url,
+        tls_fingerprint,
+        node_id,
+        display_name,
+        forget_tokens,
+    }
+}
+
+/// This machine's name for people: the host name without a trailing `.local`.
+pub fn machine_name() -> String {
+    let name = computer_name().or_else(|| {
+        let read = |path| fs::read_to_string(path).ok();
+        let text = read("/proc/sys/kernel/hostname").or_else(|| read("/etc/hostname"))?;
+        text.lines().next().map(str::to_owned)
+    });
+    let name = name.unwrap_or_default();
+    let name = name.trim();
+    match name.strip_suffix(".local").unwrap_or(name) {
+        "" => DEFAULT_NAME.to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+/// The name that the system settings of macOS show.
+fn computer_name() -> Option<String> {
+    if !cfg!(target_os = "macos") {
+        return None;
+    }
+    ["ComputerName", "LocalHostName"]
+        .into_iter()
+        .find_map(|key| {
+            let output = std::process::Command::new("scutil")
+                .args(["--get", key])
+                .output()
+                .ok()?;
+            let name = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+            (output.status.success() && !name.is_empty()).then_some(name)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Token;
+
+    fn stored() -> NodeFile {
+        let mut file = NodeFile::default();
+        file.node_id = Some("id-1".to_owned());
+        file.token = Some(Token::from("t"));
+        file.display_name = Some("Old".to_owned());
+        file.gateway = Some(NodeGateway {
+            host: Some("gw.lan".to_owned()),
+            port: Some(19_000),
+            tls: true,
+            tls_fingerprint: Some("AB".to_owned()),
+        });
+        file
+    }
+
+    fn settle(
+        mut file: NodeFile,
+        flags: Flags<'_>,
+    ) -> (String, Option<String>, Settings, NodeFile) {
+        let settings = resolve(
+            &mut file,
+            &flags,
+            || "fresh".to_owned(),
+            || "machine".to_owned(),
+        );
+        let gateway = file.gateway.clone().unwrap();
+        assert_eq!(
+            gateway.tls, settings.url.secure,
+            "what is used is what is stored"
+        );
+        assert_eq!(gateway.tls_fingerprint, settings.tls_fingerprint);
+        (
+            settings.url.to_string(),
+            settings.tls_fingerprint.clone(),
+            settings,
+            file,
+        )
+    }
+
+    #[test]
+    fn endpoints() {
+        let flags = Flags::default();
+        let cases = [
+            (NodeFile::default(), flags, "ws://127.0.0.1:18789", None),
+            (stored(), flags, "wss://gw.lan:19000", Some("AB")),
+            (
+                stored(),
+                Flags {
+                    host: Some("gw.lan"),
+                    ..flags
+                },
+                "wss://gw.lan:19000",
+                Some("AB"),
+            ),
+            (
+                stored(),
+                Flags {
+                    host: Some("other"),
+                    ..flags
+                },
+                "ws://other:19000",
+                None,
+            ),
+            (
+                stored(),
+                Flags {
+                    port: Some(1),
+                    ..flags
+                },
+                "ws://gw.lan:1",
+                None,
+            ),
+            (
+                stored(),
+                Flags {
+                    port: Some(1),
+                    tls: true,
+                    ..flags
+                },
+                "wss://gw.lan:1",
+                None,
+            ),
+            (
+                NodeFile::default(),
+                Flags {
+                    tls_fingerprint: Some("CD"),
+                    ..flags
+                },
+                "wss://127.0.0.1:18789",
+                Some("CD"),
+            ),
+            (
+                stored(),
+                Flags {
+                    tls_fingerprint: Some("CD"),
+                    ..flags
+                },
+                "wss://gw.lan:19000",
+                Some("CD"),
+            ),
+        ];
+        for (file, flags, url, pin) in cases {
+            let (found, found_pin, ..) = settle(file, flags);
+            assert_eq!(
+                (found.as_str(), found_pin.as_deref()),
+                (url, pin),
+                "{flags:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_and_the_token_of_another_id() {
+        let (_, _, settings, file) = settle(NodeFile::default(), Flags::default());
+        assert_eq!(
+            (settings.node_id.as_str(), settings.display_name.as_str()),
+            ("fresh", "machine")
+        );
+        assert!(!settings.forget_tokens && file.token.is_none());
+
+        let same = Flags {
+            node_id: Some("id-1"),
+            ..Flags::default()
+        };
+        let (_, _, settings, file) = settle(stored(), same);
+        assert!(!settings.forget_tokens && file.token.is_some());
+
+        let other = Flags {
+            node_id: Some("x"),
+            display_name: Some("New"),
+            ..Flags::default()
+        };
+        let (_, _, settings, file) = settle(stored(), other);
+        assert!(settings.forget_tokens && file.token.is_none());
+        assert_eq!(
+            (settings.node_id.as_str(), settings.display_name.as_str()),
+            ("x", "New")
+        );
+        assert_eq!(file.node_id.as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn this_machine_has_a_name() {
+        assert!(!machine_name().is_empty());
+    }
+}
