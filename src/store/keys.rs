@@ -40,7 +40,10 @@ pub fn load_or_create_key(dir: &StateDir, now_ms: u64) -> Result<DeviceKey, Stor
         return Ok(key);
     }
     let path = dir.device_key();
-    let key = DeviceKey::generate().map_err(|fault| unusable(&path, fault))?;
+    let key = DeviceKey::generate().map_err(|fault| StoreError::Unwritable {
+        path: path.clone(),
+        cause: fault.to_string(),
+    })?;
     if store_new(&path, &KeyFile::render(&key, now_ms))? {
         return Ok(key);
     }
