@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use crate::gateway::attendance;
 use crate::gateway::context::Context;
 use crate::gateway::refilter::refilter;
 use crate::identity::{ConnId, DeviceId};
@@ -61,6 +62,7 @@ fn end_sessions(
 ) {
     for session in context.hub.take_sessions(device, role, caller) {
         session.end(close::AUTH_CHANGED, reason.reason());
+        attendance::closed(context, &session);
         log::info!(target: "ws", "ended conn={} device={device}: {}", session.conn, reason.reason());
         applied.ended += 1;
     }

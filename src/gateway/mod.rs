@@ -5,6 +5,7 @@
 //! then the hub; no lock is held across a socket write, an fsync or a wait.
 
 pub mod apply;
+pub mod attendance;
 pub mod auth;
 pub mod console;
 pub mod context;
@@ -20,6 +21,7 @@ pub mod proof;
 pub mod refilter;
 pub mod registry;
 pub mod roster;
+pub mod rpc;
 pub mod run_params;
 pub mod session;
 pub mod settings;

@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 use crate::gateway::apply::apply;
 use crate::gateway::context::Context;
+use crate::gateway::invoke::Ending;
+use crate::gateway::rpc;
 use crate::identity::{NodeId, Random};
-use crate::pairing::surface::{reconcile, surface};
+use crate::pairing::surface::{Surface, reconcile, surface};
 
 /// Recomputes the commands of `node`, if it is connected; with `ask` it also requests what it lacks.
 pub fn refilter(context: &Arc<Context>, node: &NodeId, ask: bool) {
@@ -35,7 +37,15 @@ pub fn refilter(context: &Arc<Context>, node: &NodeId, ask: bool) {
             .read(|state| surface(state, &live.claim, &policy, now));
         looked.map_err(|fault| fault.to_string())
     };
-    if let Err(fault) = found {
+    let found = found.unwrap_or_else(|fault| {
+        // Nothing may run on records that cannot be read.
         log::error!(target: "gateway", "commands of node {node} cannot be computed: {fault}");
+        Surface::default()
+    });
+    let withdrawn = context.registry().withdraw(node, |open| {
+        !found.paired || !(open.origin.is_relay() || found.effective.contains(&open.command))
+    });
+    for open in withdrawn {
+        rpc::conclude(context, open, Ending::Withdrawn);
     }
 }

@@ -1,0 +1,142 @@
+//! What the opening and the closing of a session mean for the others: presence rows, the node registry
+//! and the invokes that wait (protocol.md §2.6, §7.2).
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::gateway::context::Context;
+use crate::gateway::invoke::Ending;
+use crate::gateway::presence::Row;
+use crate::gateway::registry::LiveNode;
+use crate::gateway::rpc;
+use crate::gateway::session::Session;
+use crate::identity::ids::{ConnId, NodeId};
+use crate::pairing::node_record::NodeMetadata;
+use crate::pairing::surface::NodeClaim;
+
+/// Clients of this mode come for one call; they have no presence row.
+const FLEETING_MODE: &str = "cli";
+
+/// Takes note of an admitted session, before its hello is sent: a node that has its hello can be asked.
+pub fn opened(context: &Context, session: &Arc<Session>) {
+    if let Some(node) = session.node() {
+        let replaced = context.registry().connect(live_node(session, node));
+        if let Some(older) = replaced {
+            log::info!(target: "gateway", "node {} moved from {} to {}", older.node(), older.conn, session.conn);
+        }
+    }
+    if session.client.mode != FLEETING_MODE {
+        let row = row(session, "connect", context.now_ms());
+        context
+            .presence()
+            .connected(&presence_key(session), session.conn.clone(), row);
+        context.hub.presence_changed();
+    }
+}
+
+/// Takes note of a closed or ended session: what waits for it fails, its presence ends with its last
+/// connection. May be called more than once for the same session.
+pub fn closed(context: &Context, session: &Session) {
+    fail_invokes(context, &session.conn);
+    if session.client.mode == FLEETING_MODE {
+        return;
+    }
+    let row = row(session, "disconnect", context.now_ms());
+    if context
+        .presence()
+        .disconnected(&presence_key(session), &session.conn, row)
+    {
+        announce(context);
+    }
+}
+
+/// Broadcasts the presence rows after a change.
+pub fn announce(context: &Context) {
+    context.hub.presence_changed();
+    let rows = context.presence().rows(context.now_ms());
+    context
+        .hub
+        .broadcast("presence", &json!({"presence": rows}));
+}
+
+/// Ends the registration of a node connection and every invoke at either of its ends.
+fn fail_invokes(context: &Context, conn: &ConnId) {
+    let departure = context.registry().disconnect(conn);
+    for open in departure.unanswered {
+        rpc::conclude(context, open, Ending::Disconnected);
+    }
+    for timer in departure.unasked.into_iter().filter_map(|open| open.timer) {
+        context.timer.cancel(timer);
+    }
+    if let Some(successor) = departure.successor {
+        log::info!(target: "gateway", "node {} is now served by {}", successor.node(), successor.conn);
+    }
+}
+
+/// Device id, else instance id, else connection id (§2.6).
+fn presence_key(session: &Session) -> String {
+    let device = session.device.as_ref().map(|device| device.to_string());
+    device
+        .or_else(|| session.client.instance_id.clone())
+        .unwrap_or_else(|| session.conn.to_string())
+}
+
+fn row(session: &Session, reason: &str, now_ms: u64) -> Row {
+    let host = session.client.label().to_owned();
+    Row {
+        text: Row::connection_text(&host, &session.client.mode),
+        host: Some(host),
+        ip: session.reported_ip.map(|ip| ip.to_string()),
+        version: Some(session.client.version.clone()),
+        platform: Some(session.platform.clone()),
+        device_family: session.device_family.clone(),
+        model_identifier: session.client.model_identifier.clone(),
+        mode: Some(session.client.mode.clone()),
+        reason: Some(reason.to_owned()),
+        device_id: session.device.as_ref().map(|device| device.to_string()),
+        roles: Some(vec![session.role.to_string()]),
+        scopes: Some(
+            session
+                .scopes
+                .iter()
+                .map(|scope| scope.to_string())
+                .collect(),
+        ),
+        instance_id: session.client.instance_id.clone(),
+        ts: now_ms,
+        ..Row::default()
+    }
+}
+
+fn live_node(session: &Session, node: NodeId) -> LiveNode {
+    let client = &session.client;
+    LiveNode {
+        conn: session.conn.clone(),
+        protocol: session.protocol,
+        claim: NodeClaim {
+            node,
+            metadata: NodeMetadata {
+                display_name: client.display_name.clone(),
+                platform: Some(session.platform.clone()),
+                version: Some(client.version.clone()),
+                device_family: session.device_family.clone(),
+                model_identifier: client.model_identifier.clone(),
+                client_id: Some(client.id.clone()),
+                client_mode: Some(client.mode.clone()),
+                caps: Some(session.caps.clone()),
+                commands: Some(session.declared.clone()),
+                permissions: session.permissions.as_ref().map(|granted| {
+                    granted
+                        .iter()
+                        .map(|(name, given)| (name.clone(), json!(given)))
+                        .collect()
+                }),
+                remote_ip: session.reported_ip.map(|ip| ip.to_string()),
+                ..NodeMetadata::default()
+            },
+        },
+        path_env: session.path_env.clone(),
+        connected_at_ms: session.connected_at_ms,
+    }
+}

@@ -1,0 +1,147 @@
+//! One request on its way through a handler: who asks, and how a change of the pairing state is carried
+//! out and answered.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::gateway::apply::{Applied, apply};
+use crate::gateway::context::Context;
+use crate::gateway::session::Session;
+use crate::identity::ids::NodeId;
+use crate::pairing::{Caller, Changes, Refusal, SessionEnd, State};
+use crate::protocol::error::ErrorShape;
+use crate::store::TransactError;
+
+/// What a handler has to say.
+pub type Outcome = Result<Reply, ErrorShape>;
+
+/// When and how a request is answered.
+#[derive(Debug, PartialEq)]
+pub enum Reply {
+    /// With this payload, after which the caller's own session ends.
+    Last(Value, SessionEnd),
+    /// By somebody else, when the node answers or does not.
+    Later,
+    /// With this payload.
+    Now(Value),
+}
+
+/// One authorized request.
+pub struct Call<'a> {
+    /// The gateway.
+    pub context: &'a Arc<Context>,
+    /// Who asks.
+    pub session: &'a Arc<Session>,
+    /// Frame id of the request.
+    pub id: &'a str,
+    /// Name of the method.
+    pub method: &'static str,
+}
+
+impl Call<'_> {
+    /// On whose authority the pairing rules judge this request.
+    pub fn caller(&self) -> Caller<'_> {
+        Caller {
+            scopes: &self.session.scopes,
+            device_bound: self.session.device_bound(),
+            own_device: self.session.own_device(),
+            label: self.label(),
+            via: self.method.to_owned(),
+            from: self.session.reported_ip,
+        }
+    }
+
+    /// The calling node's id; every session with role node has one.
+    pub fn node(&self) -> Result<NodeId, ErrorShape> {
+        self.session
+            .node()
+            .ok_or_else(|| ErrorShape::invalid("node identity required"))
+    }
+
+    /// Looks at the last durable pairing state.
+    pub fn state(&self) -> Result<Arc<State>, ErrorShape> {
+        self.context.store.snapshot().map_err(|fault| {
+            log::error!(target: "gateway", "{}: {fault}", self.method);
+            unavailable()
+        })
+    }
+
+    /// Runs a pairing operation, waits until it is durable, and tells everybody what it changed. Other
+    /// sessions that it ends are over when this returns, with their invokes; the caller's own is left to
+    /// [`Reply::Last`].
+    pub fn commit<T>(
+        &self,
+        operation: impl FnMut(&mut State, u64) -> Result<(T, Changes), Refusal>,
+    ) -> Result<(T, Applied), ErrorShape> {
+        let (value, changes) = self
+            .context
+            .store
+            .transact(operation)
+            .map_err(|error| self.refused(error))?;
+        Ok((
+            value,
+            apply(self.context, changes, Some(&self.session.conn)),
+        ))
+    }
+
+    /// [`Call::commit`] for an operation whose value is the answer.
+    pub fn commit_and_answer<T: Serialize>(
+        &self,
+        operation: impl FnMut(&mut State, u64) -> Result<(T, Changes), Refusal>,
+    ) -> Outcome {
+        let (value, applied) = self.commit(operation)?;
+        Ok(Reply::after(applied, payload(&value)?))
+    }
+
+    fn label(&self) -> String {
+        let client = &self.session.client;
+        match &self.session.device {
+            Some(device) => format!("{} device {device}", client.id),
+            None => format!("{} {}", client.id, self.session.auth.as_str()),
+        }
+    }
+
+    fn refused(&self, error: TransactError<Refusal>) -> ErrorShape {
+        match error {
+            TransactError::Refused(refusal) => {
+                if let Some(denial) = refusal.denial() {
+                    log::warn!(target: "gateway", "{} denied to {}: {denial}", self.method, self.label());
+                }
+                if refusal.is_unavailable() {
+                    ErrorShape::unavailable(refusal.to_string())
+                } else {
+                    ErrorShape::invalid(refusal.to_string())
+                }
+            }
+            TransactError::Store(fault) => {
+                log::error!(target: "gateway", "{}: {fault}", self.method);
+                unavailable()
+            }
+        }
+    }
+}
+
+impl Reply {
+    /// The answer `payload`, behind which the caller's own session ends if the change ended it too.
+    pub fn after(applied: Applied, payload: Value) -> Reply {
+        match applied.own {
+            Some(end) => Reply::Last(payload, end),
+            None => Reply::Now(payload),
+        }
+    }
+}
+
+/// An answer as JSON.
+pub fn payload<T: Serialize>(answer: &T) -> Result<Value, ErrorShape> {
+    serde_json::to_value(answer).map_err(|fault| {
+        log::error!(target: "gateway", "an answer cannot be written: {fault}");
+        ErrorShape::unavailable("internal error")
+    })
+}
+
+/// The pairing state cannot be read or written; the log knows why, the peer does not [D20].
+fn unavailable() -> ErrorShape {
+    ErrorShape::unavailable("pairing store unavailable")
+}

@@ -1,0 +1,112 @@
+//! Answers the requests of admitted sessions: one file per family of methods.
+//!
+//! The way of a request is the same for all: the method table decides who may call (protocol.md §9.1),
+//! `protocol::params` reads the parameters, a handler here runs, and the answer goes out through the
+//! session's outbox. No handler waits for a peer: `node.invoke` and the relayed methods return at once and
+//! are answered later.
+
+mod call;
+mod device;
+mod events;
+mod invoke;
+mod node_pair;
+mod nodes;
+mod pending;
+mod system;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::gateway::context::Context;
+use crate::gateway::session::Session;
+use crate::protocol::close;
+use crate::protocol::error::ErrorShape;
+use crate::protocol::frame::Request;
+use crate::protocol::method;
+
+pub use call::{Call, Outcome, Reply};
+pub use invoke::conclude;
+pub use system::health;
+
+/// Runs one request of `session` and answers it, now or later. A handler that fails is logged with its
+/// method and answered without its reasons; a session that was ended executes nothing more.
+pub fn dispatch(context: &Arc<Context>, session: &Arc<Session>, request: Request) {
+    if session.has_ended() {
+        return;
+    }
+    let Request { id, method, params } = request;
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        run(context, session, &id, &method, params)
+    }));
+    let outcome = outcome.unwrap_or_else(|_| {
+        log::error!(target: "gateway", "{method} failed for connection {}", session.conn);
+        Err(ErrorShape::unavailable("internal error"))
+    });
+    match outcome {
+        Ok(Reply::Now(payload)) => session.respond(&id, &payload),
+        Ok(Reply::Last(payload, end)) => {
+            session.respond(&id, &payload);
+            session.end(close::AUTH_CHANGED, end.reason());
+        }
+        Ok(Reply::Later) => {}
+        Err(error) => session.refuse(&id, &error),
+    }
+}
+
+fn run(
+    context: &Arc<Context>,
+    session: &Arc<Session>,
+    id: &str,
+    name: &str,
+    params: Option<Value>,
+) -> Outcome {
+    let row = method::authorize(session.role, &session.scopes, name)?;
+    let call = Call {
+        context,
+        session,
+        id,
+        method: row.name,
+    };
+    match row.name {
+        "connect" => Err(ErrorShape::invalid(
+            "connect is only valid as the first request",
+        )),
+        "device.pair.approve" => device::approve(&call, params),
+        "device.pair.list" => device::list(&call, params),
+        "device.pair.reject" => device::reject(&call, params),
+        "device.pair.remove" => device::remove(&call, params),
+        "device.token.revoke" => device::revoke(&call, params),
+        "device.token.rotate" => device::rotate(&call, params),
+        "exec.approvals.node.get" => invoke::approvals_get(&call, params),
+        "exec.approvals.node.set" => invoke::approvals_set(&call, params),
+        "gateway.identity.get" => system::identity(&call, params),
+        "health" => system::answer_health(&call),
+        "last-heartbeat" => system::last_heartbeat(&call, params),
+        "node.describe" => nodes::describe(&call, params),
+        "node.event" => events::event(&call, params),
+        "node.invoke" => invoke::invoke(&call, params),
+        "node.invoke.result" => invoke::result(&call, params),
+        "node.list" => nodes::list(&call, params),
+        "node.pair.approve" => node_pair::approve(&call, params),
+        "node.pair.list" => node_pair::list(&call, params),
+        "node.pair.reject" => node_pair::reject(&call, params),
+        "node.pair.remove" => node_pair::remove(&call, params),
+        "node.pair.request" => node_pair::request(&call, params),
+        "node.pair.verify" => node_pair::verify(&call, params),
+        "node.pending.ack" => pending::acknowledge(&call, params),
+        "node.pending.drain" => pending::drain(&call, params),
+        "node.pending.enqueue" => pending::enqueue(&call, params),
+        "node.pending.pull" => pending::pull(&call, params),
+        "node.pluginTools.update" => pending::plugin_tools(&call),
+        "node.rename" => node_pair::rename(&call, params),
+        "node.skills.update" => pending::skills(&call),
+        "set-heartbeats" => system::set_heartbeats(params),
+        "skills.bins" => pending::skill_bins(&call, params),
+        "status" => system::status(&call, params),
+        "system-event" => system::event(&call, params),
+        "system-presence" => system::presence(&call, params),
+        absent => Err(ErrorShape::invalid(format!("unknown method: {absent}"))),
+    }
+}
