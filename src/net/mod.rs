@@ -16,6 +16,7 @@ pub mod upgrade;
 pub mod wake;
 
 mod boundary;
+mod wire;
 
 pub use error::{HeadFault, NetError};
 pub use head::Head;

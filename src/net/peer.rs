@@ -5,18 +5,12 @@
 //! fragments, so that the encoder's buffer stays small; the decoder is replaced after a large message,
 //! because it never gives its buffer back.
 
-use std::{
-    io::{self, Read, Write},
-    ops::Deref,
-    os::fd::AsFd,
-    time::Instant,
-};
+use std::{ops::Deref, os::fd::AsFd, time::Instant};
 
 use tungstenite::{
     Bytes, Error, Message, Utf8Bytes,
-    error::ProtocolError,
     protocol::{
-        CloseFrame, Role, WebSocketConfig, WebSocketContext,
+        CloseFrame, Role, WebSocketContext,
         frame::{
             Frame,
             coding::{Data, OpCode},
@@ -31,8 +25,9 @@ use crate::{
         outbox::{Errand, Farewell, Outbox},
         readiness::{Interest, wait},
         stream::{Stream, is_would_block},
+        wire::{FRAGMENT_BYTES, Fault, Wire, complete, config},
     },
-    protocol::close::{ABNORMAL, INVALID_TEXT, NO_STATUS, PROTOCOL, TOO_BIG},
+    protocol::close::{ABNORMAL, INVALID_TEXT, NO_STATUS},
 };
 
 /// Which end of the connection this is; a client masks what it sends.
@@ -80,15 +75,6 @@ impl Deref for Text {
     }
 }
 
-/// Bytes the decoder reads at once, which is what an idle connection keeps allocated.
-const READ_BUFFER_BYTES: usize = 1024;
-
-/// Longest payload of one frame we send; longer texts are sent in fragments of this size.
-const FRAGMENT_BYTES: usize = 64 * 1024;
-
-/// Bound of the encoder's buffer: one fragment that could not be written, and control frames.
-const WRITE_BUFFER_BYTES: usize = 2 * FRAGMENT_BYTES;
-
 /// Bytes read or written before the other direction and the deadline get their turn.
 const TURN_BYTES: usize = 256 * 1024;
 
@@ -121,14 +107,6 @@ struct Sending {
     text: Bytes,
     sent: usize,
     cost: usize,
-}
-
-/// Why a connection cannot go on.
-enum Fault {
-    /// The peer broke a rule: tell it with this code.
-    Broken(u16),
-    /// The stream is gone.
-    Gone,
 }
 
 impl Peer {
@@ -384,72 +362,5 @@ impl Drop for Peer {
     }
 }
 
-/// The stream as the decoder sees it: the bytes behind the HTTP head first, never more than the quota
-/// of one turn, and everything counted.
-#[derive(Debug)]
-struct Wire {
-    stream: Stream,
-    rest: Vec<u8>,
-    boundary: Boundary,
-    quota: usize,
-}
-
-impl Read for Wire {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let room = buffer.len().min(self.quota);
-        if room == 0 {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        let read = if self.rest.is_empty() {
-            self.stream.read(&mut buffer[..room])?
-        } else {
-            let read = room.min(self.rest.len());
-            buffer[..read].copy_from_slice(&self.rest[..read]);
-            self.rest.drain(..read);
-            read
-        };
-        self.quota -= read;
-        self.boundary.feed(&buffer[..read]);
-        Ok(read)
-    }
-}
-
-impl Write for Wire {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.stream.flush()
-    }
-}
-
-impl From<Error> for Fault {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Capacity(_) => Fault::Broken(TOO_BIG),
-            Error::Utf8(_) => Fault::Broken(INVALID_TEXT),
-            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Fault::Gone,
-            Error::Protocol(_) => Fault::Broken(PROTOCOL),
-            _ => Fault::Gone,
-        }
-    }
-}
-
-/// Whether a write went through at once; what would have had to wait is queued in the encoder.
-fn complete(result: Result<(), Error>) -> Result<bool, Fault> {
-    match result {
-        Ok(()) => Ok(true),
-        Err(Error::Io(error)) if is_would_block(&error) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn config(limit: usize) -> WebSocketConfig {
-    WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(0)
-        .max_write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_message_size(Some(limit))
-        .max_frame_size(Some(limit))
-}
+#[cfg(test)]
+mod tests;

@@ -3,11 +3,13 @@
 //! Every `parse` takes the params as they came, checks them against a closed schema and answers with
 //! the exact error of section 1.2; blank names are refused here too, so that handlers see real ones.
 
+mod approvals;
 mod device;
 mod node;
 mod pair;
 mod system;
 
+pub use approvals::*;
 pub use device::*;
 pub use node::*;
 pub use pair::*;

@@ -1,0 +1,109 @@
+//! The stream as the WebSocket decoder sees it, and what its errors mean for a connection.
+//!
+//! Only `peer` uses this: it bounds what one turn reads, counts frame boundaries, and keeps the limits of
+//! decoder and encoder in one place.
+
+use std::io::{self, Read, Write};
+
+use tungstenite::{Error, error::ProtocolError, protocol::WebSocketConfig};
+
+use crate::{
+    net::{
+        boundary::Boundary,
+        stream::{Stream, is_would_block},
+    },
+    protocol::close::{INVALID_TEXT, PROTOCOL, TOO_BIG},
+};
+
+/// Bytes the decoder reads at once, which is what an idle connection keeps allocated.
+const READ_BUFFER_BYTES: usize = 1024;
+
+/// Longest payload of one frame we send; longer texts are sent in fragments of this size.
+pub const FRAGMENT_BYTES: usize = 64 * 1024;
+
+/// Bound of the encoder's buffer: one fragment that could not be written, and control frames.
+const WRITE_BUFFER_BYTES: usize = 2 * FRAGMENT_BYTES;
+
+/// Why a connection cannot go on.
+#[derive(Debug)]
+pub enum Fault {
+    /// The peer broke a rule: tell it with this code.
+    Broken(u16),
+    /// The stream is gone.
+    Gone,
+}
+
+/// The stream as the decoder sees it: the bytes behind the HTTP head first, never more than the quota
+/// of one turn, and everything counted.
+#[derive(Debug)]
+pub struct Wire {
+    /// The stream itself.
+    pub stream: Stream,
+    /// Bytes read behind the HTTP head, not yet decoded.
+    pub rest: Vec<u8>,
+    /// Whether the decoder holds a part of a message.
+    pub boundary: Boundary,
+    /// Bytes that may still be read in this turn.
+    pub quota: usize,
+}
+
+impl Read for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let room = buffer.len().min(self.quota);
+        if room == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let read = if self.rest.is_empty() {
+            self.stream.read(&mut buffer[..room])?
+        } else {
+            let read = room.min(self.rest.len());
+            buffer[..read].copy_from_slice(&self.rest[..read]);
+            self.rest.drain(..read);
+            read
+        };
+        self.quota -= read;
+        self.boundary.feed(&buffer[..read]);
+        Ok(read)
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Capacity(_) => Fault::Broken(TOO_BIG),
+            Error::Utf8(_) => Fault::Broken(INVALID_TEXT),
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Fault::Gone,
+            Error::Protocol(_) => Fault::Broken(PROTOCOL),
+            _ => Fault::Gone,
+        }
+    }
+}
+
+/// Whether a write went through at once; what would have had to wait is queued in the encoder.
+pub fn complete(result: Result<(), Error>) -> Result<bool, Fault> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(Error::Io(error)) if is_would_block(&error) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Limits for a connection that accepts messages of `limit` bytes.
+pub fn config(limit: usize) -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_message_size(Some(limit))
+        .max_frame_size(Some(limit))
+}
