@@ -15,6 +15,8 @@ use crate::config::Environment;
 
 pub mod answer;
 pub mod command;
+pub mod config;
+pub mod config_set;
 pub mod error;
 pub mod help;
 pub mod invocation;
@@ -22,6 +24,8 @@ pub mod output;
 pub mod parse;
 pub mod suggest;
 pub mod table;
+#[cfg(test)]
+mod testing;
 
 /// The version line, without a line break.
 pub fn version() -> String {

@@ -3,6 +3,7 @@
 //! The parser, the help texts and everything else generated from commands read these rows.
 
 use crate::cli::command::{Argument, Command, Flag, Takes};
+use crate::cli::{config, config_set};
 
 /// Default budget of a command that talks to a gateway, in milliseconds.
 const RPC_TIMEOUT: &str = "10000";
@@ -360,43 +361,55 @@ const CONFIG: Command = Command::group(
     "config",
     "Read and change the configuration file",
     &[
-        Command::group("file", "Print the path of the configuration file", &[]).flags(&[&[JSON]]),
-        Command::group("get", "Print one value", &[])
+        Command::leaf(
+            "file",
+            "Print the path of the configuration file",
+            config::file,
+        )
+        .flags(&[&[JSON]]),
+        Command::leaf("get", "Print one value", config::get)
             .arguments(&[PATH])
             .flags(&[&[
                 JSON,
                 Flag::switch("reveal", "Print secrets instead of a placeholder"),
             ]]),
-        Command::group("set", "Change one value, or several at once", &[])
-            .arguments(&[
-                Argument::optional("path", "Dotted path, e.g. gateway.port"),
-                Argument::optional("value", "JSON5 value; other text is taken as a string"),
-            ])
-            .flags(&[&[
-                Flag::switch("strict-json", "The value must be JSON5"),
-                Flag::switch(
-                    "json",
-                    "With --dry-run: print JSON; otherwise the same as --strict-json",
-                ),
-                Flag::text(
-                    "ref-provider",
-                    "alias",
-                    "Write a secret reference: provider",
-                ),
-                Flag::valued(
-                    "ref-source",
-                    Takes::Choice("source", &["env", "file", "exec"]),
-                    "Write a secret reference: source",
-                ),
-                Flag::text("ref-id", "id", "Write a secret reference: id"),
-                Flag::text("batch-json", "json", "Several changes as a JSON array"),
-                Flag::text("batch-file", "path", "Several changes from a file"),
-                Flag::switch("dry-run", "Check only, write nothing"),
-            ]]),
-        Command::group("unset", "Remove one value", &[])
+        Command::leaf(
+            "set",
+            "Change one value, or several at once",
+            config_set::set,
+        )
+        .arguments(&[
+            Argument::optional("path", "Dotted path, e.g. gateway.port"),
+            Argument::optional("value", "JSON5 value; other text is taken as a string"),
+        ])
+        .flags(&[&[
+            Flag::switch("strict-json", "The value must be JSON5"),
+            Flag::switch(
+                "json",
+                "With --dry-run: print JSON; otherwise the same as --strict-json",
+            ),
+            Flag::text(
+                "ref-provider",
+                "alias",
+                "Write a secret reference: provider",
+            ),
+            Flag::valued(
+                "ref-source",
+                Takes::Choice("source", &["env", "file", "exec"]),
+                "Write a secret reference: source",
+            ),
+            Flag::text("ref-id", "id", "Write a secret reference: id"),
+            Flag::text("batch-json", "json", "Several changes as a JSON array"),
+            Flag::text("batch-file", "path", "Several changes from a file"),
+            Flag::switch("dry-run", "Check only, write nothing"),
+        ]])
+        .failure("Error: "),
+        Command::leaf("unset", "Remove one value", config_set::unset)
             .arguments(&[PATH])
+            .flags(&[&[JSON]])
+            .failure("Error: "),
+        Command::leaf("validate", "Check the configuration file", config::validate)
             .flags(&[&[JSON]]),
-        Command::group("validate", "Check the configuration file", &[]).flags(&[&[JSON]]),
     ],
 );
 

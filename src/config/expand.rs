@@ -25,18 +25,6 @@ pub fn warning(path: &str, name: &str) -> String {
     format!("missing env var \"{name}\" at {path} - feature using this value will be unavailable")
 }
 
-/// Whether a text holds a `${NAME}` that [`expand`] would replace.
-pub fn has_reference(text: &str) -> bool {
-    let mut rest = text;
-    while let Some(piece) = next_piece(rest) {
-        if let Piece::Variable { .. } = piece.0 {
-            return true;
-        }
-        rest = piece.1;
-    }
-    false
-}
-
 fn walk(value: &mut Value, path: &str, environment: &Environment, missing: &mut Missing) {
     match value {
         Value::String(text) if text.contains("${") => match replace(text, environment) {

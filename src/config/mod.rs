@@ -21,7 +21,7 @@ pub mod scan;
 pub mod secret;
 pub mod source;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod token;
 pub mod validate;
 pub mod view;

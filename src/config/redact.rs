@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::config::environment::is_unexpanded;
 use crate::config::path::join;
 use crate::config::secret::SECRET_PATHS;
 
@@ -21,10 +22,12 @@ const SECRET_ENDINGS: [&str; 8] = [
 ];
 
 /// The value that stands at `path` with every secret in it hidden. References to sources stay: they
-/// say where a secret is, not what it is.
+/// say where a secret is, not what it is; so does a `${NAME}` without a value.
 pub fn redact(path: &str, value: &Value) -> Value {
     match value {
-        Value::String(text) if is_secret(path) && !text.is_empty() => Value::from(REDACTED),
+        Value::String(text) if is_secret(path) && !text.is_empty() && !is_unexpanded(text) => {
+            Value::from(REDACTED)
+        }
         Value::Array(items) => {
             let item = |(at, item): (usize, &Value)| redact(&join(path, &at.to_string()), item);
             items.iter().enumerate().map(item).collect()
@@ -57,7 +60,7 @@ mod tests {
             "gateway": {
                 "port": 1,
                 "auth": {"token": "t", "password": {"source": "env", "provider": "default", "id": "PW"}},
-                "remote": {"token": ""},
+                "remote": {"token": "", "password": "${PW}"},
             },
             "env": {"vars": {"OPENAI_API_KEY": "k", "EDITOR": "vi"}},
             "models": {"providers": [{"apiKey": "k", "id": "m"}]},
@@ -66,7 +69,7 @@ mod tests {
             "gateway": {
                 "port": 1,
                 "auth": {"token": REDACTED, "password": {"source": "env", "provider": "default", "id": "PW"}},
-                "remote": {"token": ""},
+                "remote": {"token": "", "password": "${PW}"},
             },
             "env": {"vars": {"OPENAI_API_KEY": REDACTED, "EDITOR": "vi"}},
             "models": {"providers": [{"apiKey": REDACTED, "id": "m"}]},
