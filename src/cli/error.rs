@@ -12,6 +12,7 @@ use crate::cli::answer::FAILURE;
 use crate::cli::output::time::DurationFault;
 use crate::client::{ClientError, ResolveError, UrlSource};
 use crate::config::ConfigError;
+use crate::protocol::scope::Scope;
 use crate::store::StoreError;
 
 /// A command that did not succeed.
@@ -36,6 +37,8 @@ pub struct GatewayFailure {
     pub error: ClientError,
     /// The target that was tried, `None` when none was found.
     pub target: Option<Target>,
+    /// The process that holds the state directory although nothing answers at the target.
+    pub holder: Option<u32>,
 }
 
 /// Where a command tried to connect.
@@ -130,10 +133,29 @@ impl CliError {
     /// What to do next.
     pub fn hint(&self) -> Option<String> {
         match self {
-            CliError::Client(failure) => failure.error.hint(),
+            CliError::Client(failure) => failure.hint(),
             CliError::Failed(failed) => failed.hint.clone(),
             CliError::Config(_) | CliError::Store(_) | CliError::Usage(_) => None,
         }
+    }
+
+    /// The scope a gateway or the pairing rules found missing.
+    pub fn missing_scope(&self) -> Option<Scope> {
+        let message = match self {
+            CliError::Client(failure) => failure.error.shape()?.message.as_str(),
+            CliError::Failed(failed) => failed.message.as_str(),
+            _ => return None,
+        };
+        // The wire tells it in no other way.
+        message.strip_prefix("missing scope: ").map(Scope::from)
+    }
+
+    /// The same error, naming the process that holds the state directory meanwhile.
+    pub fn held_by(mut self, pid: Option<u32>) -> CliError {
+        if let CliError::Client(failure) = &mut self {
+            failure.holder = pid;
+        }
+        self
     }
 
     /// The gateway's detail code of a refusal.
@@ -216,6 +238,31 @@ impl Failed {
 }
 
 impl GatewayFailure {
+    /// An error at a target.
+    pub fn at(error: ClientError, target: &Target) -> GatewayFailure {
+        GatewayFailure {
+            error,
+            target: Some(target.clone()),
+            holder: None,
+        }
+    }
+
+    /// An error before there was a target.
+    pub fn nowhere(error: ClientError) -> GatewayFailure {
+        GatewayFailure {
+            error,
+            target: None,
+            holder: None,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let held = self.holder.map(|pid| {
+            format!("Process {pid} holds the state directory but does not answer there; is it on another port?")
+        });
+        held.or_else(|| self.error.hint())
+    }
+
     /// Machine code and details of cli.md §1.4.
     fn machine(&self) -> (String, Value) {
         let (code, mut details) = match &self.error {
@@ -274,6 +321,12 @@ impl fmt::Display for GatewayFailure {
             Some(bind) => write!(out, "\nBind: {bind}"),
             None => Ok(()),
         }
+    }
+}
+
+impl From<GatewayFailure> for CliError {
+    fn from(failure: GatewayFailure) -> CliError {
+        CliError::Client(Box::new(failure))
     }
 }
 

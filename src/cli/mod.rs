@@ -13,6 +13,7 @@ use crate::cli::output::Style;
 use crate::cli::parse::Parsed;
 use crate::config::Environment;
 
+pub mod administration;
 pub mod answer;
 pub mod command;
 pub mod config;
@@ -22,6 +23,9 @@ pub mod help;
 pub mod invocation;
 pub mod output;
 pub mod parse;
+pub mod reach;
+pub mod row;
+pub mod selectors;
 pub mod suggest;
 pub mod table;
 #[cfg(test)]

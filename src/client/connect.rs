@@ -8,7 +8,7 @@ use crate::client::error::ClientError;
 use crate::client::handshake::{Attempt, Next, Situation, StoredToken, connect_params};
 use crate::client::identity::ConnectIdentity;
 use crate::client::session::{Session, handshake};
-use crate::client::transport::Transport;
+use crate::client::transport::{self, Transport};
 use crate::identity::{DeviceKey, Token};
 use crate::protocol::error::ErrorShape;
 use crate::protocol::scope::{Role, Scopes};
@@ -35,7 +35,7 @@ pub struct Device<'a> {
 }
 
 /// Makes one fresh connection, upgraded to a WebSocket, within the budget.
-pub type Opener<'a> = dyn Fn(&Budget) -> Result<Box<dyn Transport>, ClientError> + 'a;
+type Opener<'a> = dyn Fn(&Budget) -> Result<Box<dyn Transport>, ClientError> + 'a;
 
 /// Everything a connect needs besides time.
 #[derive(Clone, Copy)]
@@ -51,14 +51,20 @@ pub struct Connector<'a> {
 }
 
 impl Connector<'_> {
-    /// Connects over what `open` makes, within the budget, and keeps the device token the gateway hands out.
+    /// Connects within the budget, and keeps the device token the gateway hands out.
     ///
     /// After `AUTH_TOKEN_MISMATCH` one more attempt shows a trusted endpoint the stored device token too; after
     /// `AUTH_DEVICE_TOKEN_MISMATCH` that token is dropped and the shared secret gets its turn.
     ///
     /// # Errors
     /// [`ClientError`] of the last attempt.
-    pub fn connect_with(&self, budget: &Budget, open: &Opener<'_>) -> Result<Session, ClientError> {
+    pub fn connect(&self, budget: &Budget) -> Result<Session, ClientError> {
+        self.connect_with(budget, &|budget| {
+            transport::open(self.endpoint, self.plaintext_opt_in, budget)
+        })
+    }
+
+    fn connect_with(&self, budget: &Budget, open: &Opener<'_>) -> Result<Session, ClientError> {
         let role = self.identity.role;
         let mut stored = self.device.and_then(|device| device.tokens.load(role));
         let mut tried = vec![Attempt::first(&self.situation(stored.as_ref()))];

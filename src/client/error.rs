@@ -56,8 +56,6 @@ pub enum ClientError {
     Unresolvable {
         /// The name.
         host: String,
-        /// What the resolver says.
-        why: String,
     },
 }
 
@@ -176,8 +174,8 @@ impl fmt::Display for ClientError {
                     cause_name(cause)
                 )
             }
-            ClientError::Unresolvable { host, why } => {
-                write!(out, "gateway not reachable: cannot resolve {host}: {why}")
+            ClientError::Unresolvable { host } => {
+                write!(out, "gateway not reachable: {host} has no address")
             }
         }
     }

@@ -16,6 +16,7 @@ pub mod sources;
 pub mod target;
 #[cfg(test)]
 mod testing;
+pub mod tokens;
 pub mod transport;
 
 pub use backoff::Backoff;
@@ -27,3 +28,4 @@ pub use handshake::StoredToken;
 pub use identity::ConnectIdentity;
 pub use session::{Notice, Received, Session};
 pub use target::{GatewayUrl, UrlSource};
+pub use tokens::DeviceTokens;

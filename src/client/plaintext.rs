@@ -1,13 +1,13 @@
 //! The plaintext rule: `ws://` only to this machine, or with an opt-in to private addresses, and then the connection
 //! goes to exactly the addresses that were checked (cli.md §1.2, node-host §1.5).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::sync::mpsc;
-use std::time::Instant;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::client::budget::Budget;
 use crate::client::error::ClientError;
 use crate::client::target::{GatewayUrl, UrlSource};
+use crate::client::transport::failure;
+use crate::net::dial;
 
 /// Addresses to connect to, in order, after the rule was applied to every one of them.
 ///
@@ -45,7 +45,8 @@ pub fn addresses(
     if !url.secure && !opted_in {
         return Err(refused("a host name other than localhost needs the opt-in"));
     }
-    let found = look_up(url, budget)?;
+    let found = dial::resolve(&url.host, url.port, budget.deadline())
+        .map_err(|error| failure(error, &url.authority(), budget))?;
     let foreign = found.iter().find(|found| !permitted(found.ip(), opted_in));
     match foreign {
         Some(foreign) if !url.secure => {
@@ -84,34 +85,6 @@ pub fn is_private(address: IpAddr) -> bool {
             let head = address.segments()[0];
             head & 0xfe00 == 0xfc00 || matches!(head & 0xffc0, 0xfe80 | 0xfec0)
         }
-    }
-}
-
-/// Resolves a name within the deadline. The system's resolver cannot be interrupted, so it works in a thread of its
-/// own that is left behind when it is too slow.
-fn look_up(url: &GatewayUrl, budget: &Budget) -> Result<Vec<SocketAddr>, ClientError> {
-    let unresolvable = |why: String| ClientError::Unresolvable {
-        host: url.host.clone(),
-        why,
-    };
-    let (sender, receiver) = mpsc::sync_channel(1);
-    let target = (url.host.clone(), url.port);
-    let started = std::thread::Builder::new()
-        .name("resolve".to_owned())
-        .spawn(move || {
-            let found = target
-                .to_socket_addrs()
-                .map(|found| found.collect::<Vec<_>>());
-            // Nobody listens any more when the deadline has passed.
-            let _ = sender.send(found);
-        });
-    started.map_err(|fault| unresolvable(fault.to_string()))?;
-    let left = budget.deadline().saturating_duration_since(Instant::now());
-    match receiver.recv_timeout(left) {
-        Ok(Ok(found)) if found.is_empty() => Err(unresolvable("no address".to_owned())),
-        Ok(Ok(found)) => Ok(found),
-        Ok(Err(fault)) => Err(unresolvable(fault.to_string())),
-        Err(_) => Err(budget.timeout()),
     }
 }
 

@@ -12,6 +12,7 @@ use crate::client::error::ClientError;
 use crate::client::handshake::Challenge;
 use crate::client::transport::{Carried, Transport};
 use crate::identity::Random;
+use crate::net::Outbox;
 use crate::protocol::close;
 use crate::protocol::connect::ConnectParams;
 use crate::protocol::error::ErrorShape;
@@ -78,8 +79,9 @@ impl Session {
     /// Sends a request without waiting; the answer arrives as [`Received::Response`] under the returned id.
     pub fn send(&mut self, method: &str, params: &Value) -> String {
         let id = Random.uuid();
-        self.transport
-            .send(frame::request(&id, method, Some(params)));
+        let request = frame::request(&id, method, Some(params));
+        // A refused push means that the connection is over, which the next wait reports.
+        self.transport.outbox().push_text(request);
         id
     }
 
@@ -145,10 +147,14 @@ impl Session {
         }
     }
 
-    /// Ends the session.
+    /// Where other threads queue requests (`protocol::frame::request`) or poke the owner of this session.
+    pub fn outbox(&self) -> &Outbox {
+        self.transport.outbox()
+    }
+
+    /// Ends the session with a close code and reason instead of 1000.
     pub fn close(mut self, code: u16, reason: &str) {
-        self.transport
-            .close(code, reason, Instant::now() + CLOSE_PATIENCE);
+        say_goodbye(&mut *self.transport, code, reason);
     }
 
     fn keep(&mut self, notice: Notice) {
@@ -175,8 +181,7 @@ impl Session {
                 Carried::Closed(code, reason) => return Err(ClientError::Closed { code, reason }),
                 Carried::TimedOut if Instant::now() >= silence => {
                     let (code, reason) = (close::TICK_TIMEOUT, close::TICK_TIMEOUT_REASON);
-                    self.transport
-                        .close(code, reason, Instant::now() + CLOSE_PATIENCE);
+                    say_goodbye(&mut *self.transport, code, reason);
                     return Err(ClientError::Closed {
                         code,
                         reason: reason.to_owned(),
@@ -217,6 +222,22 @@ impl Session {
     }
 }
 
+impl Drop for Session {
+    fn drop(&mut self) {
+        say_goodbye(&mut *self.transport, close::NORMAL, "");
+    }
+}
+
+/// Closes and lets the message leave; a connection that is over already stays as it is.
+fn say_goodbye(transport: &mut dyn Transport, code: u16, reason: &str) {
+    transport.outbox().close(code, reason);
+    let deadline = Instant::now() + CLOSE_PATIENCE;
+    while !matches!(
+        transport.wait(deadline),
+        Carried::Closed(..) | Carried::TimedOut
+    ) {}
+}
+
 impl std::fmt::Debug for Session {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("Session")
@@ -249,11 +270,7 @@ pub(super) fn handshake(
             })
         }
         Err(error) => {
-            transport.close(
-                close::POLICY,
-                "connect failed",
-                budget.at_most(CLOSE_PATIENCE),
-            );
+            say_goodbye(&mut *transport, close::POLICY, "connect failed");
             Err(error)
         }
     }
@@ -267,7 +284,9 @@ fn shake(
     let challenge = challenge(transport, budget)?;
     let id = Random.uuid();
     let params = params(&challenge).to_value();
-    transport.send(frame::request(&id, "connect", Some(&params)));
+    transport
+        .outbox()
+        .push_text(frame::request(&id, "connect", Some(&params)));
     loop {
         match next_frame(transport, budget.deadline(), budget)? {
             Frame::Response(response) if response.id == id => {

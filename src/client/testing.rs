@@ -7,6 +7,8 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::client::transport::{Carried, Transport};
+use crate::net::Outbox;
+use crate::net::outbox::Errand;
 
 /// What the fake does with one request frame.
 pub type Answer = dyn FnMut(&Value) -> Vec<Carried> + Send;
@@ -16,41 +18,60 @@ pub struct FakeTransport {
     inbox: VecDeque<Carried>,
     answer: Box<Answer>,
     log: Arc<Mutex<Vec<String>>>,
+    outbox: Outbox,
+    closed: bool,
 }
 
 impl FakeTransport {
     /// Starts with a challenge; `log` receives every frame and close of the client.
     pub fn new(log: &Arc<Mutex<Vec<String>>>, answer: Box<Answer>) -> FakeTransport {
-        let challenge = json!({"type":"event","event":"connect.challenge","payload":{"nonce":"n-1","ts":1_737_264_000_000_u64}});
+        let challenge = json!({"type":"event","event":"connect.challenge",
+            "payload":{"nonce":"n-1","ts":1_737_264_000_000_u64}});
         FakeTransport {
             inbox: VecDeque::from([Carried::Text(challenge.to_string())]),
             answer,
             log: Arc::clone(log),
+            outbox: Outbox::new(1 << 20).unwrap(),
+            closed: false,
         }
+    }
+
+    /// Takes everything the client queued; the close it asked for, if any.
+    fn drain(&mut self) -> Option<Carried> {
+        while let Errand::Send { text, cost } = self.outbox.next() {
+            self.outbox.release(cost);
+            let frame: Value = serde_json::from_str(&text).unwrap();
+            self.log.lock().unwrap().push(text);
+            let replies = (self.answer)(&frame);
+            self.inbox.extend(replies);
+        }
+        if self.outbox.take_poke() {
+            return Some(Carried::Woken);
+        }
+        let farewell = self.outbox.farewell()?;
+        if !self.closed {
+            let line = format!("close {} {}", farewell.code, farewell.reason);
+            self.log.lock().unwrap().push(line);
+            self.closed = true;
+        }
+        Some(Carried::Closed(farewell.code, farewell.reason))
     }
 }
 
 impl Transport for FakeTransport {
-    fn send(&mut self, text: String) {
-        let frame: Value = serde_json::from_str(&text).unwrap();
-        self.log.lock().unwrap().push(text);
-        let replies = (self.answer)(&frame);
-        self.inbox.extend(replies);
+    fn outbox(&self) -> &Outbox {
+        &self.outbox
     }
 
     fn wait(&mut self, deadline: Instant) -> Carried {
+        if let Some(errand) = self.drain() {
+            return errand;
+        }
         if let Some(next) = self.inbox.pop_front() {
             return next;
         }
         std::thread::sleep(deadline.saturating_duration_since(Instant::now()));
         Carried::TimedOut
-    }
-
-    fn close(&mut self, code: u16, reason: &str, _: Instant) {
-        self.log
-            .lock()
-            .unwrap()
-            .push(format!("close {code} {reason}"));
     }
 
     fn trust(&mut self) {}

@@ -10,10 +10,14 @@ use std::{
 
 use crate::net::{error::NetError, stream::Stream};
 
-/// Connects to `host` (a name, or an address without brackets) at `port`. All addresses of the host are
-/// tried; each gets its share of the time that is left.
-pub fn connect(host: &str, port: u16, deadline: Instant) -> Result<Stream, NetError> {
-    let addresses = resolve(host, port, deadline)?;
+/// Connects to one of the addresses of a host, which were judged before. All are tried in order; each gets
+/// its share of the time that is left. `host` and `port` are for the error alone.
+pub fn connect_to(
+    addresses: &[SocketAddr],
+    host: &str,
+    port: u16,
+    deadline: Instant,
+) -> Result<Stream, NetError> {
     let mut last = None;
     for (index, address) in addresses.iter().enumerate() {
         let share = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
@@ -38,9 +42,14 @@ pub fn connect(host: &str, port: u16, deadline: Instant) -> Result<Stream, NetEr
     }
 }
 
+/// Connects to `host` (a name, or an address without brackets) at `port`.
+pub fn connect(host: &str, port: u16, deadline: Instant) -> Result<Stream, NetError> {
+    connect_to(&resolve(host, port, deadline)?, host, port, deadline)
+}
+
 /// The addresses of a host. A name is looked up in a thread of its own, because the system's resolver
 /// knows no deadline; a lookup that comes too late is dropped.
-fn resolve(host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>, NetError> {
+pub fn resolve(host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>, NetError> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }

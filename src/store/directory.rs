@@ -85,6 +85,11 @@ impl StateDir {
         self.root.join("gateway.lock")
     }
 
+    /// `pairing.lock`, where writers of the pairing files take turns.
+    pub fn write_turns(&self) -> PathBuf {
+        self.root.join("pairing.lock")
+    }
+
     /// `audit.jsonl`, the trail of decisions.
     pub fn audit_log(&self) -> PathBuf {
         self.root.join("audit.jsonl")

@@ -26,6 +26,7 @@ pub mod pairing_files;
 mod pairing_store;
 #[cfg(test)]
 pub(crate) mod testing;
+mod turn;
 mod write_order;
 
 pub use audit::AuditLog;

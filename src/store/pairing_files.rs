@@ -18,12 +18,14 @@ use crate::store::atomic::{
 use crate::store::commit::{Documents, SaveFault};
 use crate::store::directory::StateDir;
 use crate::store::error::StoreError;
+use crate::store::turn::{Turn, Turnstile};
 use crate::store::write_order::write_order;
 
 /// The pairing files of one state directory.
 #[derive(Debug)]
 pub struct PairingFiles {
     dir: StateDir,
+    turnstile: Turnstile,
     /// What each file looked like when it was last loaded or saved, in the order of [`Part::ALL`];
     /// `None` when that is not known and everything must be read again.
     prints: Option<Prints>,
@@ -48,11 +50,63 @@ impl PairingFiles {
                     .map_err(|error| StoreError::unwritable(parent, &error))?;
             }
         }
-        Ok(PairingFiles { dir, prints: None })
+        let turns = dir.write_turns();
+        let turnstile =
+            Turnstile::open(&turns).map_err(|error| StoreError::unwritable(&turns, &error))?;
+        Ok(PairingFiles {
+            dir,
+            turnstile,
+            prints: None,
+        })
     }
 
     fn path(&self, part: Part) -> PathBuf {
         file_of(&self.dir, part)
+    }
+
+    fn is_changed(&self) -> bool {
+        self.prints
+            .is_none_or(|prints| prints != Part::ALL.map(|part| print_of(&self.path(part))))
+    }
+
+    /// The turn to compare and replace the files, or to read all of them as one.
+    fn turn(&self) -> Result<Turn<'_>, StoreError> {
+        let path = self.dir.write_turns();
+        self.turnstile
+            .take()
+            .map_err(|error| StoreError::unwritable(&path, &error))
+    }
+
+    /// Reads all files as one version of the state.
+    fn read(&self) -> Result<(State, Prints), StoreError> {
+        let _turn = self.turn()?;
+        let mut state = State::default();
+        let mut prints = [None; Part::ALL.len()];
+        for (part, print) in Part::ALL.into_iter().zip(&mut prints) {
+            let path = self.path(part);
+            let Some((text, found)) = read_with_print(&path)? else {
+                continue;
+            };
+            let document: Value = serde_json::from_str(&text)
+                .map_err(|fault| StoreError::malformed(&path, &fault))?;
+            state.read(part, document).map_err(|fault| {
+                let (line, column) = start_of_content(&text);
+                StoreError::Malformed {
+                    path: path.clone(),
+                    line,
+                    column,
+                    message: fault.to_string(),
+                }
+            })?;
+            for (key, why) in state.unreadable(part) {
+                log::warn!(
+                    "{}: entry {key:?} is malformed ({why}); it is kept, and whoever it belongs to is refused",
+                    path.display()
+                );
+            }
+            *print = Some(found);
+        }
+        Ok((state, prints))
     }
 
     /// Puts back what stood in `parts` before a save that failed half-way.
@@ -99,37 +153,11 @@ impl Documents for PairingFiles {
     type Part = Part;
 
     fn changed(&mut self) -> bool {
-        self.prints
-            .is_none_or(|prints| prints != Part::ALL.map(|part| print_of(&self.path(part))))
+        self.is_changed()
     }
 
     fn load(&mut self) -> Result<State, StoreError> {
-        let mut state = State::default();
-        let mut prints = [None; Part::ALL.len()];
-        for (part, print) in Part::ALL.into_iter().zip(&mut prints) {
-            let path = self.path(part);
-            let Some((text, found)) = read_with_print(&path)? else {
-                continue;
-            };
-            let document: Value = serde_json::from_str(&text)
-                .map_err(|fault| StoreError::malformed(&path, &fault))?;
-            state.read(part, document).map_err(|fault| {
-                let (line, column) = start_of_content(&text);
-                StoreError::Malformed {
-                    path: path.clone(),
-                    line,
-                    column,
-                    message: fault.to_string(),
-                }
-            })?;
-            for (key, why) in state.unreadable(part) {
-                log::warn!(
-                    "{}: entry {key:?} is malformed ({why}); it is kept, and whoever it belongs to is refused",
-                    path.display()
-                );
-            }
-            *print = Some(found);
-        }
+        let (state, prints) = self.read()?;
         self.prints = Some(prints);
         Ok(state)
     }
@@ -158,20 +186,17 @@ impl Documents for PairingFiles {
             }
             steps.push(prepared_step);
         }
-        if self.changed() {
+        let turn = self.turn().map_err(SaveFault::Failed)?;
+        if self.is_changed() {
             return Err(SaveFault::Stale);
         }
-        match self.commit(steps) {
-            Ok(()) => {
-                self.prints = Some(prints);
-                Ok(())
-            }
-            Err((replaced, fault)) => {
-                self.restore(previous, &replaced);
-                self.prints = None;
-                Err(SaveFault::Failed(fault))
-            }
+        let committed = self.commit(steps);
+        if let Err((replaced, _)) = &committed {
+            self.restore(previous, replaced);
         }
+        drop(turn);
+        self.prints = committed.is_ok().then_some(prints);
+        committed.map_err(|(_, fault)| SaveFault::Failed(fault))
     }
 }
 

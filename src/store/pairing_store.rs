@@ -28,7 +28,8 @@ pub struct Store {
     clock: Arc<dyn Clock>,
     /// When touched things were last written, or the store opened.
     flushed_at_ms: AtomicU64,
-    _lock: Lock,
+    /// Absent beside a gateway that holds it.
+    _lock: Option<Lock>,
 }
 
 impl Store {
@@ -45,6 +46,16 @@ impl Store {
         if swept > 0 {
             log::info!("removed {swept} temporary files of an interrupted run");
         }
+        Self::load(dir, Some(lock), clock)
+    }
+
+    /// Opens the pairing files of a gateway that runs, for a short change beside it: both take turns,
+    /// and the gateway reads the files again before its next change. Nothing is swept.
+    pub fn open_beside(dir: StateDir) -> Result<Self, StoreError> {
+        Self::load(dir, None, Arc::new(SystemClock))
+    }
+
+    fn load(dir: StateDir, lock: Option<Lock>, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let engine = Engine::open(PairingFiles::new(dir.clone())?)?;
         Ok(Store {
             audit: AuditLog::new(dir.audit_log()),

@@ -274,3 +274,23 @@ fn an_audit_line_that_cannot_be_written_stops_nobody() {
     approve(&store, &id).unwrap();
     assert!(place.document(Part::NodesPaired)["n"].is_object());
 }
+
+#[test]
+fn two_writers_of_the_same_files_lose_nothing() {
+    let place = Place::new();
+    let gateway = place.open().unwrap();
+    let beside = Store::open_beside(StateDir::open(place.temp.path()).unwrap()).unwrap();
+    const EACH: usize = 40;
+    thread::scope(|scope| {
+        for (writer, store) in [("gateway", &gateway), ("beside", &beside)] {
+            scope.spawn(move || {
+                for number in 0..EACH {
+                    request(store, &format!("{writer} {number}")).unwrap();
+                }
+            });
+        }
+    });
+    for store in [&gateway, &beside] {
+        assert_eq!(store.snapshot().unwrap().nodes.pending.len(), 2 * EACH);
+    }
+}

@@ -1,0 +1,220 @@
+//! Administration on the state directory itself, with the authority of who may write it. The same pairing functions as
+//! in the gateway, so the same answers and refusals.
+
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::cli::administration::Administration;
+use crate::cli::error::{CliError, Failed};
+use crate::config::{Loaded, Paths};
+use crate::gateway::registry::Registry;
+use crate::gateway::roster::Roster;
+use crate::identity::{DeviceId, Random, Token};
+use crate::pairing::policy::CommandPolicy;
+use crate::pairing::{Caller, Changes, Refusal, State, device, node, token};
+use crate::protocol::error::ErrorShape;
+use crate::protocol::params::{
+    DevicePairRemove, DeviceTokenRevoke, DeviceTokenRotate, NodePairRemove, NodeRename,
+    parse_request_id,
+};
+use crate::protocol::scope::{Role, Scope, Scopes};
+use crate::store::{ConfigLock, Lock, Purpose, StateDir, Store, TransactError};
+
+/// The pairing files of this machine.
+pub struct Local {
+    store: Store,
+    commands: CommandPolicy,
+    authority: Scopes,
+    note: String,
+}
+
+impl Local {
+    /// Whether a gateway ever kept its pairing files here.
+    pub fn has_state(paths: &Paths) -> bool {
+        ["devices", "nodes"]
+            .iter()
+            .any(|name| paths.state_dir.join(name).is_dir())
+    }
+
+    /// Takes the state directory that no gateway uses.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError::Locked`] when one does; unreadable or malformed files.
+    pub fn offline(paths: &Paths, loaded: &Loaded) -> Result<Local, CliError> {
+        let dir = StateDir::open(&paths.state_dir)?;
+        let config = ConfigLock {
+            temp_dir: &paths.temp_dir,
+            config_file: &paths.config_file,
+        };
+        let store = Store::open(Lock::acquire(&dir, config, Purpose::Administration)?)?;
+        let note = format!(
+            "No gateway runs here; working on {}.",
+            shown(&paths.state_dir, paths)
+        );
+        Ok(Local::new(store, loaded, note))
+    }
+
+    /// Works on the files of a gateway that runs; it notices the change before its next own.
+    ///
+    /// # Errors
+    /// Unreadable or malformed files.
+    pub fn beside(paths: &Paths, loaded: &Loaded) -> Result<Local, CliError> {
+        let store = Store::open_beside(StateDir::open(&paths.state_dir)?)?;
+        Ok(Local::new(
+            store,
+            loaded,
+            "Direct scope access failed; using local fallback.".to_owned(),
+        ))
+    }
+
+    fn new(store: Store, loaded: &Loaded, note: String) -> Local {
+        let nodes = &loaded.config.gateway.nodes;
+        Local {
+            store,
+            commands: CommandPolicy {
+                allow: nodes.allow_commands.clone(),
+                deny: nodes.deny_commands.clone(),
+            },
+            authority: [Scope::ADMIN].into_iter().collect(),
+            note,
+        }
+    }
+
+    fn read(
+        &self,
+        look: impl FnOnce(&State, u64) -> Result<Value, CliError>,
+    ) -> Result<Value, CliError> {
+        let now = self.store.clock().now_ms();
+        let state = self.store.snapshot()?;
+        look(&state, now)
+    }
+
+    fn change<T: Serialize>(
+        &self,
+        operation: impl FnMut(&mut State, u64) -> Result<(T, Changes), Refusal>,
+    ) -> Result<Value, CliError> {
+        match self.store.transact(operation) {
+            // Nobody is connected here, so there is nobody to tell.
+            Ok((answer, _)) => rendered(&answer),
+            Err(TransactError::Refused(refusal)) => {
+                let code = if refusal.is_unavailable() {
+                    "UNAVAILABLE"
+                } else {
+                    "INVALID_REQUEST"
+                };
+                Err(CliError::failed(code, refusal.to_string()))
+            }
+            Err(TransactError::Store(fault)) => Err(fault.into()),
+        }
+    }
+
+    /// What `node.list` says when no node is connected.
+    fn nodes(&self) -> Result<Value, CliError> {
+        self.read(|state, now| {
+            let registry = Registry::default();
+            let rows = Roster::new(state, &registry, &self.commands, now).rows();
+            Ok(json!({"ts": now, "nodes": rendered(&rows)?}))
+        })
+    }
+}
+
+impl Administration for Local {
+    fn call(&mut self, method: &'static str, params: &Value) -> Result<Value, CliError> {
+        let by = Caller {
+            scopes: &self.authority,
+            device_bound: None,
+            own_device: None,
+            label: "command line".to_owned(),
+            via: "offline".to_owned(),
+            from: None,
+        };
+        let given = Some(params.clone());
+        let id = |params| parse_request_id(method, params).map_err(refused);
+        match method {
+            "device.pair.approve" => {
+                let id = id(given)?;
+                self.change(|state, now| device::approve(state, id.as_str(), &by, now, &mut Random))
+            }
+            "device.pair.list" => self.read(|state, now| rendered(&device::list(state, &by, now))),
+            "device.pair.reject" => {
+                let id = id(given)?;
+                self.change(|state, now| device::reject(state, id.as_str(), &by, now))
+            }
+            "device.pair.remove" => {
+                let asked = DevicePairRemove::parse(given).map_err(refused)?;
+                self.change(|state, now| device::remove(state, &asked.device_id, &by, now))
+            }
+            "device.token.revoke" => {
+                let asked = DeviceTokenRevoke::parse(given).map_err(refused)?;
+                self.change(|state, now| {
+                    token::revoke(state, &asked.device_id, &asked.role, &by, now)
+                })
+            }
+            "device.token.rotate" => {
+                let asked = DeviceTokenRotate::parse(given).map_err(refused)?;
+                let (device, role, scopes) = (&asked.device_id, &asked.role, asked.scopes.as_ref());
+                self.change(|state, now| {
+                    token::rotate(state, device, role, scopes, &by, now, &mut Random)
+                })
+            }
+            "node.list" => self.nodes(),
+            "node.pair.approve" => {
+                let id = id(given)?;
+                self.change(|state, now| node::approve(state, id.as_str(), &by, now, &mut Random))
+            }
+            "node.pair.list" => self.read(|state, now| rendered(&node::list(state, now))),
+            "node.pair.reject" => {
+                let id = id(given)?;
+                self.change(|state, now| node::reject(state, id.as_str(), &by, now))
+            }
+            "node.pair.remove" => {
+                let asked = NodePairRemove::parse(given).map_err(refused)?;
+                self.change(|state, now| node::remove(state, &asked.node_id, &by, now))
+            }
+            "node.rename" => {
+                let asked = NodeRename::parse(given).map_err(refused)?;
+                self.change(|state, _| {
+                    node::rename(state, &asked.node_id, &asked.display_name, &by)
+                })
+            }
+            other => Err(CliError::failed(
+                "INVALID_REQUEST",
+                format!("{other} needs a running gateway"),
+            )),
+        }
+    }
+
+    fn raise(&mut self, _: &Scopes) -> Result<(), CliError> {
+        Ok(())
+    }
+
+    fn note(&self) -> Option<String> {
+        Some(self.note.clone())
+    }
+
+    fn own_device(&self) -> Option<DeviceId> {
+        None
+    }
+
+    fn keep_token(&self, _: Role, _: &Token, _: &Scopes) {}
+
+    fn forget_token(&self) {}
+}
+
+fn rendered<T: Serialize>(answer: &T) -> Result<Value, CliError> {
+    serde_json::to_value(answer).map_err(|fault| CliError::failed("UNAVAILABLE", fault.to_string()))
+}
+
+fn refused(error: ErrorShape) -> CliError {
+    let mut failed = Failed::new(error.code.as_str(), error.message);
+    if let Some(details) = error.details {
+        failed.details = *details;
+    }
+    failed.into()
+}
+
+fn shown(path: &Path, paths: &Paths) -> String {
+    paths.shorten(path)
+}

@@ -1,0 +1,174 @@
+//! How a command reaches its gateway: endpoint, device key, cached tokens and one time budget, put together from what
+//! was typed and configured.
+
+use std::time::Duration;
+
+use crate::cli::error::{CliError, GatewayFailure, Target};
+use crate::cli::invocation::Invocation;
+use crate::client::sources::Typed;
+use crate::client::{
+    Budget, ClientError, ConnectIdentity, Connector, Device, DeviceTokens, Endpoint, Purpose,
+    Session, Sources, TokenKeeper, resolve,
+};
+use crate::config::word::Word;
+use crate::config::{Loaded, Paths};
+use crate::identity::{DeviceId, DeviceKey, Token};
+use crate::protocol::scope::{Role, Scope, Scopes};
+use crate::store::{Clock, StateDir, SystemClock, load_or_create_key};
+
+/// Everything needed to connect, as often as the command has to, within one budget.
+pub struct Reach {
+    endpoint: Endpoint,
+    target: Target,
+    key: DeviceKey,
+    tokens: DeviceTokens,
+    plaintext_opt_in: bool,
+    budget: Budget,
+}
+
+impl Reach {
+    /// Resolves target and credentials of a command; makes the device key when there is none.
+    ///
+    /// # Errors
+    /// What the credential table says, or an unusable key file.
+    pub fn new(
+        invocation: &Invocation,
+        paths: &Paths,
+        loaded: &Loaded,
+        total: Duration,
+    ) -> Result<Reach, CliError> {
+        let endpoint = endpoint(invocation, paths, loaded, Purpose::Command)?;
+        let target = target(&endpoint, paths, loaded);
+        let dir = StateDir::open(&paths.state_dir)?;
+        let key = load_or_create_key(&dir, SystemClock.now_ms())?;
+        let tokens = DeviceTokens::new(dir, key.device_id(), endpoint.url.to_string());
+        Ok(Reach {
+            endpoint,
+            target,
+            key,
+            tokens,
+            plaintext_opt_in: invocation.environment().allow_insecure_private_ws(),
+            budget: Budget::new(total),
+        })
+    }
+
+    /// The budget of the whole command.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// Where it connects.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The device this command line is.
+    pub fn own_device(&self) -> DeviceId {
+        self.key.device_id()
+    }
+
+    /// Connects as an operator that needs `scopes`.
+    ///
+    /// On the gateway's own machine the shared secret is enough to administer, so a device whose approval is narrower
+    /// than the command does not stand in the way: the connection is then made without the device (protocol §5.7).
+    ///
+    /// # Errors
+    /// [`CliError::Client`].
+    pub fn connect(&self, scopes: &Scopes) -> Result<Session, CliError> {
+        let stored = self.tokens.load(Role::Operator);
+        let local_secret = self.endpoint.is_local() && self.endpoint.credentials.any();
+        let too_narrow = stored
+            .as_ref()
+            .is_some_and(|stored| stored.scopes.missing(scopes).is_some());
+        if local_secret && too_narrow {
+            let identity = ConnectIdentity::backend(scopes.clone());
+            return self
+                .attempt(&identity, false)
+                .map_err(|error| self.failure(error));
+        }
+        let scopes = match &stored {
+            // A session of a device token sees only its own device unless it is an administrator's.
+            Some(stored)
+                if !self.endpoint.credentials.any() && stored.scopes.contains(&Scope::ADMIN) =>
+            {
+                with(scopes, &Scope::ADMIN)
+            }
+            _ => scopes.clone(),
+        };
+        let refused = match self.attempt(&ConnectIdentity::command_line(scopes.clone()), true) {
+            Err(error @ ClientError::PairingRequired(_)) if local_secret => error,
+            outcome => return outcome.map_err(|error| self.failure(error)),
+        };
+        let without_device = self.attempt(&ConnectIdentity::backend(scopes), false);
+        without_device.map_err(|_| self.failure(refused))
+    }
+
+    fn attempt(
+        &self,
+        identity: &ConnectIdentity,
+        with_device: bool,
+    ) -> Result<Session, ClientError> {
+        let device = Device {
+            key: &self.key,
+            tokens: &self.tokens,
+        };
+        let connector = Connector {
+            endpoint: &self.endpoint,
+            identity,
+            device: with_device.then_some(device),
+            plaintext_opt_in: self.plaintext_opt_in,
+        };
+        connector.connect(&self.budget)
+    }
+
+    /// Keeps a token that was rotated for this very device.
+    pub fn keep_token(&self, role: Role, token: &Token, scopes: &Scopes) {
+        self.tokens.store(role, token, scopes);
+    }
+
+    /// Drops the cached token: this device is no longer approved.
+    pub fn forget_token(&self) {
+        self.tokens.forget(Role::Operator);
+    }
+
+    /// A client error with where it happened.
+    pub fn failure(&self, error: ClientError) -> CliError {
+        GatewayFailure::at(error, &self.target).into()
+    }
+}
+
+/// The endpoint of a command for one purpose.
+///
+/// # Errors
+/// What the credential table says.
+pub fn endpoint(
+    invocation: &Invocation,
+    paths: &Paths,
+    loaded: &Loaded,
+    purpose: Purpose,
+) -> Result<Endpoint, CliError> {
+    let typed = Typed {
+        url: invocation.value("url"),
+        token: invocation.value("token"),
+        password: invocation.value("password"),
+    };
+    let sources = Sources::gather(typed, paths, loaded)?;
+    resolve(&sources, purpose).map_err(|error| GatewayFailure::nowhere(error.into()).into())
+}
+
+/// Where a failed connect tried, for its message.
+pub fn target(endpoint: &Endpoint, paths: &Paths, loaded: &Loaded) -> Target {
+    let bind = loaded.config.gateway.bind.as_str().to_owned();
+    Target {
+        url: endpoint.url.to_string(),
+        source: endpoint.source,
+        config: paths.config_file.clone(),
+        bind: endpoint.is_local().then_some(bind),
+    }
+}
+
+/// A scope list with one more scope, unless it is there.
+pub fn with(scopes: &Scopes, added: &Scope) -> Scopes {
+    let missing = (!scopes.contains(added)).then(|| added.clone());
+    scopes.iter().cloned().chain(missing).collect()
+}

@@ -1,0 +1,59 @@
+//! Reading the rows that list methods answer with: absent and wrongly typed members read as absent.
+
+use serde_json::Value;
+
+use crate::cli::output::text::plain;
+
+/// A text member, not empty.
+pub fn text<'a>(row: &'a Value, name: &str) -> Option<&'a str> {
+    row.get(name)?.as_str().filter(|text| !text.is_empty())
+}
+
+/// A whole number.
+pub fn number(row: &Value, name: &str) -> Option<u64> {
+    row.get(name)?.as_u64()
+}
+
+/// Whether a member is `true`.
+pub fn flag(row: &Value, name: &str) -> bool {
+    row.get(name).and_then(Value::as_bool) == Some(true)
+}
+
+/// A list of texts; `None` when the member is no list.
+pub fn words<'a>(row: &'a Value, name: &str) -> Option<Vec<&'a str>> {
+    Some(
+        row.get(name)?
+            .as_array()?
+            .iter()
+            .filter_map(Value::as_str)
+            .collect(),
+    )
+}
+
+/// The elements of a list member; none when it is no list.
+pub fn rows<'a>(document: &'a Value, name: &str) -> &'a [Value] {
+    document
+        .get(name)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
+}
+
+/// The name a node or device is shown under: display name, else its id, safe for a terminal.
+pub fn label(row: &Value) -> String {
+    let name = text(row, "displayName")
+        .map(plain)
+        .filter(|name| !name.trim().is_empty());
+    name.unwrap_or_else(|| plain(id(row)))
+}
+
+/// Node id, else device id, else nothing.
+pub fn id(row: &Value) -> &str {
+    text(row, "nodeId")
+        .or_else(|| text(row, "deviceId"))
+        .unwrap_or_default()
+}
+
+/// A cell: the text or nothing.
+pub fn cell(row: &Value, name: &str) -> String {
+    text(row, name).unwrap_or_default().to_owned()
+}
