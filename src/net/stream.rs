@@ -4,12 +4,15 @@ use std::{
     io::{self, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
     os::fd::{AsFd, BorrowedFd},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use crate::net::{
-    error::timed_out,
-    readiness::{Interest, wait},
+use crate::{
+    net::{
+        error::timed_out,
+        readiness::{Interest, wait},
+    },
+    protocol::limits::{TICK_INTERVAL, TICK_INTERVALS_UNTIL_SILENCE},
 };
 
 /// A connected stream; reads and writes never block.
@@ -20,10 +23,12 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Takes over a connected socket: non-blocking and without Nagle's delay.
+    /// Takes over a connected socket: non-blocking, without Nagle's delay, and given up by the system when
+    /// the other end acknowledges nothing for as long as a client would endure silence.
     pub fn plain(socket: TcpStream) -> io::Result<Stream> {
         socket.set_nonblocking(true)?;
         socket.set_nodelay(true)?;
+        watch_liveness(&socket)?;
         Ok(Stream::Plain(socket))
     }
 
@@ -85,6 +90,25 @@ impl Stream {
             }
         }
     }
+}
+
+/// How long sent bytes may stay unacknowledged. Ticks are sent all the time, so a peer that lost its power
+/// or its network ends after this, without a timer of ours.
+const MAX_UNACKNOWLEDGED: Duration = TICK_INTERVAL.saturating_mul(TICK_INTERVALS_UNTIL_SILENCE);
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn watch_liveness(socket: &TcpStream) -> io::Result<()> {
+    let milliseconds = u32::try_from(MAX_UNACKNOWLEDGED.as_millis()).unwrap_or(u32::MAX);
+    Ok(rustix::net::sockopt::set_tcp_user_timeout(
+        socket,
+        milliseconds,
+    )?)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn watch_liveness(socket: &TcpStream) -> io::Result<()> {
+    rustix::net::sockopt::set_tcp_keepidle(socket, MAX_UNACKNOWLEDGED)?;
+    Ok(rustix::net::sockopt::set_socket_keepalive(socket, true)?)
 }
 
 impl Read for Stream {
@@ -155,7 +179,7 @@ pub(crate) mod testing {
 
 #[cfg(test)]
 mod tests {
-    use std::{thread, time::Duration};
+    use std::thread;
 
     use super::*;
 
@@ -167,6 +191,16 @@ mod tests {
         let error = near.write_all_until(&bytes, deadline).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         drop(far);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_system_watches_for_silence() {
+        let (near, _far) = testing::pair();
+        assert_eq!(
+            rustix::net::sockopt::tcp_user_timeout(&near).unwrap(),
+            60_000
+        );
     }
 
     #[test]
