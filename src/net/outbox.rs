@@ -74,7 +74,7 @@ impl Item {
     fn cost(&self) -> usize {
         match self {
             Item::Text(text) => text.len(),
-            Item::Event { event, .. } => event.len(),
+            Item::Event { event, .. } => event.max_len(),
         }
     }
 }
@@ -286,7 +286,7 @@ mod tests {
     #[test]
     fn a_dropped_broadcast_uses_up_its_number() {
         let event = EventText::new("presence", &json!({"fill": "x".repeat(100)}));
-        let outbox = Outbox::new(event.len() * 2).unwrap();
+        let outbox = Outbox::new(event.max_len() * 2).unwrap();
         let queued: Vec<bool> = (0..4).map(|_| outbox.broadcast(&event, true)).collect();
         assert_eq!(queued, [true, true, false, false]);
         assert_eq!(seqs(&drain(&outbox)), [Some(1), Some(2)]);

@@ -220,7 +220,7 @@ impl EventText {
 
     /// The frame for one peer; events meant for a single peer have no `seq`.
     pub fn render(&self, seq: Option<u64>) -> String {
-        let mut text = String::with_capacity(self.len());
+        let mut text = String::with_capacity(self.max_len());
         text.push_str(&self.open);
         if let Some(seq) = seq {
             text.push_str(&format!(",\"seq\":{seq}"));
@@ -230,14 +230,9 @@ impl EventText {
     }
 
     /// An upper bound of the rendered length in bytes.
-    pub fn len(&self) -> usize {
+    pub fn max_len(&self) -> usize {
         const SEQ_AND_BRACE: usize = 28;
         self.open.len() + SEQ_AND_BRACE
-    }
-
-    /// Never true: an event has at least its name.
-    pub fn is_empty(&self) -> bool {
-        false
     }
 }
 
