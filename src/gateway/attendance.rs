@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::gateway::context::Context;
-use crate::gateway::invoke::Ending;
+use crate::gateway::ending::Fault;
 use crate::gateway::presence::Row;
 use crate::gateway::registry::LiveNode;
 use crate::gateway::rpc;
@@ -64,7 +64,7 @@ pub fn announce(context: &Context) {
 fn fail_invokes(context: &Context, conn: &ConnId) {
     let departure = context.registry().disconnect(conn);
     for open in departure.unanswered {
-        rpc::conclude(context, open, Ending::Disconnected);
+        rpc::conclude(context, open, Err(Fault::Disconnected));
     }
     for timer in departure.unasked.into_iter().filter_map(|open| open.timer) {
         context.timer.cancel(timer);

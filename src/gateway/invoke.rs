@@ -1,5 +1,5 @@
-//! Invokes that wait for their node: who asked, which connection got the request, and how each ending is
-//! worded (protocol.md §7.2-7.4).
+//! Invokes that wait for their node: who asked, and which connection got the request (protocol.md
+//! §7.2-7.4).
 //!
 //! Every open invoke belongs to the connection that received it and to the connection that asked. A
 //! result counts only when it comes from the former; when either of the two closes, the invoke ends.
@@ -8,12 +8,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use crate::gateway::timer::TimerId;
 use crate::identity::ids::{ConnId, NodeId};
 use crate::protocol::error::ErrorShape;
-use crate::protocol::params::{NodeError, NodeInvokeResult};
 
 /// The longest a caller may wait, whatever it asks for: nothing in memory lives without an end.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -63,23 +62,6 @@ pub struct OpenInvoke {
     pub origin: Origin,
     /// The deadline's timer entry, once it is scheduled.
     pub timer: Option<TimerId>,
-}
-
-/// How an invoke ends.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Ending {
-    /// The node answered.
-    Answered(NodeInvokeResult),
-    /// The node's connection closed first.
-    Disconnected,
-    /// There is no live session of the node.
-    NotConnected,
-    /// The node's connection takes no more data.
-    SendFailed,
-    /// The deadline passed.
-    TimedOut,
-    /// The node may no longer be asked: its approval or the policy changed meanwhile.
-    Withdrawn,
 }
 
 /// Why an invoke cannot be opened now.
@@ -217,74 +199,6 @@ impl Full {
     }
 }
 
-/// The answer of the method `origin` for an invoke of `command` on `node` that ended as `ending`.
-pub fn answer(
-    origin: Origin,
-    node: &NodeId,
-    command: &str,
-    ending: Ending,
-) -> Result<Value, ErrorShape> {
-    match ending {
-        Ending::Answered(result) if result.ok => Ok(success(origin, node, command, result)),
-        Ending::Answered(result) => Err(node_refusal(result.error)),
-        Ending::Disconnected => Err(ErrorShape::unavailable(format!(
-            "node disconnected ({command})"
-        ))
-        .with_details(json!({"code": "NODE_DISCONNECTED"}))),
-        Ending::NotConnected => Err(match origin {
-            Origin::Invoke => ErrorShape::unavailable("node not connected")
-                .with_details(json!({"code": "NOT_CONNECTED"})),
-            Origin::Relay => gateway_refusal("NOT_CONNECTED", "node not connected"),
-        }),
-        Ending::SendFailed => Err(gateway_refusal(
-            "UNAVAILABLE",
-            "failed to send invoke to node",
-        )),
-        Ending::TimedOut => Err(gateway_refusal("TIMEOUT", "node invoke timed out")),
-        Ending::Withdrawn => Err(ErrorShape::unavailable(format!(
-            "node command withdrawn ({command}): its approval or the command policy changed"
-        ))
-        .with_details(json!({"code": "COMMAND_WITHDRAWN", "command": command}))),
-    }
-}
-
-fn success(origin: Origin, node: &NodeId, command: &str, result: NodeInvokeResult) -> Value {
-    let payload = match result.payload_json.as_deref() {
-        Some(text) if !text.trim().is_empty() => {
-            Some(serde_json::from_str(text).unwrap_or_else(|_| json!({"payloadJSON": text})))
-        }
-        _ => result.payload,
-    };
-    if origin == Origin::Relay {
-        return payload.unwrap_or(Value::Null);
-    }
-    let mut answer = Map::new();
-    answer.insert("ok".into(), Value::Bool(true));
-    answer.insert("nodeId".into(), Value::String(node.to_string()));
-    answer.insert("command".into(), Value::String(command.to_owned()));
-    if let Some(payload) = payload {
-        answer.insert("payload".into(), payload);
-    }
-    answer.insert(
-        "payloadJSON".into(),
-        result.payload_json.map_or(Value::Null, Value::String),
-    );
-    Value::Object(answer)
-}
-
-/// A failure the node reported itself: its own words, in front of them its own code.
-fn node_refusal(error: Option<NodeError>) -> ErrorShape {
-    let sentence = error.clone().unwrap_or_default().sentence();
-    let shown = error.as_ref().map_or(Value::Null, NodeError::to_value);
-    ErrorShape::unavailable(sentence).with_details(json!({"nodeError": shown}))
-}
-
-/// A failure the gateway reports in the node's place.
-fn gateway_refusal(code: &str, message: &str) -> ErrorShape {
-    ErrorShape::unavailable(format!("{code}: {message}"))
-        .with_details(json!({"nodeError": {"code": code, "message": message}}))
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
@@ -403,153 +317,5 @@ mod tests {
         assert!(!invokes.attach_timer(&node, "i", timer));
         clock.stop();
         thread.join().unwrap();
-    }
-
-    fn result(ok: bool) -> NodeInvokeResult {
-        NodeInvokeResult {
-            id: "i".to_owned(),
-            node_id: NodeId::from("n"),
-            ok,
-            payload: None,
-            payload_json: None,
-            error: None,
-        }
-    }
-
-    fn said(code: Option<&str>, message: Option<&str>) -> Ending {
-        let error = NodeError {
-            code: code.map(str::to_owned),
-            message: message.map(str::to_owned),
-        };
-        Ending::Answered(NodeInvokeResult {
-            error: Some(error),
-            ..result(false)
-        })
-    }
-
-    #[test]
-    fn successes_are_worded_as_specified() {
-        let text = |text: &str| NodeInvokeResult {
-            payload_json: Some(text.to_owned()),
-            ..result(true)
-        };
-        let cases = [
-            (
-                text("{\"bins\":{}}"),
-                json!({"ok":true,"nodeId":"n","command":"c","payload":{"bins":{}},"payloadJSON":"{\"bins\":{}}"}),
-            ),
-            (
-                text("{oops"),
-                json!({"ok":true,"nodeId":"n","command":"c","payload":{"payloadJSON":"{oops"},"payloadJSON":"{oops"}),
-            ),
-            (
-                NodeInvokeResult {
-                    payload: Some(json!([1])),
-                    ..result(true)
-                },
-                json!({"ok":true,"nodeId":"n","command":"c","payload":[1],"payloadJSON":null}),
-            ),
-            (
-                result(true),
-                json!({"ok":true,"nodeId":"n","command":"c","payloadJSON":null}),
-            ),
-        ];
-        for (result, expected) in cases {
-            let got = answer(
-                Origin::Invoke,
-                &NodeId::from("n"),
-                "c",
-                Ending::Answered(result),
-            )
-            .unwrap();
-            assert_eq!(got, expected);
-        }
-        let relayed = answer(
-            Origin::Relay,
-            &NodeId::from("n"),
-            "c",
-            Ending::Answered(text("{\"hash\":\"x\"}")),
-        )
-        .unwrap();
-        assert_eq!(relayed, json!({"hash":"x"}));
-    }
-
-    #[test]
-    fn failures_are_worded_as_specified() {
-        use Origin::{Invoke, Relay};
-        let cases = [
-            (
-                Invoke,
-                Ending::NotConnected,
-                "node not connected",
-                json!({"code":"NOT_CONNECTED"}),
-            ),
-            (
-                Relay,
-                Ending::NotConnected,
-                "NOT_CONNECTED: node not connected",
-                json!({"nodeError":{"code":"NOT_CONNECTED","message":"node not connected"}}),
-            ),
-            (
-                Invoke,
-                Ending::Disconnected,
-                "node disconnected (system.run)",
-                json!({"code":"NODE_DISCONNECTED"}),
-            ),
-            (
-                Relay,
-                Ending::Disconnected,
-                "node disconnected (system.run)",
-                json!({"code":"NODE_DISCONNECTED"}),
-            ),
-            (
-                Invoke,
-                Ending::SendFailed,
-                "UNAVAILABLE: failed to send invoke to node",
-                json!({"nodeError":{"code":"UNAVAILABLE","message":"failed to send invoke to node"}}),
-            ),
-            (
-                Invoke,
-                Ending::Withdrawn,
-                "node command withdrawn (system.run): its approval or the command policy changed",
-                json!({"code":"COMMAND_WITHDRAWN","command":"system.run"}),
-            ),
-            (
-                Invoke,
-                Ending::TimedOut,
-                "TIMEOUT: node invoke timed out",
-                json!({"nodeError":{"code":"TIMEOUT","message":"node invoke timed out"}}),
-            ),
-            (
-                Invoke,
-                said(Some("INVALID_REQUEST"), Some("bins required")),
-                "INVALID_REQUEST: bins required",
-                json!({"nodeError":{"code":"INVALID_REQUEST","message":"bins required"}}),
-            ),
-            (
-                Invoke,
-                said(None, Some("broken")),
-                "broken",
-                json!({"nodeError":{"message":"broken"}}),
-            ),
-            (
-                Invoke,
-                said(Some("X"), None),
-                "X: node invoke failed",
-                json!({"nodeError":{"code":"X"}}),
-            ),
-            (
-                Invoke,
-                Ending::Answered(result(false)),
-                "node invoke failed",
-                json!({"nodeError":null}),
-            ),
-        ];
-        for (origin, ending, message, details) in cases {
-            let error = answer(origin, &NodeId::from("n"), "system.run", ending).unwrap_err();
-            assert_eq!(error.code.as_str(), "UNAVAILABLE");
-            assert_eq!(error.message, message);
-            assert_eq!(error.details.as_deref(), Some(&details));
-        }
     }
 }

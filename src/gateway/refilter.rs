@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::gateway::apply::apply;
 use crate::gateway::context::Context;
-use crate::gateway::invoke::Ending;
+use crate::gateway::ending::Fault;
 use crate::gateway::rpc;
 use crate::identity::{NodeId, Random};
 use crate::pairing::surface::{Surface, reconcile, surface};
@@ -46,6 +46,6 @@ pub fn refilter(context: &Arc<Context>, node: &NodeId, ask: bool) {
         !found.paired || !(open.origin.is_relay() || found.effective.contains(&open.command))
     });
     for open in withdrawn {
-        rpc::conclude(context, open, Ending::Withdrawn);
+        rpc::conclude(context, open, Err(Fault::Withdrawn));
     }
 }

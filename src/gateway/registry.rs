@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::gateway::invoke::{Invokes, OpenInvoke};
+use crate::gateway::invoke::{Full, Invokes, OpenInvoke};
 use crate::identity::ids::{ConnId, NodeId};
 use crate::pairing::surface::NodeClaim;
 
@@ -50,6 +50,15 @@ pub struct Departure {
     pub unasked: Vec<OpenInvoke>,
     /// The connection that owns the node id now, if this one owned it and another is left.
     pub successor: Option<Arc<LiveNode>>,
+}
+
+/// Why an invoke was not opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotOpened {
+    /// Too many are open.
+    Full(Full),
+    /// The node's connection closed meanwhile.
+    Gone,
 }
 
 /// Live nodes by id, with their connections in the order in which they came, and the open invokes.
@@ -92,6 +101,15 @@ impl Registry {
             departure.successor = connections.last().cloned();
         }
         departure
+    }
+
+    /// Opens an invoke towards a connection that is still there: from then on the closing of that
+    /// connection ends it.
+    pub fn open(&mut self, invoke: OpenInvoke) -> Result<(), NotOpened> {
+        if !self.node_of.contains_key(&invoke.owner) {
+            return Err(NotOpened::Gone);
+        }
+        self.invokes.open(invoke).map_err(NotOpened::Full)
     }
 
     /// The connection that owns `node`, if the node is connected.
@@ -225,9 +243,9 @@ pub(crate) mod tests {
     fn an_old_connection_takes_only_its_own_invokes_with_it() {
         let mut registry = Registry::default();
         registry.connect(live("old", "n"));
-        registry.invokes.open(asked("first", "old")).unwrap();
+        registry.open(asked("first", "old")).unwrap();
         registry.connect(live("new", "n"));
-        registry.invokes.open(asked("second", "new")).unwrap();
+        registry.open(asked("second", "new")).unwrap();
         let departure = registry.disconnect(&ConnId::from("old"));
         assert_eq!(departure.unanswered.len(), 1);
         assert_eq!(departure.unanswered[0].id, "first");
@@ -242,8 +260,9 @@ pub(crate) mod tests {
     #[test]
     fn a_closing_asker_leaves_no_invoke_open() {
         let mut registry = Registry::default();
+        assert_eq!(registry.open(asked("i", "node")), Err(NotOpened::Gone));
         registry.connect(live("node", "n"));
-        registry.invokes.open(asked("i", "node")).unwrap();
+        registry.open(asked("i", "node")).unwrap();
         let departure = registry.disconnect(&ConnId::from("op"));
         assert_eq!(departure.unasked.len(), 1);
         assert!(departure.unanswered.is_empty());
@@ -259,10 +278,10 @@ pub(crate) mod tests {
         let mut registry = Registry::default();
         for conn in ["a", "b"] {
             registry.connect(live(conn, "n"));
-            registry.invokes.open(asked(conn, conn)).unwrap();
+            registry.open(asked(conn, conn)).unwrap();
         }
         registry.connect(live("c", "other"));
-        registry.invokes.open(asked("c", "c")).unwrap();
+        registry.open(asked("c", "c")).unwrap();
         assert_eq!(registry.withdraw(&NodeId::from("n"), |_| true).len(), 2);
         assert_eq!(registry.invokes.len(), 1);
         assert!(

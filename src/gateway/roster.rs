@@ -3,11 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
-use serde_json::{Map, Value};
-
+use crate::gateway::node_row::{NodeRow, Pairing};
 use crate::gateway::registry::{LiveNode, Registry};
-use crate::identity::ids::{NodeId, RequestId};
+use crate::identity::ids::NodeId;
 use crate::pairing::State;
 use crate::pairing::device_record::DeviceRecord;
 use crate::pairing::node;
@@ -16,109 +14,6 @@ use crate::pairing::policy::CommandPolicy;
 use crate::pairing::surface::{Surface, surface};
 use crate::pairing::truth::{ApprovalState, approval_state};
 use crate::protocol::scope::Role;
-
-/// One node as listed. Absent values are left out of the JSON.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct NodeRow {
-    /// Node id.
-    pub node_id: NodeId,
-    /// The operator's name for the node, else the node's own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub display_name: Option<String>,
-    /// Operating system.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub platform: Option<String>,
-    /// Version of the node's program.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
-    /// Version of its core.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub core_version: Option<String>,
-    /// Version of its user interface.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ui_version: Option<String>,
-    /// `client.id` of its connect.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub client_id: Option<String>,
-    /// `client.mode` of its connect.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub client_mode: Option<String>,
-    /// Reported address.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub remote_ip: Option<String>,
-    /// Device family.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub device_family: Option<String>,
-    /// Hardware model.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub model_identifier: Option<String>,
-    /// `PATH` of the connected node.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub path_env: Option<String>,
-    /// Permissions as claimed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub permissions: Option<Map<String, Value>>,
-    /// Capabilities, sorted.
-    pub caps: Vec<String>,
-    /// What may be invoked now (connected) or was approved (not connected), sorted.
-    pub commands: Vec<String>,
-    /// What the node declares and the policy allows but no approval covers yet, sorted.
-    pub pending_commands: Vec<String>,
-    /// What the connected node declares, sorted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub declared_commands: Option<Vec<String>>,
-    /// What the approval covers, sorted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub approved_commands: Option<Vec<String>>,
-    /// First pairing of either layer, epoch milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub created_at_ms: Option<u64>,
-    /// Latest approval, epoch milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub approved_at_ms: Option<u64>,
-    /// Begin of the live connection, epoch milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub connected_at_ms: Option<u64>,
-    /// Latest connect, epoch milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_connected_at_ms: Option<u64>,
-    /// Latest sign of life, epoch milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_seen_at_ms: Option<u64>,
-    /// What that sign was.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_seen_reason: Option<String>,
-    /// Whether a record of either layer exists.
-    pub paired: bool,
-    /// Whether the node is connected.
-    pub connected: bool,
-    /// Where the node's pairing stands.
-    pub pairing: Pairing,
-    /// The same in the newer protocol's words.
-    pub approval_state: &'static str,
-    /// The pending node-pairing request.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pending_request_id: Option<RequestId>,
-    /// Capabilities behind that request.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pending_declared_caps: Option<Vec<String>>,
-    /// Commands behind that request.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pending_declared_commands: Option<Vec<String>>,
-}
-
-/// Where the pairing of a node stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Pairing {
-    /// It has a node-pairing record.
-    Approved,
-    /// It has none, and none waits.
-    None,
-    /// It has none, and a request waits.
-    Pending,
-}
 
 /// Everything known about the nodes at one moment.
 pub struct Roster<'a> {
@@ -367,7 +262,7 @@ fn sorted<'a>(items: impl IntoIterator<Item = &'a String>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::gateway::registry::tests::live;

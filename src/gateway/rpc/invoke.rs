@@ -11,9 +11,10 @@ use serde_json::{Map, Value, json};
 
 use super::call::{Call, Outcome, Reply};
 use crate::gateway::context::Context;
+use crate::gateway::ending::{Ending, Fault, answer};
 use crate::gateway::gate;
-use crate::gateway::invoke::{self, Ending, MAX_TIMEOUT, OpenInvoke, Origin};
-use crate::gateway::registry::LiveNode;
+use crate::gateway::invoke::{MAX_TIMEOUT, OpenInvoke, Origin};
+use crate::gateway::registry::{LiveNode, NotOpened};
 use crate::gateway::run_params;
 use crate::identity::Random;
 use crate::identity::ids::{ConnId, NodeId};
@@ -46,29 +47,20 @@ struct Question {
 pub fn invoke(call: &Call<'_>, params: Option<Value>) -> Outcome {
     let asked = NodeInvoke::parse(params)?;
     gate::check_forbidden(&asked.command, asked.params.as_ref())?;
-    let live = live(call, Origin::Invoke, &asked.node_id, &asked.command)?;
-    let state = call.state()?;
-    let policy = call.context.command_policy();
-    gate::admit(
-        &state,
-        &live,
-        &policy,
-        call.context.now_ms(),
-        &asked.command,
-    )?;
-    let params = match asked.command.as_str() {
-        RUN => run_params::forwarded(asked.params)?,
-        _ => asked.params,
-    };
-    let question = Question {
+    let mut question = Question {
         origin: Origin::Invoke,
         node: asked.node_id,
         command: asked.command,
-        params,
+        params: asked.params,
         timeout_ms: asked.timeout_ms,
         idempotency_key: Some(asked.idempotency_key),
     };
-    ask(call, &live, question)
+    let live = question.live(call)?;
+    question.judge(call, &live)?;
+    if question.command == RUN {
+        question.params = run_params::forwarded(question.params)?;
+    }
+    question.ask(call, &live)
 }
 
 /// `exec.approvals.node.get`.
@@ -98,7 +90,7 @@ pub fn result(call: &Call<'_>, params: Option<Value>) -> Outcome {
     let Some(open) = open else {
         return Ok(Reply::Now(json!({"ok": true, "ignored": true})));
     };
-    conclude(call.context, open, Ending::Answered(result));
+    conclude(call.context, open, Ok(result));
     Ok(Reply::Now(json!({"ok": true})))
 }
 
@@ -110,16 +102,13 @@ pub fn conclude(context: &Context, open: OpenInvoke, ending: Ending) {
     let Some(asker) = context.hub.session(&open.asker) else {
         return;
     };
-    let answer = invoke::answer(open.origin, &open.node, &open.command, ending);
-    asker.answer(&open.request, &answer);
+    let outcome = answer(open.origin, &open.node, &open.command, ending);
+    asker.answer(&open.request, &outcome);
 }
 
 /// Asks for or replaces a node's own exec policy: no allowlist names these commands, but the node must be
 /// paired [D19].
 fn relay(call: &Call<'_>, node: NodeId, command: &str, params: Value) -> Outcome {
-    let live = live(call, Origin::Relay, &node, command)?;
-    let state = call.state()?;
-    gate::require_pairing(&state, &node, call.context.now_ms(), command)?;
     let question = Question {
         origin: Origin::Relay,
         node,
@@ -128,71 +117,96 @@ fn relay(call: &Call<'_>, node: NodeId, command: &str, params: Value) -> Outcome
         timeout_ms: None,
         idempotency_key: None,
     };
-    ask(call, &live, question)
+    let live = question.live(call)?;
+    question.judge(call, &live)?;
+    question.ask(call, &live)
 }
 
-fn live(
-    call: &Call<'_>,
-    origin: Origin,
-    node: &NodeId,
-    command: &str,
-) -> Result<Arc<LiveNode>, ErrorShape> {
-    let live = call.context.registry().owner(node).cloned();
-    match live {
-        Some(live) => Ok(live),
-        None => Err(refusal(origin, node, command, Ending::NotConnected)),
+impl Question {
+    /// The connection that owns the node now.
+    fn live(&self, call: &Call<'_>) -> Result<Arc<LiveNode>, ErrorShape> {
+        let live = call.context.registry().owner(&self.node).cloned();
+        live.ok_or_else(|| self.refusal(Fault::NotConnected))
     }
-}
 
-/// Opens the invoke, sets its deadline and queues the event.
-fn ask(call: &Call<'_>, live: &LiveNode, question: Question) -> Outcome {
-    let Some(node_session) = call.context.hub.session(&live.conn) else {
-        return Err(refusal(
-            question.origin,
-            &question.node,
-            &question.command,
-            Ending::NotConnected,
-        ));
-    };
-    let id = Random.uuid();
-    let event = request_event(&id, live.protocol, &question);
-    if question.timeout_ms == Some(0) {
-        // The asker does not wait at all; the node is asked nevertheless and its result is late.
-        let ending = if node_session.event(REQUEST_EVENT, &event) {
-            Ending::TimedOut
-        } else {
-            Ending::SendFailed
+    /// Whether the node may be asked this now.
+    fn judge(&self, call: &Call<'_>, live: &LiveNode) -> Result<(), ErrorShape> {
+        let state = call.state()?;
+        let now_ms = call.context.now_ms();
+        match self.origin {
+            Origin::Invoke => {
+                let policy = call.context.command_policy();
+                gate::admit(&state, live, &policy, now_ms, &self.command)
+            }
+            Origin::Relay => gate::require_pairing(&state, &self.node, now_ms, &self.command),
+        }
+    }
+
+    /// Opens the invoke, sets its deadline and queues the event.
+    fn ask(&self, call: &Call<'_>, live: &LiveNode) -> Outcome {
+        let Some(node_session) = call.context.hub.session(&live.conn) else {
+            return Err(self.refusal(Fault::NotConnected));
         };
-        return Err(refusal(
-            question.origin,
-            &question.node,
-            &question.command,
-            ending,
-        ));
+        let id = Random.uuid();
+        let event = self.event(&id, live.protocol);
+        if self.timeout_ms == Some(0) {
+            // The asker does not wait at all; the node is asked nevertheless and its result is late.
+            let sent = node_session.event(REQUEST_EVENT, &event);
+            let fault = if sent {
+                Fault::TimedOut
+            } else {
+                Fault::SendFailed
+            };
+            return Err(self.refusal(fault));
+        }
+        let open = OpenInvoke {
+            id: id.clone(),
+            asker: call.session.conn.clone(),
+            request: call.id.to_owned(),
+            node: self.node.clone(),
+            owner: live.conn.clone(),
+            command: self.command.clone(),
+            origin: self.origin,
+            timer: None,
+        };
+        let opened = call.context.registry().open(open);
+        opened.map_err(|refused| match refused {
+            NotOpened::Full(full) => full.error(),
+            NotOpened::Gone => self.refusal(Fault::NotConnected),
+        })?;
+        // A removal that came between the judgement and the opening found nothing to withdraw.
+        if let Err(refusal) = self.judge(call, live) {
+            call.context.registry().invokes.take(&live.conn, &id);
+            return Err(refusal);
+        }
+        set_deadline(call.context, &live.conn, &id, self.timeout_ms);
+        if !node_session.event(REQUEST_EVENT, &event) {
+            end(call.context, &live.conn, &id, Fault::SendFailed);
+        }
+        Ok(Reply::Later)
     }
-    let open = OpenInvoke {
-        id: id.clone(),
-        asker: call.session.conn.clone(),
-        request: call.id.to_owned(),
-        node: question.node,
-        owner: live.conn.clone(),
-        command: question.command,
-        origin: question.origin,
-        timer: None,
-    };
-    call.context
-        .registry()
-        .invokes
-        .open(open)
-        .map_err(|full| full.error())?;
-    set_deadline(call.context, &live.conn, &id, question.timeout_ms);
-    if !node_session.event(REQUEST_EVENT, &event) {
-        end(call.context, &live.conn, &id, Ending::SendFailed);
-    } else if call.context.hub.session(&live.conn).is_none() {
-        // The node's connection closed between the lookup and the registration.
-        end(call.context, &live.conn, &id, Ending::Disconnected);
+
+    fn event(&self, id: &str, protocol: u8) -> Value {
+        let mut event = Map::new();
+        event.insert("id".into(), json!(id));
+        event.insert("nodeId".into(), json!(self.node));
+        event.insert("command".into(), json!(self.command));
+        let params = self.params.as_ref().map(Value::to_string);
+        event.insert("paramsJSON".into(), json!(params));
+        let always =
+            || (protocol >= TIMEOUT_ALWAYS_SENT).then_some(INVOKE_TIMEOUT.as_millis() as u64);
+        if let Some(timeout_ms) = self.timeout_ms.or_else(always) {
+            event.insert("timeoutMs".into(), json!(timeout_ms));
+        }
+        if let Some(key) = &self.idempotency_key {
+            event.insert("idempotencyKey".into(), json!(key));
+        }
+        Value::Object(event)
     }
-    Ok(Reply::Later)
+
+    fn refusal(&self, fault: Fault) -> ErrorShape {
+        fault.error(self.origin, &self.command)
+    }
 }
 
 fn set_deadline(context: &Arc<Context>, owner: &ConnId, id: &str, timeout_ms: Option<u64>) {
@@ -202,7 +216,7 @@ fn set_deadline(context: &Arc<Context>, owner: &ConnId, id: &str, timeout_ms: Op
     let (weak, late_owner, late_id) = (Arc::downgrade(context), owner.clone(), id.to_owned());
     let timer = context.timer.schedule(Instant::now() + wait, move || {
         if let Some(context) = weak.upgrade() {
-            end(&context, &late_owner, &late_id, Ending::TimedOut);
+            end(&context, &late_owner, &late_id, Fault::TimedOut);
         }
     });
     if !context.registry().invokes.attach_timer(owner, id, timer) {
@@ -211,33 +225,9 @@ fn set_deadline(context: &Arc<Context>, owner: &ConnId, id: &str, timeout_ms: Op
 }
 
 /// Ends an invoke if it is still open.
-fn end(context: &Context, owner: &ConnId, id: &str, ending: Ending) {
+fn end(context: &Context, owner: &ConnId, id: &str, fault: Fault) {
     let open = context.registry().invokes.take(owner, id);
     if let Some(open) = open {
-        conclude(context, open, ending);
-    }
-}
-
-fn request_event(id: &str, protocol: u8, question: &Question) -> Value {
-    let mut event = Map::new();
-    event.insert("id".into(), json!(id));
-    event.insert("nodeId".into(), json!(question.node));
-    event.insert("command".into(), json!(question.command));
-    let params = question.params.as_ref().map(Value::to_string);
-    event.insert("paramsJSON".into(), json!(params));
-    let default = || (protocol >= TIMEOUT_ALWAYS_SENT).then_some(INVOKE_TIMEOUT.as_millis() as u64);
-    if let Some(timeout_ms) = question.timeout_ms.or_else(default) {
-        event.insert("timeoutMs".into(), json!(timeout_ms));
-    }
-    if let Some(key) = &question.idempotency_key {
-        event.insert("idempotencyKey".into(), json!(key));
-    }
-    Value::Object(event)
-}
-
-fn refusal(origin: Origin, node: &NodeId, command: &str, ending: Ending) -> ErrorShape {
-    match invoke::answer(origin, node, command, ending) {
-        Err(error) => error,
-        Ok(_) => ErrorShape::unavailable("node invoke failed"),
+        conclude(context, open, Err(fault));
     }
 }
