@@ -135,3 +135,100 @@ fn forgotten(action: &'static str, subject: &str, request_id: &RequestId) -> Aud
     }
     .detailing(json!({"requestId": request_id}))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        pairing::{
+            connect::ConnectClaim,
+            surface,
+            testing::{Counter, NOW, events, node_claim, remote, saves, waits},
+        },
+        protocol::scope::Role,
+    };
+
+    #[test]
+    fn a_request_lives_five_minutes_inclusive() {
+        let table = [
+            (NOW, false),
+            (NOW + 300_000, false),
+            (NOW + 300_001, true),
+            (NOW - 300_000, false),
+            (NOW - 300_001, true),
+            (0, true),
+            (u64::MAX, true),
+        ];
+        for (now, over) in table {
+            assert_eq!(is_expired(NOW, now), over, "{now}");
+        }
+    }
+
+    #[test]
+    fn both_layers_forget_and_tell_and_a_live_node_asks_again() {
+        let (mut state, mut entropy) = (State::default(), Counter::default());
+        assert_eq!(next_expiry(&state), None);
+        waits(&mut state, &remote(Role::Node, &[]), NOW, &mut entropy);
+        surface::reconcile(
+            &mut state,
+            &node_claim(&[]),
+            &Default::default(),
+            NOW + 7,
+            &mut entropy,
+        );
+        assert_eq!(next_expiry(&state), Some(NOW + 300_001));
+        assert_eq!(expire(&mut state, NOW + 300_000), []);
+
+        let changes = expire(&mut state, NOW + 300_001);
+        assert_eq!(saves(&changes), [Part::DevicesPending]);
+        let payload =
+            json!({"requestId": "r1", "deviceId": "d", "decision": "expired", "ts": NOW + 300_001});
+        assert_eq!(events(&changes), [(device::RESOLVED, payload)]);
+
+        assert_eq!(next_expiry(&state), Some(NOW + 300_008));
+        let changes = expire(&mut state, NOW + 300_008);
+        assert_eq!(saves(&changes), [Part::NodesPending]);
+        let payload =
+            json!({"requestId": "r2", "nodeId": "d", "decision": "expired", "ts": NOW + 300_008});
+        assert_eq!(events(&changes), [(node::RESOLVED, payload)]);
+        assert_eq!(
+            changes.last(),
+            Some(&Change::Refilter {
+                node: "d".into(),
+                ask: true
+            })
+        );
+        assert_eq!((next_expiry(&state), state), (None, State::default()));
+    }
+
+    #[test]
+    fn a_full_list_lets_the_oldest_go() {
+        let (mut state, mut entropy) = (State::default(), Counter::default());
+        let claim = |number: usize| ConnectClaim {
+            device: format!("d{number}").into(),
+            ..remote(Role::Node, &[])
+        };
+        let entries = (0..MAX_PENDING_REQUESTS).map(|number| {
+            let ts = NOW + number as u64;
+            (
+                format!("old{number}"),
+                json!({"requestId": format!("old{number}"), "deviceId": "x",
+                "publicKey": "k", "ts": ts}),
+            )
+        });
+        state
+            .read(
+                Part::DevicesPending,
+                serde_json::Value::Object(entries.collect()),
+            )
+            .unwrap();
+        let (_, changes) = waits(&mut state, &claim(1), NOW, &mut entropy);
+        assert_eq!(state.devices.pending.len(), MAX_PENDING_REQUESTS);
+        assert!(state.devices.pending.record("old0").is_none());
+        let told: Vec<_> = events(&changes)
+            .into_iter()
+            .map(|(_, payload)| payload["requestId"].clone())
+            .collect();
+        assert_eq!(told, ["old0", "r1"]);
+    }
+}

@@ -5,7 +5,7 @@
 //! returns what changed; the caller of this room saves first, then emits and answers. An operation
 //! that refuses leaves the state as it was. Nothing here does I/O, reads a clock or draws randomness.
 
-pub mod approval;
+mod approval;
 pub mod change;
 pub mod connect;
 pub mod device;
@@ -15,12 +15,18 @@ pub mod node;
 pub mod node_record;
 pub mod policy;
 pub mod refusal;
+mod request;
 pub mod scopes;
 pub mod state;
 pub mod surface;
 pub mod token;
 pub mod truth;
 pub mod waiting;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod testing;
 
 pub use change::{AuditEntry, Change, Changes, Part, SessionEnd};
 pub use expiry::{expire, next_expiry};

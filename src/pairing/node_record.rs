@@ -137,6 +137,37 @@ impl NodeRecord {
         self.metadata.commands.as_deref().unwrap_or_default()
     }
 
+    /// What an approval makes of the old record: the commands are those of the request and no
+    /// others, an operator's name stays, and so does everything the request does not say.
+    pub(super) fn approved(
+        old: Option<NodeRecord>,
+        request: &NodeRequest,
+        token: Token,
+        now: u64,
+    ) -> NodeRecord {
+        let mut record = old.unwrap_or_else(|| NodeRecord {
+            node_id: request.node_id.clone(),
+            token: token.clone(),
+            metadata: NodeMetadata::default(),
+            name_override: false,
+            created_at_ms: now,
+            approved_at_ms: now,
+            last_connected_at_ms: None,
+            last_seen_at_ms: None,
+            last_seen_reason: None,
+            extra: Map::new(),
+        });
+        let name = record.metadata.display_name.clone();
+        record.metadata.take(request.metadata.clone());
+        record.metadata.commands = Some(request.requested_commands().to_vec());
+        if record.name_override {
+            record.metadata.display_name = name;
+        }
+        record.token = token;
+        record.approved_at_ms = now;
+        record
+    }
+
     /// The record as lists and answers show it: without token and unknown fields [D8].
     pub fn redacted(&self) -> Value {
         let mut row = self.with_token();

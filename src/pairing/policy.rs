@@ -218,3 +218,180 @@ fn normalize(text: &str) -> String {
         .flat_map(char::to_lowercase)
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pairing::testing::words as owned;
+
+    #[test]
+    fn platforms_are_read_from_prefix_then_family() {
+        let table = [
+            (Some("iOS 18.1"), None, PlatformId::Ios),
+            (Some("  Android 14"), None, PlatformId::Android),
+            (Some("macOS 15.1"), None, PlatformId::Macos),
+            (Some("Darwin"), None, PlatformId::Macos),
+            (Some("win32"), None, PlatformId::Windows),
+            (Some("LINUX"), Some("iPhone"), PlatformId::Linux),
+            (Some("Lînüx"), None, PlatformId::Linux),
+            (Some("freebsd"), Some("Linux"), PlatformId::Linux),
+            (Some(""), Some("My iPad"), PlatformId::Ios),
+            (None, Some("MacBookPro"), PlatformId::Macos),
+            (None, Some("Windows PC"), PlatformId::Windows),
+            (None, Some("android phone"), PlatformId::Android),
+            (Some("my linux"), None, PlatformId::Unknown),
+            (None, Some("toaster"), PlatformId::Unknown),
+            (None, None, PlatformId::Unknown),
+        ];
+        for (platform, family, expected) in table {
+            assert_eq!(
+                PlatformId::of(platform, family),
+                expected,
+                "{platform:?} {family:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_platform_has_its_default_list() {
+        let count = |platform| {
+            allowlist(Some(platform), None, &CommandPolicy::default())
+                .0
+                .len()
+        };
+        let table = [
+            ("ios", 19),
+            ("android", 24),
+            ("macos", 24),
+            ("linux", 5),
+            ("windows", 18),
+            ("?", 11),
+        ];
+        for (platform, commands) in table {
+            assert_eq!(count(platform), commands, "{platform}");
+        }
+        let samples = [
+            ("linux", "system.run", true),
+            ("linux", "system.which", true),
+            ("linux", "browser.proxy", true),
+            ("linux", "canvas.eval", false),
+            ("linux", "screen.snapshot", false),
+            ("ios", "system.notify", true),
+            ("ios", "system.run", false),
+            ("ios", "photos.latest", true),
+            ("android", "callLog.search", true),
+            ("android", "device.health", true),
+            ("android", "system.run", false),
+            ("macos", "motion.pedometer", true),
+            ("macos", "system.run.prepare", true),
+            ("windows", "contacts.search", false),
+            ("windows", "screen.snapshot", true),
+            ("unknown", "device.info", false),
+            ("unknown", "camera.list", true),
+        ];
+        for (platform, command, expected) in samples {
+            let list = allowlist(Some(platform), None, &CommandPolicy::default());
+            assert_eq!(list.allows(command), expected, "{platform} {command}");
+        }
+    }
+
+    #[test]
+    fn dangerous_commands_are_nowhere_by_default() {
+        for platform in ["ios", "android", "macos", "linux", "windows", "unknown"] {
+            let list = allowlist(Some(platform), None, &CommandPolicy::default());
+            for command in [
+                "camera.snap",
+                "camera.clip",
+                "screen.record",
+                "contacts.add",
+                "calendar.add",
+                "reminders.add",
+                "sms.send",
+                "sms.search",
+            ] {
+                assert!(!list.allows(command), "{platform} {command}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_operator_adds_and_takes_away_and_deny_wins() {
+        let policy = CommandPolicy {
+            allow: owned(&[" camera.snap ", "sms.send", "system.execApprovals.set", ""]),
+            deny: owned(&["sms.send", " system.run "]),
+        };
+        let list = allowlist(Some("linux"), None, &policy);
+        let table = [
+            ("camera.snap", true),
+            ("sms.send", false),
+            ("system.run", false),
+            ("system.which", true),
+            ("system.execApprovals.set", false),
+            ("", false),
+        ];
+        for (command, expected) in table {
+            assert_eq!(list.allows(command), expected, "{command}");
+        }
+    }
+
+    #[test]
+    fn what_may_run_is_declared_and_approved_and_allowed() {
+        let linux = allowlist(Some("linux"), None, &CommandPolicy::default());
+        let table: &[(&[&str], &[&str], &[&str])] = &[
+            (
+                &["system.run", "system.which"],
+                &["system.which"],
+                &["system.which"],
+            ),
+            (
+                &["system.which"],
+                &["system.run", "system.which"],
+                &["system.which"],
+            ),
+            (&["system.which"], &[], &[]),
+            (&[], &["system.which"], &[]),
+            (&["canvas.eval"], &["canvas.eval"], &[]),
+            (
+                &[" system.which", "system.which", ""],
+                &["system.which "],
+                &["system.which"],
+            ),
+            (
+                &["system.which", "system.run"],
+                &["system.run", "system.which"],
+                &["system.which", "system.run"],
+            ),
+        ];
+        for (declared, approved, expected) in table {
+            let commands = effective(&owned(declared), &owned(approved), &linux);
+            assert_eq!(commands, owned(expected), "{declared:?} {approved:?}");
+        }
+    }
+
+    #[test]
+    fn what_an_approver_must_hold() {
+        let table: &[(&[&str], &[&str])] = &[
+            (&[], &["operator.pairing"]),
+            (&[" "], &["operator.pairing"]),
+            (&["canvas.eval"], &["operator.pairing", "operator.write"]),
+            (&["system.notify"], &["operator.pairing", "operator.write"]),
+            (
+                &["canvas.eval", "system.run"],
+                &["operator.pairing", "operator.admin"],
+            ),
+            (
+                &["system.run.prepare"],
+                &["operator.pairing", "operator.admin"],
+            ),
+            (&[" system.which "], &["operator.pairing", "operator.admin"]),
+        ];
+        for (commands, expected) in table {
+            let expected: Scopes = expected.iter().copied().collect();
+            assert_eq!(
+                required_approve_scopes(&owned(commands)),
+                expected,
+                "{commands:?}"
+            );
+        }
+    }
+}

@@ -137,3 +137,224 @@ fn allowlist(claim: &NodeClaim, policy: &CommandPolicy) -> Allowlist {
         policy,
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::pairing::{
+        REQUEST_TTL_MS,
+        testing::{Counter, NOW, caller, events, node_claim, saves, scopes, words},
+    };
+
+    /// A state in which node `d` is approved for these commands; the request was `r1`.
+    fn approved(commands: &[&str], entropy: &mut Counter) -> State {
+        let mut state = State::default();
+        let policy = CommandPolicy {
+            allow: words(commands),
+            deny: Vec::new(),
+        };
+        reconcile(&mut state, &node_claim(commands), &policy, NOW, entropy);
+        let admin = scopes(&["operator.admin"]);
+        node::approve(&mut state, "r1", &caller(&admin), NOW, entropy).unwrap();
+        state
+    }
+
+    #[test]
+    fn nothing_runs_and_everything_is_asked_for_before_the_approval() {
+        for declared in [&["system.run", "canvas.eval", "system.which"][..], &[]] {
+            let (mut state, mut entropy) = (State::default(), Counter::default());
+            let claim = node_claim(declared);
+            let policy = CommandPolicy::default();
+            let (found, changes) = reconcile(&mut state, &claim, &policy, NOW, &mut entropy);
+            assert_eq!((found.effective.len(), found.paired), (0, false));
+            assert_eq!(found.request, Some("r1".into()));
+            assert_eq!(saves(&changes), [Part::NodesPending]);
+            let (event, payload) = events(&changes).remove(0);
+            assert_eq!(event, node::REQUESTED);
+            assert_eq!(payload["commands"], json!(found.declared));
+            assert!(!found.declared.contains(&"canvas.eval".to_owned()));
+
+            let (again, changes) = reconcile(&mut state, &claim, &policy, NOW + 1, &mut entropy);
+            assert_eq!(again, found);
+            assert_eq!(changes, [Change::Touch(Part::NodesPending)]);
+            assert_eq!(state.nodes.pending.record("r1").unwrap().ts, NOW + 1);
+        }
+    }
+
+    #[test]
+    fn what_is_declared_and_approved_and_allowed_runs() {
+        // approved, declared, denied by the operator → effective, whether it asks for more
+        type Row = (
+            &'static [&'static str],
+            &'static [&'static str],
+            &'static [&'static str],
+            &'static [&'static str],
+            bool,
+        );
+        let table: &[Row] = &[
+            (
+                &["system.run", "system.which"],
+                &["system.which", "system.run"],
+                &[],
+                &["system.which", "system.run"],
+                false,
+            ),
+            (
+                &["system.run", "system.which"],
+                &["system.which"],
+                &[],
+                &["system.which"],
+                false,
+            ),
+            (
+                &["system.which"],
+                &["system.which", "system.run"],
+                &[],
+                &["system.which"],
+                true,
+            ),
+            (&["system.run"], &["system.which"], &[], &[], true),
+            (
+                &["system.run", "system.which"],
+                &["system.run", "system.which"],
+                &["system.run"],
+                &["system.which"],
+                false,
+            ),
+            (
+                &["system.which"],
+                &["system.which", "system.run"],
+                &["system.run"],
+                &["system.which"],
+                false,
+            ),
+            (&["system.which"], &[], &[], &[], false),
+            (&["canvas.eval"], &["canvas.eval"], &[], &[], false),
+        ];
+        for (commands, declared, denied, effective, asks) in table {
+            let mut entropy = Counter::default();
+            let mut state = approved(commands, &mut entropy);
+            let policy = CommandPolicy {
+                allow: Vec::new(),
+                deny: words(denied),
+            };
+            let claim = node_claim(declared);
+            let (found, changes) = reconcile(&mut state, &claim, &policy, NOW, &mut entropy);
+            assert_eq!(
+                found.effective,
+                words(effective),
+                "{commands:?} {declared:?} {denied:?}"
+            );
+            assert_eq!(
+                !events(&changes).is_empty(),
+                *asks,
+                "{commands:?} {declared:?} {denied:?}"
+            );
+            assert_eq!(surface(&state, &claim, &policy, NOW), found);
+            if *asks {
+                let request = state.nodes.pending.records().next().unwrap();
+                assert_eq!(
+                    request.requested_commands(),
+                    found.declared,
+                    "the full declaration"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn shrinking_a_request_wins_nothing() {
+        let (mut state, mut entropy) = (State::default(), Counter::default());
+        let (policy, claim) = (CommandPolicy::default(), node_claim(&["system.run"]));
+        reconcile(&mut state, &claim, &policy, NOW, &mut entropy);
+        let shrunk = NodeMetadata {
+            commands: Some(Vec::new()),
+            ..NodeMetadata::default()
+        };
+        node::request(
+            &mut state,
+            &"d".into(),
+            shrunk,
+            false,
+            &policy,
+            NOW,
+            &mut entropy,
+        )
+        .unwrap();
+        let pairing = scopes(&["operator.pairing"]);
+        let (_, changes) =
+            node::approve(&mut state, "r1", &caller(&pairing), NOW, &mut entropy).unwrap();
+        assert!(changes.contains(&Change::Refilter {
+            node: "d".into(),
+            ask: true
+        }));
+
+        let (found, changes) = reconcile(&mut state, &claim, &policy, NOW, &mut entropy);
+        assert_eq!(found.effective, Vec::<String>::new());
+        let (event, payload) = events(&changes).remove(0);
+        assert_eq!(
+            (event, &payload["commands"]),
+            (node::REQUESTED, &json!(["system.run"]))
+        );
+        assert_eq!(
+            payload["requiredApproveScopes"],
+            json!(["operator.pairing", "operator.admin"])
+        );
+    }
+
+    #[test]
+    fn a_removed_node_runs_nothing() {
+        let mut entropy = Counter::default();
+        let mut state = approved(&["system.which"], &mut entropy);
+        let (policy, claim) = (CommandPolicy::default(), node_claim(&["system.which"]));
+        let pairing = scopes(&["operator.pairing"]);
+        assert_eq!(
+            surface(&state, &claim, &policy, NOW).effective,
+            ["system.which"]
+        );
+        node::remove(&mut state, &"d".into(), &caller(&pairing), NOW).unwrap();
+        assert_eq!(
+            surface(&state, &claim, &policy, NOW).effective,
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn an_unreadable_record_runs_nothing_and_is_not_asked_over() {
+        let mut state = State::default();
+        state
+            .read(
+                Part::NodesPaired,
+                json!({"d": {"nodeId": "d", "commands": ["system.run"]}}),
+            )
+            .unwrap();
+        let before = state.clone();
+        let (found, changes) = reconcile(
+            &mut state,
+            &node_claim(&["system.run"]),
+            &CommandPolicy::default(),
+            NOW,
+            &mut Counter::default(),
+        );
+        assert_eq!((found.effective.len(), found.request), (0, None));
+        assert_eq!((changes, state), (Changes::new(), before));
+    }
+
+    #[test]
+    fn a_request_that_is_over_is_asked_anew() {
+        let (mut state, mut entropy) = (State::default(), Counter::default());
+        let (policy, claim) = (CommandPolicy::default(), node_claim(&[]));
+        reconcile(&mut state, &claim, &policy, NOW, &mut entropy);
+        let late = NOW + REQUEST_TTL_MS + 1;
+        let (found, changes) = reconcile(&mut state, &claim, &policy, late, &mut entropy);
+        assert_eq!(found.request, Some("r2".into()));
+        let told: Vec<_> = events(&changes)
+            .into_iter()
+            .map(|(event, _)| event)
+            .collect();
+        assert_eq!(told, [node::RESOLVED, node::REQUESTED]);
+        assert_eq!(state.nodes.pending.len(), 1);
+    }
+}

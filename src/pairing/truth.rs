@@ -99,3 +99,103 @@ fn with_layer(row: &Value, layer: &str) -> Value {
     }
     shown
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        pairing::{
+            REQUEST_TTL_MS, device,
+            testing::{Counter, NOW, caller, node_claim, remote, scopes, waits},
+            {connect::ConnectClaim, surface},
+        },
+        protocol::scope::Role::{Node, Operator},
+    };
+
+    fn crowd() -> State {
+        let (mut state, mut entropy) = (State::default(), Counter::default());
+        let other = |id: &str, claim| ConnectClaim {
+            device: id.into(),
+            ..claim
+        };
+        waits(&mut state, &remote(Node, &[]), NOW, &mut entropy);
+        waits(
+            &mut state,
+            &other("e", remote(Operator, &["operator.read"])),
+            NOW + 1,
+            &mut entropy,
+        );
+        let policy = Default::default();
+        surface::reconcile(
+            &mut state,
+            &node_claim(&["system.which"]),
+            &policy,
+            NOW + 2,
+            &mut entropy,
+        );
+        state
+    }
+
+    #[test]
+    fn who_waits_shows_in_both_lists_with_the_layer() {
+        let state = crowd();
+        let seen = |view| -> Vec<(String, String)> {
+            let rows = pending(&state, view, NOW + 2);
+            let text = |value: &Value| value.as_str().unwrap().to_owned();
+            rows.iter()
+                .map(|row| (text(&row["requestId"]), text(&row["layer"])))
+                .collect()
+        };
+        let pair = |id: &str, layer: &str| (id.to_owned(), layer.to_owned());
+        assert_eq!(
+            seen(View::Devices),
+            [
+                pair("r3", "node"),
+                pair("r2", "device"),
+                pair("r1", "device")
+            ]
+        );
+        assert_eq!(
+            seen(View::Nodes),
+            [pair("r3", "node"), pair("r1", "device")]
+        );
+        assert!(pending(&state, View::Devices, NOW + REQUEST_TTL_MS + 3).is_empty());
+        let rows = pending(&state, View::Nodes, NOW + 2);
+        assert_eq!(
+            (&rows[1]["nodeId"], &rows[1]["commands"]),
+            (&json!("d"), &json!([]))
+        );
+    }
+
+    #[test]
+    fn the_answers_of_the_methods_give_the_same_rows() {
+        let (state, admin) = (crowd(), scopes(&["operator.admin"]));
+        let devices = device::list(&state, &caller(&admin), NOW + 2).pending;
+        let nodes = node::list(&state, NOW + 2).pending;
+        for view in [View::Devices, View::Nodes] {
+            assert_eq!(rows(&devices, &nodes, view), pending(&state, view, NOW + 2));
+        }
+    }
+
+    #[test]
+    fn a_node_stands_where_record_and_request_say() {
+        let (mut state, mut entropy) = (State::default(), Counter::default());
+        let (policy, admin) = (Default::default(), scopes(&["operator.admin"]));
+        let node = NodeId::from("d");
+        let state_of = |state: &State| approval_state(state, &node, NOW).as_str();
+        assert_eq!(state_of(&state), "unapproved");
+        surface::reconcile(&mut state, &node_claim(&[]), &policy, NOW, &mut entropy);
+        assert_eq!(state_of(&state), "pending-approval");
+        node::approve(&mut state, "r1", &caller(&admin), NOW, &mut entropy).unwrap();
+        assert_eq!(state_of(&state), "approved");
+        let more = node_claim(&["system.run"]);
+        surface::reconcile(&mut state, &more, &policy, NOW, &mut entropy);
+        assert_eq!(state_of(&state), "pending-reapproval");
+        node::reject(&mut state, "r2", &caller(&admin), NOW).unwrap();
+        assert_eq!(state_of(&state), "approved");
+        assert_eq!(
+            approval_state(&state, &"x".into(), NOW),
+            ApprovalState::Unapproved
+        );
+    }
+}
