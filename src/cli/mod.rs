@@ -17,6 +17,8 @@ pub mod administration;
 pub mod answer;
 pub mod command;
 pub mod config;
+pub mod config_dry_run;
+pub mod config_request;
 pub mod config_set;
 pub mod error;
 pub mod help;

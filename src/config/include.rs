@@ -170,3 +170,99 @@ fn depth(value: &Value) -> usize {
         _ => 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::testing::Home;
+    use crate::config::word::{Bind, GatewayMode};
+
+    #[test]
+    fn includes_merge_and_stay_inside() {
+        let home = Home::new("{$include: ['a.json', 'sub/b.json'], gateway: {port: 3}}");
+        home.write(
+            "a.json",
+            "{gateway: {port: 1, bind: 'lan', nodes: {allowCommands: ['a']}}}",
+        );
+        home.write(
+            "sub/b.json",
+            "{gateway: {$include: './c.json', nodes: {allowCommands: ['b']}}}",
+        );
+        home.write("sub/c.json", "{port: 2, mode: 'local'}");
+        let gateway = home.load().unwrap().config.gateway;
+        assert_eq!(
+            (gateway.port, gateway.bind, gateway.mode),
+            (3, Bind::Lan, Some(GatewayMode::Local))
+        );
+        assert_eq!(gateway.nodes.allow_commands, ["a", "b"]);
+    }
+
+    #[test]
+    fn includes_that_cannot_be_are_issues() {
+        let home = Home::new("{$include: 'a.json'}");
+        std::fs::write(home.paths.home.join("outside.json"), "{}").unwrap();
+        std::os::unix::fs::symlink(
+            home.paths.home.join("outside.json"),
+            home.paths.state_dir.join("link.json"),
+        )
+        .unwrap();
+        let cases = [
+            (
+                "{$include: 'a.json'}",
+                "<root>: circular include of \"a.json\"",
+            ),
+            (
+                "{$include: '../outside.json'}",
+                "<root>: included file \"../outside.json\" is outside the config directory",
+            ),
+            (
+                "{$include: 'link.json'}",
+                "<root>: included file \"link.json\" is outside the config directory",
+            ),
+            (
+                "{gateway: {$include: 5}}",
+                "gateway.$include: Invalid input: expected a file name or a list of file names",
+            ),
+            (
+                "[]",
+                "<root>: included file \"a.json\": Invalid input: expected object, received array",
+            ),
+            (
+                "{",
+                "<root>: included file \"a.json\": JSON5 parse failed: EOF parsing object at 1:2",
+            ),
+        ];
+        for (text, expected) in cases {
+            home.write("a.json", text);
+            assert_eq!(home.issues(), [expected]);
+        }
+        home.write(
+            "a.json",
+            "{$include: 'none.json', gateway: {$include: 'no.json'}}",
+        );
+        assert_eq!(home.issues().len(), 2, "both are reported");
+        for level in 0..12 {
+            home.write(
+                &format!("l{level}.json"),
+                &format!("{{$include: 'l{}.json'}}", level + 1),
+            );
+        }
+        home.write("a.json", "{$include: 'l0.json'}");
+        assert!(home.issues()[0].contains("deeper than 10 levels"));
+        home.write(
+            "b.json",
+            &format!("{{a: {}1{}}}", "[".repeat(40), "]".repeat(40)),
+        );
+        home.write(
+            "a.json",
+            &format!(
+                "{{agents: {}{{$include: 'b.json'}}{}}}",
+                "[".repeat(40),
+                "]".repeat(40)
+            ),
+        );
+        assert_eq!(
+            home.issues(),
+            ["<root>: included files nest deeper than 64 levels"]
+        );
+    }
+}

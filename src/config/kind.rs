@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::config::error::Issue;
 use crate::config::path::join;
-use crate::config::secret;
+use crate::config::reference_check;
 
 /// The shape of one key's value.
 #[derive(Debug, Clone, Copy)]
@@ -80,8 +80,8 @@ impl Kind {
             }),
             Self::Object => issues.extend(expect(path, value, "object", value.is_object())),
             Self::Flag => issues.extend(expect(path, value, "boolean", value.is_boolean())),
-            Self::Secret => secret::check_input(path, value, issues),
-            Self::SecretProvider => secret::check_provider(path, value, issues),
+            Self::Secret => reference_check::check_input(path, value, issues),
+            Self::SecretProvider => reference_check::check_provider(path, value, issues),
             Self::TextList => check_list(path, value, issues, |_| None),
             Self::Word(allowed) => issues.extend(check_word(path, value, allowed)),
             Self::Fingerprint | Self::Ipv4 | Self::Text | Self::UserHeader | Self::WebSocketUrl => {

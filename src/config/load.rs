@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde_json::{Map, Value};
 
 use crate::config::build::Builder;
-use crate::config::environment::{DotenvOrigin, Environment};
+use crate::config::dotenv;
+use crate::config::environment::Environment;
 use crate::config::error::{ConfigError, Issue};
 use crate::config::expand::{self, Missing};
 use crate::config::include;
@@ -86,7 +87,11 @@ pub fn draft(
     };
     let mut document = include::resolve(document, &paths.config_file)?;
     let mut environment = environment.clone();
-    environment.read_dotenv(&paths.state_dir.join(".env"), DotenvOrigin::StateDir);
+    dotenv::read(
+        &mut environment,
+        &paths.state_dir.join(".env"),
+        dotenv::Origin::StateDir,
+    );
     apply_env_block(&document, &mut environment);
     let missing = expand::expand(&mut document, &environment);
     Ok(Draft {
@@ -161,21 +166,10 @@ fn invalid(paths: &Paths, issues: Vec<Issue>) -> ConfigError {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
     use crate::config::secret::Secret;
     use crate::config::testing::Home;
     use crate::config::word::{Bind, GatewayMode, LogLevel, MdnsMode};
-
-    fn issues(home: &Home) -> Vec<String> {
-        match home.load() {
-            Err(ConfigError::Invalid { issues, .. }) => {
-                issues.iter().map(Issue::to_string).collect()
-            }
-            other => panic!("{other:?}"),
-        }
-    }
 
     #[test]
     fn a_missing_file_is_all_defaults() {
@@ -222,7 +216,7 @@ mod tests {
         for (bytes, expected) in cases {
             let home = Home::new("");
             std::fs::write(&home.paths.config_file, bytes).unwrap();
-            assert_eq!(issues(&home).join("|"), expected);
+            assert_eq!(home.issues().join("|"), expected);
         }
         let home = Home::new("");
         std::fs::write(
@@ -299,7 +293,7 @@ mod tests {
         let working = home.write("cwd/.env", "A=cwd\nB=cwd\nOPENCLAW_GATEWAY_URL=ws://evil\n");
         home.write(".env", "A=state\nB=state\nC=state\n");
         let mut environment = home.environment.clone();
-        environment.read_dotenv(&working, DotenvOrigin::WorkingDirectory);
+        dotenv::read(&mut environment, &working, dotenv::Origin::WorkingDirectory);
         let loaded = load(&home.paths, &environment).unwrap();
         let token = loaded.config.gateway.auth.token.plain();
         assert_eq!(token, Some("processcwdstatefilefile"));
@@ -329,197 +323,5 @@ mod tests {
         );
         assert!(gateway.auth.token.is_configured() && gateway.auth.token.plain().is_none());
         assert!(format!("{:?}", gateway.auth.token).contains("\"TOK\" is missing or empty"));
-    }
-
-    #[test]
-    fn includes_merge_and_stay_inside() {
-        let home = Home::new("{$include: ['a.json', 'sub/b.json'], gateway: {port: 3}}");
-        home.write(
-            "a.json",
-            "{gateway: {port: 1, bind: 'lan', nodes: {allowCommands: ['a']}}}",
-        );
-        home.write(
-            "sub/b.json",
-            "{gateway: {$include: './c.json', nodes: {allowCommands: ['b']}}}",
-        );
-        home.write("sub/c.json", "{port: 2, mode: 'local'}");
-        let gateway = home.load().unwrap().config.gateway;
-        assert_eq!(
-            (gateway.port, gateway.bind, gateway.mode),
-            (3, Bind::Lan, Some(GatewayMode::Local))
-        );
-        assert_eq!(gateway.nodes.allow_commands, ["a", "b"]);
-    }
-
-    #[test]
-    fn includes_that_cannot_be_are_issues() {
-        let home = Home::new("{$include: 'a.json'}");
-        std::fs::write(home.paths.home.join("outside.json"), "{}").unwrap();
-        std::os::unix::fs::symlink(
-            home.paths.home.join("outside.json"),
-            home.paths.state_dir.join("link.json"),
-        )
-        .unwrap();
-        let cases = [
-            (
-                "{$include: 'a.json'}",
-                "<root>: circular include of \"a.json\"",
-            ),
-            (
-                "{$include: '../outside.json'}",
-                "<root>: included file \"../outside.json\" is outside the config directory",
-            ),
-            (
-                "{$include: 'link.json'}",
-                "<root>: included file \"link.json\" is outside the config directory",
-            ),
-            (
-                "{gateway: {$include: 5}}",
-                "gateway.$include: Invalid input: expected a file name or a list of file names",
-            ),
-            (
-                "[]",
-                "<root>: included file \"a.json\": Invalid input: expected object, received array",
-            ),
-            (
-                "{",
-                "<root>: included file \"a.json\": JSON5 parse failed: EOF parsing object at 1:2",
-            ),
-        ];
-        for (text, expected) in cases {
-            home.write("a.json", text);
-            assert_eq!(issues(&home), [expected]);
-        }
-        home.write(
-            "a.json",
-            "{$include: 'none.json', gateway: {$include: 'no.json'}}",
-        );
-        assert_eq!(issues(&home).len(), 2, "both are reported");
-        for level in 0..12 {
-            home.write(
-                &format!("l{level}.json"),
-                &format!("{{$include: 'l{}.json'}}", level + 1),
-            );
-        }
-        home.write("a.json", "{$include: 'l0.json'}");
-        assert!(issues(&home)[0].contains("deeper than 10 levels"));
-        home.write(
-            "b.json",
-            &format!("{{a: {}1{}}}", "[".repeat(40), "]".repeat(40)),
-        );
-        home.write(
-            "a.json",
-            &format!(
-                "{{agents: {}{{$include: 'b.json'}}{}}}",
-                "[".repeat(40),
-                "]".repeat(40)
-            ),
-        );
-        assert_eq!(
-            issues(&home),
-            ["<root>: included files nest deeper than 64 levels"]
-        );
-    }
-
-    #[test]
-    fn secrets_come_from_their_sources_or_say_why_not() {
-        let text = "{secrets: {providers: {
-                json: {source: 'file', path: '~/.openclaw/s.json', mode: 'json'},
-                one: {source: 'file', path: '~/.openclaw/one', mode: 'singleValue'},
-                open: {source: 'file', path: '~/.openclaw/open', mode: 'singleValue'},
-                loose: {source: 'file', path: '~/.openclaw/open', mode: 'singleValue', allowInsecurePath: true},
-                small: {source: 'file', path: '~/.openclaw/one', mode: 'singleValue', maxBytes: 2},
-                listed: {source: 'env', allowlist: ['OTHER']},
-                run: {source: 'exec', command: '/bin/pass'}}},
-            gateway: {auth: {token: REF}}}";
-        let cases = [
-            ("env", "default", "TOK", Ok("from-env")),
-            (
-                "env",
-                "default",
-                "NO",
-                Err("Environment variable \"NO\" is missing or empty."),
-            ),
-            (
-                "env",
-                "listed",
-                "TOK",
-                Err("is not in the allowlist of secret provider \"listed\"."),
-            ),
-            ("file", "json", "/gateway/token", Ok("from-json")),
-            (
-                "file",
-                "json",
-                "/gateway/none",
-                Err("has no text at /gateway/none."),
-            ),
-            ("file", "one", "value", Ok("from-one")),
-            (
-                "file",
-                "one",
-                "/x",
-                Err("holds one value: its id is \"value\"."),
-            ),
-            (
-                "file",
-                "open",
-                "value",
-                Err("is open to other users: run chmod 600"),
-            ),
-            ("file", "loose", "value", Ok("from-open")),
-            ("file", "small", "value", Err("is larger than 2 bytes.")),
-            (
-                "file",
-                "listed",
-                "value",
-                Err("has source \"env\" but the reference asks for \"file\"."),
-            ),
-            (
-                "file",
-                "nobody",
-                "value",
-                Err("Secret provider \"nobody\" is not configured."),
-            ),
-            (
-                "exec",
-                "run",
-                "gateway",
-                Err("runs a command, which this program does not do"),
-            ),
-        ];
-        for (source, provider, id, expected) in cases {
-            let reference = format!("{{source: '{source}', provider: '{provider}', id: '{id}'}}");
-            let home =
-                Home::with_environment(&text.replace("REF", &reference), &[("TOK", " from-env ")]);
-            home.write("s.json", "{gateway: {token: 'from-json'}}");
-            home.write("one", "from-one\n");
-            let open = home.write("open", "from-open");
-            for (name, mode) in [("s.json", 0o600), ("one", 0o400), ("open", 0o640)] {
-                let permissions = std::fs::Permissions::from_mode(mode);
-                std::fs::set_permissions(open.with_file_name(name), permissions).unwrap();
-            }
-            match (home.load().unwrap().config.gateway.auth.token, expected) {
-                (Secret::Plain(value), Ok(expected)) => assert_eq!(value, expected),
-                (Secret::Unavailable { path, why }, Err(expected)) => {
-                    assert_eq!(path, "gateway.auth.token");
-                    assert!(why.contains(expected), "{why}");
-                }
-                (found, expected) => {
-                    panic!("{source}:{provider}:{id}: {found:?}, not {expected:?}")
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn blank_and_unfilled_credentials_are_absent() {
-        for value in ["''", "'  '", "'$${TOK}'", "'${lower}'"] {
-            let home = Home::new(&format!("{{gateway: {{auth: {{token: {value}}}}}}}"));
-            assert_eq!(
-                home.load().unwrap().config.gateway.auth.token,
-                Secret::Absent,
-                "{value}"
-            );
-        }
     }
 }

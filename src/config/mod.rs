@@ -5,18 +5,25 @@
 //! unless it is told to edit it, and it never prints a secret.
 
 pub mod build;
+pub mod diff;
+pub mod dotenv;
 pub mod edit;
+#[cfg(test)]
+mod edit_properties;
 pub mod environment;
 pub mod error;
 pub mod expand;
 pub mod include;
 pub mod key;
 pub mod kind;
+pub mod layout;
 pub mod load;
 pub mod model;
 pub mod path;
 pub mod paths;
 pub mod redact;
+pub mod reference;
+pub mod reference_check;
 pub mod scan;
 pub mod secret;
 pub mod source;

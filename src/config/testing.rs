@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::config::environment::Environment;
-use crate::config::error::ConfigError;
+use crate::config::error::{ConfigError, Issue};
 use crate::config::load::{Draft, Loaded, load};
 use crate::config::paths::Paths;
 use crate::config::write::{Operation, apply};
@@ -50,6 +50,16 @@ impl Home {
 
     pub fn load(&self) -> Result<Loaded, ConfigError> {
         load(&self.paths, &self.environment)
+    }
+
+    /// The issues of a file that must be refused.
+    pub fn issues(&self) -> Vec<String> {
+        match self.load() {
+            Err(ConfigError::Invalid { issues, .. }) => {
+                issues.iter().map(Issue::to_string).collect()
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     pub fn apply(&self, operations: &[Operation]) -> Result<Draft, ConfigError> {

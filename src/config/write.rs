@@ -24,6 +24,12 @@ use crate::store::atomic;
 /// How many numbered backups stand behind `.bak`.
 const NUMBERED_BACKUPS: u32 = 4;
 
+/// What stands between the file's name and the time of a refused text.
+const REJECTED: &str = ".rejected.";
+
+/// How many refused texts are kept; a script that tries the same for ever must not fill the disk.
+const KEPT_REJECTED: usize = 5;
+
 /// One change of the file.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Operation {
@@ -136,9 +142,27 @@ fn keep_rejected(file: &Path, text: &str) {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     let _ = write(
-        &beside(file, &format!(".rejected.{}", now.as_millis())),
+        &beside(file, &format!("{REJECTED}{}", now.as_millis())),
         text.as_bytes(),
     );
+    let start = beside(file, REJECTED);
+    let names = file
+        .parent()
+        .and_then(|directory| std::fs::read_dir(directory).ok());
+    let mut kept: Vec<(u128, PathBuf)> = names
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let stamp = path.to_str()?.strip_prefix(start.to_str()?)?.parse().ok()?;
+            Some((stamp, path))
+        })
+        .collect();
+    kept.sort();
+    let surplus = kept.len().saturating_sub(KEPT_REJECTED);
+    for (_, path) in kept.into_iter().take(surplus) {
+        let _ = std::fs::remove_file(path);
+    }
 }
 
 fn write(file: &Path, bytes: &[u8]) -> Result<(), ConfigError> {
@@ -240,6 +264,23 @@ mod tests {
                 .unwrap()
                 .contains("port: 6")
         );
+    }
+
+    #[test]
+    fn refused_texts_do_not_pile_up() {
+        let home = Home::new("{}");
+        for stamp in 1..=9 {
+            home.write(&format!("openclaw.json.rejected.{stamp}"), "old");
+        }
+        home.write("openclaw.json.rejected.mine", "kept");
+        home.apply(&[set("wat", json!(1))]).unwrap_err();
+        let names = home.names();
+        assert_eq!(
+            names.iter().filter(|name| name.contains(REJECTED)).count(),
+            KEPT_REJECTED + 1
+        );
+        assert!(names.contains(&"openclaw.json.rejected.mine".to_owned()));
+        assert!(names.contains(&"openclaw.json.rejected.9".to_owned()));
     }
 
     #[test]
