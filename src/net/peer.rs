@@ -284,6 +284,8 @@ impl Peer {
                 let (code, reason) = frame.map_or((NO_STATUS, String::new()), |frame| {
                     (frame.code.into(), frame.reason.as_str().to_owned())
                 });
+                // The decoder queued the answer; what does not leave now leaves when this is dropped.
+                let _ = self.flush();
                 self.end(code, reason, false, true);
                 Ok(None)
             }
