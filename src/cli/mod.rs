@@ -23,6 +23,7 @@ pub mod config_set;
 pub mod error;
 pub mod help;
 pub mod invocation;
+pub mod node;
 pub mod output;
 pub mod parse;
 pub mod reach;
@@ -107,7 +108,7 @@ fn print(text: &str) -> io::Result<u8> {
 }
 
 /// One message on stderr; a reader that went away is no failure of the command.
-fn complain(text: &str) -> io::Result<()> {
+pub(crate) fn complain(text: &str) -> io::Result<()> {
     match writeln!(io::stderr().lock(), "{text}") {
         Err(fault) if fault.kind() != ErrorKind::BrokenPipe => Err(fault),
         _ => Ok(()),

@@ -3,7 +3,7 @@
 //! The parser, the help texts and everything else generated from commands read these rows.
 
 use crate::cli::command::{Argument, Command, Flag, Takes};
-use crate::cli::{config, config_set};
+use crate::cli::{config, config_set, node};
 
 /// Default budget of a command that talks to a gateway, in milliseconds.
 const RPC_TIMEOUT: &str = "10000";
@@ -238,7 +238,7 @@ const DEVICES: Command = Command::group(
 const NODE_HOST: Command = Command::group(
     "node",
     "Run this machine as a node",
-    &[Command::group("run", "Run the headless node host in the foreground", &[])
+    &[Command::leaf("run", "Run the headless node host in the foreground", node::run)
         .flags(&[&[
             Flag::text("host", "host", "Gateway host (default: saved, else 127.0.0.1)"),
             Flag::valued("port", Takes::Port, "Gateway port (default: saved, else 18789)"),

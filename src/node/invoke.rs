@@ -114,6 +114,11 @@ impl Dispatcher {
         })
     }
 
+    /// The node's id on the wire.
+    pub fn node_id(&self) -> &str {
+        &self.machine.node_id
+    }
+
     /// Starts an invoke, joins it to a running one or answers it; returns at once.
     pub fn dispatch(self: &Arc<Self>, invoke: Invoke, uplink: &Uplink) {
         let Invoke {

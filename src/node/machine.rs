@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use super::approvals::{ApprovalsFile, HostPolicy};
 use super::run::Children;
 
-/// Reads what the machine's configuration says about exec now, so that edits need no restart; an error
-/// text when it cannot be read, which denies every run.
-pub type PolicySource = Box<dyn Fn() -> Result<HostPolicy, String> + Send + Sync>;
+/// Reads what the machine's configuration says now about exec for an agent, so that edits need no
+/// restart; an error text when it cannot be read, which denies every run.
+pub type PolicySource = Box<dyn Fn(Option<&str>) -> Result<HostPolicy, String> + Send + Sync>;
 
 /// What invokes work on.
 pub struct Machine {

@@ -7,15 +7,18 @@ pub mod approvals;
 pub mod blocked_names;
 pub mod command;
 pub mod environment;
+pub mod host;
 pub mod invoke;
 pub mod machine;
 pub mod operand;
+pub mod pause;
 pub mod plan;
 pub mod replays;
 pub mod run;
 pub mod settings;
 pub mod shell;
 pub mod system;
+pub mod tokens;
 pub mod which;
 pub mod wrapper;
 

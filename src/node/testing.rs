@@ -43,7 +43,7 @@ pub fn machine(dir: &TempDir) -> Machine {
             ("LD_PRELOAD".into(), "x.so".into()),
         ],
         approvals: ApprovalsFile::new(dir.path(), Some(dir.path())),
-        host_policy: Box::new(|| Ok(HostPolicy::default())),
+        host_policy: Box::new(|_| Ok(HostPolicy::default())),
         children: Children::default(),
     }
 }

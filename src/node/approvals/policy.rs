@@ -1,6 +1,9 @@
 //! Which policy applies to a run: the file's values by agent, the machine's own configuration, and the
 //! stricter of both where the configuration is explicit (node-host specification, section 3.2).
 
+use serde::Deserialize;
+use serde_json::Value;
+
 use super::document::{Ask, Document, EVERY_AGENT, Entry, MAIN_AGENT, Security};
 
 /// What this machine's own configuration sets explicitly under `tools.exec`.
@@ -10,6 +13,38 @@ pub struct HostPolicy {
     pub security: Option<Security>,
     /// `tools.exec.ask`
     pub ask: Option<Ask>,
+}
+
+impl HostPolicy {
+    /// Reads a configuration document: the entry of `agents.list` with the agent's id, then the
+    /// global `tools.exec`. A value that is none counts as not set.
+    pub fn read(document: &Value, agent: Option<&str>) -> Self {
+        let wanted = agent_key(agent).to_lowercase();
+        let agents = document.pointer("/agents/list").and_then(Value::as_array);
+        let own = agents.into_iter().flatten().find(|entry| {
+            let id = entry.get("id").and_then(Value::as_str);
+            id.is_some_and(|id| id.trim().to_lowercase() == wanted)
+        });
+        let places = [own, Some(document)];
+        Self {
+            security: first(&places, "security"),
+            ask: first(&places, "ask"),
+        }
+    }
+}
+
+fn first<'a, T: Deserialize<'a>>(places: &[Option<&'a Value>], key: &str) -> Option<T> {
+    places.iter().flatten().find_map(|place| {
+        let value = place.pointer("/tools/exec")?.get(key)?;
+        T::deserialize(value).ok()
+    })
+}
+
+fn agent_key(agent: Option<&str>) -> &str {
+    agent
+        .map(str::trim)
+        .filter(|key| !key.is_empty())
+        .unwrap_or(MAIN_AGENT)
 }
 
 /// The policy of one run.
@@ -35,10 +70,7 @@ pub fn effective<'a>(
     agent: Option<&str>,
     host: &HostPolicy,
 ) -> Effective<'a> {
-    let key = agent
-        .map(str::trim)
-        .filter(|key| !key.is_empty())
-        .unwrap_or(MAIN_AGENT);
+    let key = agent_key(agent);
     let own = document.agents.find(key);
     let every = document.agents.find(EVERY_AGENT);
     let sourced = |name: &str| {
@@ -113,6 +145,33 @@ fn stricter<T: Ord>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_configuration_is_read_by_agent() {
+        let document = serde_json::json!({
+            "tools": {"exec": {"security": "full", "ask": "off"}},
+            "agents": {"list": [
+                {"id": " Ops ", "tools": {"exec": {"security": "deny", "ask": "never"}}},
+                {"id": "main"},
+            ]},
+        });
+        let cases = [
+            (Some("ops"), Some(Security::Deny), Some(Ask::Off)),
+            (None, Some(Security::Full), Some(Ask::Off)),
+            (Some("other"), Some(Security::Full), Some(Ask::Off)),
+        ];
+        for (agent, security, ask) in cases {
+            assert_eq!(
+                HostPolicy::read(&document, agent),
+                HostPolicy { security, ask },
+                "{agent:?}"
+            );
+        }
+        assert_eq!(
+            HostPolicy::read(&serde_json::json!({}), None),
+            HostPolicy::default()
+        );
+    }
 
     #[test]
     fn values_come_from_agent_wildcard_defaults_and_the_stricter_configuration() {

@@ -141,8 +141,9 @@ fn admit(
 ) -> Result<Admitted, Denial> {
     let Content { document, .. } = machine.approvals.load();
     let document = document.map_err(|fault| Denial::broken_policy(&fault))?;
-    let host = (machine.host_policy)().map_err(|fault| Denial::broken_policy(&fault))?;
-    let policy = effective(&document, request.command.agent_id.as_deref(), &host);
+    let agent = request.command.agent_id.as_deref();
+    let host = (machine.host_policy)(agent).map_err(|fault| Denial::broken_policy(&fault))?;
+    let policy = effective(&document, agent, &host);
     let admitted = match judge_command(machine, request, unwrapped, &policy)? {
         Permission::Free if request.approved || request.plan.is_some() => bound(machine, request)?,
         Permission::Free => received(machine, request),

@@ -166,13 +166,13 @@ fn the_configuration_may_only_tighten() {
         security: Some(Security::Deny),
         ask: Some(Ask::Off),
     };
-    machine.host_policy = Box::new(move || Ok(strict));
+    machine.host_policy = Box::new(move |_| Ok(strict));
     let reply = run(&machine, &json!({"command": ["true"]}));
     assert_eq!(
         message(&reply),
         "SYSTEM_RUN_DISABLED: security=deny (set by tools.exec.security in openclaw.json)"
     );
-    machine.host_policy = Box::new(|| Err("openclaw.json: broken".to_owned()));
+    machine.host_policy = Box::new(|_| Err("openclaw.json: broken".to_owned()));
     let reply = run(&machine, &json!({"command": ["true"]}));
     assert_eq!(
         message(&reply),

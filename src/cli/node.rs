@@ -1,0 +1,213 @@
+//! `node run`: the headless node host in the foreground.
+//!
+//! Puts the host together from flags, `node.json` and the configuration, then lives as long as the host
+//! does. Lines for people go to stderr as they happen; stdout stays silent.
+
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::cli::answer::{Answer, FAILURE, SUCCESS};
+use crate::cli::complain;
+use crate::cli::error::{CliError, GatewayFailure};
+use crate::cli::invocation::Invocation;
+use crate::client::{
+    ConnectIdentity, Connector, Device, DeviceTokens, Endpoint, Purpose, Sources, resolve,
+};
+use crate::config::{self, Environment, Loaded, Paths, dotenv};
+use crate::identity::{DeviceId, DeviceKey, Random};
+use crate::node::approvals::{ApprovalsFile, HostPolicy};
+use crate::node::host::{Ending, Host, Stop};
+use crate::node::invoke::{COMMANDS, Dispatcher};
+use crate::node::machine::Machine;
+use crate::node::run::Children;
+use crate::node::settings::{self, Flags, Settings};
+use crate::node::tokens::NodeTokens;
+use crate::node::which::search_path;
+use crate::store::node_file::NodeFile;
+use crate::store::{Clock, DeviceAuth, StateDir, SystemClock, load_or_create_key};
+
+/// How long an orderly end may take after a signal, beyond what children get.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Runs the node host until a signal or a refusal that only other credentials change.
+pub fn run(invocation: &Invocation) -> Result<Answer, CliError> {
+    let paths = invocation.paths()?;
+    let mut environment = invocation.environment().clone();
+    let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    dotenv::read(
+        &mut environment,
+        &here.join(".env"),
+        dotenv::Origin::WorkingDirectory,
+    );
+    let loaded = config::load(&paths, &environment)?;
+    loaded.warnings.iter().for_each(|warning| report(warning));
+    let dir = StateDir::open(&paths.state_dir)?;
+    let key = load_or_create_key(&dir, SystemClock.now_ms())?;
+    let settings = settle(invocation, &dir, &key)?;
+    if settings.tls_fingerprint.is_some() && !settings.url.secure {
+        let text =
+            "node host gateway connect failed: gateway tls fingerprint requires wss:// gateway url";
+        return Err(CliError::failed("USAGE", text));
+    }
+    let endpoint = endpoint(&settings, &paths, &loaded)?;
+    let machine = Arc::new(machine(
+        &key.device_id(),
+        &paths,
+        &loaded,
+        environment,
+        here,
+    ));
+    let ending = serve(
+        &settings,
+        &endpoint,
+        &key,
+        dir,
+        &loaded.environment,
+        &machine,
+    )?;
+    let exit = if ending == Ending::Stopped {
+        SUCCESS
+    } else {
+        FAILURE
+    };
+    Ok(Answer::silent().exit(exit))
+}
+
+/// Decides the host's settings and stores them, before any connection.
+fn settle(invocation: &Invocation, dir: &StateDir, key: &DeviceKey) -> Result<Settings, CliError> {
+    let flags = Flags {
+        host: invocation.text("host"),
+        port: invocation.text("port").and_then(|port| port.parse().ok()),
+        tls: invocation.has("tls"),
+        tls_fingerprint: invocation.text("tls-fingerprint"),
+        node_id: invocation.text("node-id"),
+        display_name: invocation.text("display-name"),
+    };
+    let mut file = NodeFile::load(dir)?;
+    let settings = settings::resolve(&mut file, &flags, || Random.uuid(), settings::machine_name);
+    if settings.forget_tokens {
+        DeviceAuth::load(dir, &key.device_id())?.forget_role("node")?;
+    }
+    file.save(dir)?;
+    Ok(settings)
+}
+
+fn endpoint(settings: &Settings, paths: &Paths, loaded: &Loaded) -> Result<Endpoint, CliError> {
+    let pin = settings.tls_fingerprint.clone();
+    let sources = Sources::for_node_host(settings.url.clone(), pin, paths, loaded)?;
+    resolve(&sources, Purpose::NodeHost)
+        .map_err(|error| GatewayFailure::nowhere(error.into()).into())
+}
+
+fn machine(
+    device: &DeviceId,
+    paths: &Paths,
+    loaded: &Loaded,
+    captured: Environment,
+    here: PathBuf,
+) -> Machine {
+    let environment = &loaded.environment;
+    let own_directory = std::env::current_exe()
+        .ok()
+        .and_then(|path| path.parent().map(PathBuf::from));
+    let homebrew = [
+        "/opt/homebrew/bin",
+        "/opt/homebrew/sbin",
+        "/home/linuxbrew/.linuxbrew/bin",
+    ];
+    let usual: Vec<PathBuf> = own_directory
+        .into_iter()
+        .chain(homebrew.map(PathBuf::from))
+        .chain(environment.setting("XDG_BIN_HOME").map(PathBuf::from))
+        .collect();
+    let config_paths = paths.clone();
+    Machine {
+        node_id: device.as_str().to_owned(),
+        path: search_path(environment.get("PATH"), Some(&paths.home), &usual),
+        home: Some(paths.home.clone()),
+        cwd: here,
+        environment: environment
+            .iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect(),
+        approvals: ApprovalsFile::new(&paths.state_dir, Some(&paths.home)),
+        host_policy: Box::new(move |agent| match config::load(&config_paths, &captured) {
+            Ok(loaded) => Ok(HostPolicy::read(&loaded.document, agent)),
+            Err(error) => Err(error.to_string().replace('\n', " ")),
+        }),
+        children: Children::default(),
+    }
+}
+
+fn serve(
+    settings: &Settings,
+    endpoint: &Endpoint,
+    key: &DeviceKey,
+    dir: StateDir,
+    environment: &Environment,
+    machine: &Arc<Machine>,
+) -> Result<Ending, CliError> {
+    let commands = COMMANDS.iter().map(|name| (*name).to_owned()).collect();
+    let identity = ConnectIdentity::node_host(
+        &settings.display_name,
+        &settings.node_id,
+        commands,
+        &machine.path,
+    );
+    let tokens = DeviceTokens::new(dir.clone(), key.device_id(), endpoint.url.to_string());
+    let tokens = NodeTokens::new(dir, tokens);
+    let connector = Connector {
+        endpoint,
+        identity: &identity,
+        device: Some(Device {
+            key,
+            tokens: &tokens,
+        }),
+        plaintext_opt_in: environment.allow_insecure_private_ws(),
+    };
+    let stop = Arc::new(Stop::default());
+    stop_on_signals(Arc::clone(&stop), Arc::clone(machine))
+        .map_err(|error| CliError::failed("UNAVAILABLE", error.to_string()))?;
+    let dispatcher = Dispatcher::new(Arc::clone(machine));
+    let ending = Host {
+        connector,
+        dispatcher,
+        report: &report,
+    }
+    .run(&stop);
+    machine.children.stop();
+    Ok(ending)
+}
+
+/// SIGINT and SIGTERM end the host in order: the connection is closed, children are ended. A connect
+/// that cannot be interrupted does not hold up the end.
+fn stop_on_signals(stop: Arc<Stop>, machine: Arc<Machine>) -> std::io::Result<()> {
+    let (mut received, signalled) = UnixStream::pair()?;
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::low_level::pipe::register(signal, signalled.try_clone()?)?;
+    }
+    let wait = move || {
+        let mut byte = [0];
+        if received.read_exact(&mut byte).is_err() {
+            return;
+        }
+        stop.request();
+        machine.children.stop();
+        std::thread::sleep(STOP_PATIENCE);
+        std::process::exit(SUCCESS.into());
+    };
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(wait)
+        .map(drop)
+}
+
+fn report(line: &str) {
+    // A reader that went away is no reason to stop working.
+    let _ = complain(line);
+}
