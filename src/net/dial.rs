@@ -76,7 +76,9 @@ pub fn resolve(host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAdd
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+
+    use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
 
     use super::*;
 
@@ -100,11 +102,14 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let late = connect("127.0.0.1", port, Instant::now());
         assert!(matches!(late, Err(NetError::TimedOut)), "{late:?}");
-        drop(listener);
-        let refused = connect("127.0.0.1", port, soon());
+        // Bound but not listening, so that nobody else takes the port meanwhile.
+        let bound = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        bind(&bound, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = SocketAddrV4::try_from(getsockname(&bound).unwrap()).unwrap();
+        let refused = connect("127.0.0.1", address.port(), soon());
         let Err(NetError::Unreachable { target, .. }) = refused else {
             panic!("{refused:?}")
         };
-        assert_eq!(target, format!("127.0.0.1:{port}"));
+        assert_eq!(target, address.to_string());
     }
 }
