@@ -27,5 +27,7 @@ pub mod rpc;
 pub mod run_params;
 pub mod session;
 pub mod settings;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod timer;
 pub mod upkeep;

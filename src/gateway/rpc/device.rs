@@ -77,3 +77,310 @@ fn answer_with_count(mut answer: Value, applied: Applied) -> Result<Reply, Error
     answer["sessionsEnded"] = json!(applied.ended);
     Ok(Reply::after(applied, answer))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::testing::{House, START_MS, device_record};
+    use crate::pairing::Part;
+
+    const PAIRING: &[&str] = &["operator.pairing"];
+    const ADMIN: &[&str] = &["operator.admin"];
+
+    fn request(id: &str, device: &str, role: &str, scopes: &[&str]) -> Value {
+        json!({"requestId": id, "deviceId": device, "publicKey": "key", "role": role, "roles": [role],
+            "scopes": scopes, "silent": false, "isRepair": false, "ts": START_MS})
+    }
+
+    /// Devices `a` (operator with pairing), `b` (operator with admin) and `n` (node and operator with
+    /// pairing), requests of `x`, `y`, `z` and `a`.
+    fn house() -> House {
+        let house = House::new();
+        house.seed(
+            Part::DevicesPaired,
+            json!({
+                "a": device_record("a", &[("operator", PAIRING)]),
+                "b": device_record("b", &[("operator", ADMIN)]),
+                "n": device_record("n", &[("node", &[]), ("operator", PAIRING)]),
+            }),
+        );
+        house.seed(
+            Part::DevicesPending,
+            json!({
+                "rx": request("rx", "x", "operator", &["operator.read"]),
+                "ry": request("ry", "y", "node", &["operator.read"]),
+                "rz": request("rz", "z", "node", &[]),
+                "ra": request("ra", "a", "operator", &["operator.pairing"]),
+            }),
+        );
+        house
+    }
+
+    #[test]
+    fn every_refusal_has_its_words() {
+        let house = house();
+        let person = house.operator(PAIRING);
+        let bound = house.device_operator("a", PAIRING);
+        let rotation = "device token rotation denied";
+        let revocation = "device token revocation denied";
+        let cases = [
+            (
+                &person,
+                "device.pair.approve",
+                json!({"requestId": "none"}),
+                "unknown requestId",
+            ),
+            (
+                &person,
+                "device.pair.approve",
+                json!({"requestId": "rx"}),
+                "missing scope: operator.read",
+            ),
+            (
+                &person,
+                "device.pair.approve",
+                json!({"requestId": "ry"}),
+                "invalid scope for requested roles: operator.read",
+            ),
+            (
+                &bound,
+                "device.pair.approve",
+                json!({"requestId": "rz"}),
+                "device pairing approval denied",
+            ),
+            (
+                &bound,
+                "device.pair.approve",
+                json!({"requestId": "none"}),
+                "device pairing approval denied",
+            ),
+            (
+                &person,
+                "device.pair.reject",
+                json!({"requestId": "none"}),
+                "unknown requestId",
+            ),
+            (
+                &bound,
+                "device.pair.reject",
+                json!({"requestId": "rz"}),
+                "device pairing rejection denied",
+            ),
+            (
+                &person,
+                "device.pair.remove",
+                json!({"deviceId": "none"}),
+                "unknown deviceId",
+            ),
+            (
+                &bound,
+                "device.pair.remove",
+                json!({"deviceId": "b"}),
+                "device pairing removal denied",
+            ),
+            (
+                &person,
+                "device.token.rotate",
+                json!({"deviceId": "none", "role": "node"}),
+                rotation,
+            ),
+            (
+                &person,
+                "device.token.rotate",
+                json!({"deviceId": "a", "role": "node"}),
+                rotation,
+            ),
+            (
+                &person,
+                "device.token.rotate",
+                json!({"deviceId": "b", "role": "operator"}),
+                rotation,
+            ),
+            (
+                &person,
+                "device.token.rotate",
+                json!({"deviceId": "b", "role": "operator", "scopes": ["operator.pairing"]}),
+                rotation,
+            ),
+            (
+                &person,
+                "device.token.rotate",
+                json!({"deviceId": "a", "role": "operator", "scopes": ["operator.write"]}),
+                rotation,
+            ),
+            (
+                &bound,
+                "device.token.rotate",
+                json!({"deviceId": "n", "role": "node"}),
+                rotation,
+            ),
+            (
+                &person,
+                "device.token.revoke",
+                json!({"deviceId": "b", "role": "operator"}),
+                revocation,
+            ),
+            (
+                &person,
+                "device.token.revoke",
+                json!({"deviceId": "a", "role": "node"}),
+                revocation,
+            ),
+            (
+                &bound,
+                "device.token.revoke",
+                json!({"deviceId": "n", "role": "node"}),
+                revocation,
+            ),
+            (
+                &person,
+                "device.pair.list",
+                json!({"x": 1}),
+                "invalid device.pair.list params: at root: unexpected property 'x'",
+            ),
+        ];
+        for (caller, method, params, message) in cases {
+            let error = caller.refused(method, params.clone());
+            assert_eq!(
+                error,
+                json!({"code": "INVALID_REQUEST", "message": message}),
+                "{method} {params}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_bound_device_sees_itself_alone_and_nobody_sees_a_token() {
+        let house = house();
+        let all = house.operator(PAIRING).ask("device.pair.list", json!({}));
+        assert_eq!(all["paired"].as_array().unwrap().len(), 3);
+        assert_eq!(all["pending"].as_array().unwrap().len(), 4);
+        let own = house
+            .device_operator("a", PAIRING)
+            .ask("device.pair.list", json!({}));
+        assert_eq!(own["pending"][0]["requestId"], "ra");
+        assert_eq!(
+            (
+                own["paired"].as_array().unwrap().len(),
+                &own["paired"][0]["deviceId"]
+            ),
+            (1, &json!("a"))
+        );
+        assert_eq!(
+            own["paired"][0]["tokens"],
+            json!([{"role": "operator", "scopes": PAIRING, "createdAtMs": 1}])
+        );
+        for listed in [all, own] {
+            assert!(!listed.to_string().contains("device-token-"), "{listed}");
+            assert!(!listed.to_string().contains("approvedScopes"), "{listed}");
+        }
+    }
+
+    #[test]
+    fn approving_and_rejecting_is_told_to_those_who_manage_pairing() {
+        let house = house();
+        let person = house.operator(PAIRING);
+        let reader = house.operator(&["operator.read"]);
+        let approved = person.ask("device.pair.approve", json!({"requestId": "rz"}));
+        assert_eq!(
+            (&approved["requestId"], &approved["device"]["deviceId"]),
+            (&json!("rz"), &json!("z"))
+        );
+        let event = person.event_now("device.pair.resolved").unwrap();
+        assert_eq!(
+            event["payload"],
+            json!({"requestId": "rz", "deviceId": "z", "decision": "approved", "ts": START_MS})
+        );
+        assert_eq!(event["seq"], 1);
+        let rejected = person.ask("device.pair.reject", json!({"requestId": "rx"}));
+        assert_eq!(rejected, json!({"requestId": "rx", "deviceId": "x"}));
+        let event = person.event_now("device.pair.resolved").unwrap();
+        assert_eq!(
+            (&event["payload"]["decision"], &event["seq"]),
+            (&json!("rejected"), &json!(2))
+        );
+        assert_eq!(reader.next(), None);
+    }
+
+    #[test]
+    fn removing_ends_all_sessions_and_invokes_of_the_device_before_the_answer() {
+        let house = house();
+        let person = house.operator(&["operator.pairing", "operator.write"]);
+        let node = house.paired_node("n", &["system.which"]);
+        let other = house.device_operator("n", PAIRING);
+        let asked = person.start(
+            "node.invoke",
+            json!({"nodeId": "n", "command": "system.which", "idempotencyKey": "k"}),
+        );
+        let answer = person.start("device.pair.remove", json!({"deviceId": "n"}));
+        assert!(node.session.has_ended() && other.session.has_ended());
+        let failed = person.answer(&asked);
+        assert_eq!(failed["error"]["details"]["code"], "NODE_DISCONNECTED");
+        assert_eq!(
+            person.answer(&answer)["payload"],
+            json!({"deviceId": "n", "sessionsEnded": 2})
+        );
+        assert_eq!(
+            person.event_now("node.pair.resolved").unwrap()["payload"]["decision"],
+            "removed"
+        );
+        assert!(house.context.registry().owner(&"n".into()).is_none());
+        node.start("health", json!({}));
+        assert!(node.event_now("node.invoke.request").is_some());
+        assert_eq!(node.next(), None, "an ended session executes nothing");
+    }
+
+    #[test]
+    fn rotating_ends_the_sessions_of_the_role_and_tells_only_the_owner() {
+        let house = house();
+        let person = house.operator(ADMIN);
+        let node = house.node("n", &[]);
+        let desk = house.device_operator("n", PAIRING);
+        let rotated = person.ask(
+            "device.token.rotate",
+            json!({"deviceId": "n", "role": "node"}),
+        );
+        let expected = json!({"deviceId": "n", "role": "node", "scopes": [], "rotatedAtMs": START_MS, "sessionsEnded": 1});
+        assert_eq!(rotated, expected);
+        assert!(node.session.has_ended() && !desk.session.has_ended());
+
+        let own = desk.ask(
+            "device.token.rotate",
+            json!({"deviceId": "n", "role": "operator"}),
+        );
+        assert_eq!(own["token"].as_str().unwrap().len(), 43);
+        assert_eq!(own["sessionsEnded"], 1);
+        assert!(desk.session.has_ended(), "behind its answer");
+    }
+
+    #[test]
+    fn revoking_ends_the_sessions_of_the_role() {
+        let house = house();
+        let person = house.operator(PAIRING);
+        let node = house.node("n", &[]);
+        let desk = house.device_operator("n", PAIRING);
+        let revoked = person.ask(
+            "device.token.revoke",
+            json!({"deviceId": "n", "role": "node"}),
+        );
+        assert_eq!(
+            revoked,
+            json!({"deviceId": "n", "role": "node", "revokedAtMs": START_MS, "sessionsEnded": 1})
+        );
+        assert!(node.session.has_ended() && !desk.session.has_ended());
+    }
+
+    #[test]
+    fn a_change_that_cannot_be_saved_is_not_answered_as_done() {
+        let house = house();
+        let person = house.operator(PAIRING);
+        house.break_disk();
+        let error = person.refused("device.pair.approve", json!({"requestId": "rz"}));
+        assert_eq!(
+            error,
+            json!({"code": "UNAVAILABLE", "message": "pairing store unavailable"})
+        );
+        assert!(person.event_now("device.pair.resolved").is_none());
+        house.mend_disk();
+    }
+}

@@ -95,3 +95,90 @@ fn log_exec(call: &Call<'_>, event: &str, payload: Option<&str>) {
 fn object(payload: Option<&str>) -> Option<Map<String, Value>> {
     serde_json::from_str(payload?).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::testing::{Guest, House, START_MS, device_record};
+    use crate::pairing::Part;
+    use crate::protocol::scope::Role;
+
+    fn alive(node: &Guest<'_>, payload: Value) -> (bool, String) {
+        let answer = node.ask(
+            "node.event",
+            json!({"event": PRESENCE_ALIVE, "payload": payload}),
+        );
+        assert_eq!(
+            (&answer["ok"], &answer["event"]),
+            (&json!(true), &json!(PRESENCE_ALIVE))
+        );
+        (
+            answer["handled"] == true,
+            answer["reason"].as_str().unwrap().to_owned(),
+        )
+    }
+
+    #[test]
+    fn presence_is_stored_in_the_order_of_the_cases() {
+        let house = House::new();
+        house.seed(
+            Part::DevicesPaired,
+            json!({"n": device_record("n", &[("node", &[])])}),
+        );
+        let node = house.paired_node("n", &[]);
+        let stranger = house.node("stranger", &[]);
+        let nameless = house.join(|session| session.role = Role::Node);
+        let good = json!({"trigger": "silent_push", "deviceId": "stranger"});
+        assert_eq!(
+            alive(&nameless, json!([])),
+            (false, "invalid_payload".into())
+        );
+        assert_eq!(
+            alive(&nameless, good.clone()),
+            (false, "missing_device_identity".into())
+        );
+        assert_eq!(alive(&stranger, good.clone()), (false, "unpaired".into()));
+        assert_eq!(
+            alive(&node, json!("text")),
+            (false, "invalid_payload".into())
+        );
+        assert_eq!(alive(&node, good.clone()), (true, "persisted".into()));
+        house.clock.advance(59_999);
+        assert_eq!(alive(&node, good.clone()), (true, "throttled".into()));
+        house.clock.advance(1);
+        assert_eq!(
+            alive(&node, json!({"trigger": "odd"})),
+            (true, "persisted".into())
+        );
+        let state = house.context.store.snapshot().unwrap();
+        let (device, record) = (
+            state.devices.paired.record("n").unwrap(),
+            state.nodes.paired.record("n").unwrap(),
+        );
+        for (at, reason) in [
+            (device.last_seen_at_ms, &device.last_seen_reason),
+            (record.last_seen_at_ms, &record.last_seen_reason),
+        ] {
+            assert_eq!(
+                (at, reason.as_deref()),
+                (Some(START_MS + 60_000), Some("background"))
+            );
+        }
+    }
+
+    #[test]
+    fn every_other_event_is_accepted() {
+        let house = House::new();
+        let node = house.node("n", &[]);
+        let cases = [
+            json!({"event": "exec.finished", "payload": {"runId": "r", "output": "x\u{1b}[2J"}}),
+            json!({"event": "exec.finished", "payloadJSON": "{not json"}),
+            json!({"event": "exec.started"}),
+            json!({"event": "node.host.stats", "payload": {"load": 1}}),
+            json!({"event": "never.heard.of"}),
+        ];
+        for params in cases {
+            assert_eq!(node.ask("node.event", params), json!({"ok": true}));
+        }
+    }
+}

@@ -110,3 +110,70 @@ fn run(
         absent => Err(ErrorShape::invalid(format!("unknown method: {absent}"))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::gateway::testing::House;
+    use crate::protocol::method::METHODS;
+
+    #[test]
+    fn refusals_before_a_handler_come_in_order() {
+        let house = House::new();
+        let (admin, reader) = (
+            house.operator(&["operator.admin"]),
+            house.operator(&["operator.read"]),
+        );
+        let node = house.node("n", &[]);
+        let cases = [
+            (&node, "node.list", "unauthorized role: node"),
+            (&node, "no.such", "unauthorized role: node"),
+            (
+                &node,
+                "node.runnerInventory.update",
+                "unknown method: node.runnerInventory.update",
+            ),
+            (&admin, "node.event", "unauthorized role: operator"),
+            (&reader, "no.such", "missing scope: operator.admin"),
+            (&reader, "node.invoke", "missing scope: operator.write"),
+            (&reader, "node.pair.list", "missing scope: operator.pairing"),
+            (&reader, "connect", "missing scope: operator.admin"),
+            (
+                &admin,
+                "connect",
+                "connect is only valid as the first request",
+            ),
+            (&admin, "no.such", "unknown method: no.such"),
+        ];
+        for (guest, method, message) in cases {
+            let error = guest.refused(method, json!({"any": 1}));
+            assert_eq!(
+                error,
+                json!({"code": "INVALID_REQUEST", "message": message})
+            );
+        }
+    }
+
+    #[test]
+    fn every_method_that_is_there_has_a_handler() {
+        let house = House::new();
+        let (admin, node) = (house.operator(&["operator.admin"]), house.node("n", &[]));
+        for row in METHODS {
+            let guest = if row.role == Some(crate::protocol::scope::Role::Node) {
+                &node
+            } else {
+                &admin
+            };
+            let id = guest.start(row.name, json!({}));
+            let answer = guest.answer(&id);
+            let unknown = answer["error"]["message"] == format!("unknown method: {}", row.name);
+            assert_eq!(
+                unknown,
+                row.standing == method::Standing::Absent,
+                "{answer}"
+            );
+        }
+    }
+}

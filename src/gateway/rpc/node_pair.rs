@@ -100,3 +100,203 @@ fn metadata(asked: NodePairRequest) -> NodeMetadata {
         ..NodeMetadata::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::testing::{House, START_MS, node_record};
+    use crate::pairing::Part;
+
+    const PAIRING: &[&str] = &["operator.pairing"];
+
+    fn request(id: &str, node: &str, commands: &[&str]) -> Value {
+        json!({"requestId": id, "nodeId": node, "commands": commands, "silent": false, "ts": START_MS})
+    }
+
+    #[test]
+    fn every_refusal_has_its_words() {
+        let house = House::new();
+        house.seed(
+            Part::NodesPending,
+            json!({
+                "exec": request("exec", "n", &["system.which"]),
+                "other": request("other", "m", &["canvas.eval"]),
+            }),
+        );
+        house.seed(Part::NodesPaired, json!({"p": node_record("p", &[])}));
+        let person = house.operator(PAIRING);
+        let cases = [
+            (
+                "node.pair.request",
+                json!({"nodeId": "  "}),
+                "nodeId required",
+            ),
+            (
+                "node.pair.approve",
+                json!({"requestId": "none"}),
+                "unknown requestId",
+            ),
+            (
+                "node.pair.approve",
+                json!({"requestId": "exec"}),
+                "missing scope: operator.admin",
+            ),
+            (
+                "node.pair.approve",
+                json!({"requestId": "other"}),
+                "missing scope: operator.write",
+            ),
+            (
+                "node.pair.reject",
+                json!({"requestId": "none"}),
+                "unknown requestId",
+            ),
+            ("node.pair.remove", json!({"nodeId": "n"}), "unknown nodeId"),
+            (
+                "node.rename",
+                json!({"nodeId": "p", "displayName": " "}),
+                "displayName required",
+            ),
+            (
+                "node.rename",
+                json!({"nodeId": "n", "displayName": "x"}),
+                "unknown nodeId",
+            ),
+            (
+                "node.pair.verify",
+                json!({"nodeId": "p"}),
+                "invalid node.pair.verify params: must have required property 'token'",
+            ),
+        ];
+        for (method, params, message) in cases {
+            let error = person.refused(method, params.clone());
+            assert_eq!(
+                error,
+                json!({"code": "INVALID_REQUEST", "message": message}),
+                "{method} {params}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_request_is_created_once_refreshed_and_filtered() {
+        let house = House::new();
+        let person = house.operator(PAIRING);
+        let asked = json!({"nodeId": " n ", "platform": "linux", "commands": ["system.which", "sms.send"], "caps": ["a"]});
+        let first = person.ask("node.pair.request", asked.clone());
+        assert_eq!(
+            (&first["status"], &first["created"]),
+            (&json!("pending"), &json!(true))
+        );
+        assert_eq!(first["request"]["commands"], json!(["system.which"]));
+        assert_eq!(first["request"]["nodeId"], "n");
+        let event = person.event_now("node.pair.requested").unwrap();
+        assert_eq!(
+            event["payload"]["requiredApproveScopes"],
+            json!(["operator.pairing", "operator.admin"])
+        );
+        let second = person.ask("node.pair.request", asked);
+        assert_eq!(second["created"], false);
+        assert_eq!(
+            second["request"]["requestId"],
+            first["request"]["requestId"]
+        );
+        assert!(person.event_now("node.pair.requested").is_none());
+    }
+
+    #[test]
+    fn the_token_is_in_the_answer_to_the_approval_and_nowhere_else() {
+        let house = House::new();
+        house.seed(Part::NodesPending, json!({"r": request("r", "n", &[])}));
+        let person = house.operator(PAIRING);
+        let approved = person.ask("node.pair.approve", json!({"requestId": "r"}));
+        let token = approved["node"]["token"].as_str().unwrap().to_owned();
+        assert_eq!(token.len(), 43);
+        let event = person.event_now("node.pair.resolved").unwrap();
+        assert_eq!(
+            event["payload"],
+            json!({"requestId": "r", "nodeId": "n", "decision": "approved", "ts": START_MS})
+        );
+        let verified = person.ask("node.pair.verify", json!({"nodeId": "n", "token": token}));
+        assert_eq!(
+            (&verified["ok"], &verified["node"]["nodeId"]),
+            (&json!(true), &json!("n"))
+        );
+        let wrong = person.ask("node.pair.verify", json!({"nodeId": "n", "token": "x"}));
+        assert_eq!(wrong, json!({"ok": false}));
+        let listed = person.ask("node.pair.list", json!({}));
+        assert_eq!(listed["paired"][0]["nodeId"], "n");
+        for shown in [verified, listed, event] {
+            assert!(!shown.to_string().contains(&token), "{shown}");
+        }
+    }
+
+    #[test]
+    fn approval_and_removal_count_at_once_for_the_live_node() {
+        let house = House::new();
+        house.seed(
+            Part::NodesPending,
+            json!({"r": request("r", "n", &["system.which"])}),
+        );
+        let person = house.operator(&["operator.admin"]);
+        let node = house.node("n", &["system.which"]);
+        let commands = || person.ask("node.describe", json!({"nodeId": "n"}))["commands"].clone();
+        let invoke = json!({"nodeId": "n", "command": "system.which", "idempotencyKey": "k"});
+        assert_eq!(commands(), json!([]));
+        assert_eq!(
+            person.refused("node.invoke", invoke.clone())["details"]["code"],
+            "NODE_PAIRING_REQUIRED"
+        );
+
+        person.ask("node.pair.approve", json!({"requestId": "r"}));
+        assert_eq!(commands(), json!(["system.which"]));
+        let open = person.start("node.invoke", invoke.clone());
+        assert!(node.event_now("node.invoke.request").is_some());
+
+        let removed = person.ask("node.pair.remove", json!({"nodeId": "n"}));
+        assert_eq!(removed, json!({"nodeId": "n"}));
+        assert_eq!(
+            person.answer(&open)["error"]["details"]["code"],
+            "COMMAND_WITHDRAWN"
+        );
+        assert_eq!(commands(), json!([]));
+        assert_eq!(
+            person.refused("node.invoke", invoke)["details"]["code"],
+            "NODE_PAIRING_REQUIRED"
+        );
+        assert!(!node.session.has_ended());
+    }
+
+    #[test]
+    fn a_live_node_that_declares_more_than_was_approved_asks_again_at_once() {
+        let house = House::new();
+        house.seed(Part::NodesPending, json!({"r": request("r", "n", &[])}));
+        let person = house.operator(PAIRING);
+        let _node = house.node("n", &["system.which"]);
+        person.ask("node.pair.approve", json!({"requestId": "r"}));
+        let event = person.event_now("node.pair.requested").unwrap();
+        assert_eq!(event["payload"]["commands"], json!(["system.which"]));
+    }
+
+    #[test]
+    fn a_new_name_shows_everywhere_and_survives_the_next_connect() {
+        let house = House::new();
+        let person = house.operator(&["operator.pairing", "operator.read"]);
+        let _node = house.paired_node("n", &[]);
+        let renamed = person.ask("node.rename", json!({"nodeId": "n", "displayName": " Pi "}));
+        assert_eq!(renamed, json!({"nodeId": "n", "displayName": "Pi"}));
+        let _again = house.join(|session| {
+            session.role = crate::protocol::scope::Role::Node;
+            session.device = Some("n".into());
+            session.client.display_name = Some("raspberrypi".to_owned());
+        });
+        assert_eq!(
+            person.ask("node.list", json!({}))["nodes"][0]["displayName"],
+            "Pi"
+        );
+        assert_eq!(
+            person.ask("node.pair.list", json!({}))["paired"][0]["displayName"],
+            "Pi"
+        );
+    }
+}

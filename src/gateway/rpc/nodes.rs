@@ -31,3 +31,37 @@ pub fn describe(call: &Call<'_>, params: Option<Value>) -> Outcome {
     }
     Ok(Reply::Now(answer))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::testing::{House, START_MS};
+
+    #[test]
+    fn list_and_describe_say_the_same() {
+        let house = House::new();
+        let person = house.operator(&["operator.read"]);
+        let _node = house.paired_node("n", &["system.which"]);
+        let listed = person.ask("node.list", json!({}));
+        let described = person.ask("node.describe", json!({"nodeId": " n "}));
+        assert_eq!(listed["ts"], START_MS);
+        let mut row = json!({"ts": START_MS});
+        row.as_object_mut()
+            .unwrap()
+            .extend(listed["nodes"][0].as_object().unwrap().clone());
+        assert_eq!(described, row);
+        assert_eq!(described["connected"], true);
+    }
+
+    #[test]
+    fn unknown_and_blank_ids_are_refused() {
+        let house = House::new();
+        let person = house.operator(&["operator.read"]);
+        for (id, message) in [("none", "unknown nodeId"), ("  ", "nodeId required")] {
+            assert_eq!(
+                person.refused("node.describe", json!({"nodeId": id}))["message"],
+                message
+            );
+        }
+    }
+}

@@ -95,3 +95,87 @@ pub fn skills(call: &Call<'_>) -> Outcome {
 pub fn plugin_tools(call: &Call<'_>) -> Outcome {
     Ok(Reply::Now(json!({"nodeId": call.node()?, "tools": []})))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::testing::{House, START_MS};
+
+    #[test]
+    fn errands_reach_their_node_once() {
+        let house = House::new();
+        let person = house.operator(&["operator.write"]);
+        let node = house.paired_node("n", &[]);
+        let queued = person.ask("node.pending.enqueue",
+            json!({"nodeId": "n", "type": "location.request", "priority": "high", "expiresInMs": 5_000}));
+        let id = queued["queued"]["id"].clone();
+        assert_eq!(
+            queued,
+            json!({"nodeId": "n", "revision": 1, "wakeTriggered": false, "queued": {"id": id,
+            "type": "location.request", "priority": "high", "createdAtMs": START_MS, "expiresAtMs": START_MS + 5_000}})
+        );
+        let drained = node.ask("node.pending.drain", json!({"maxItems": 1}));
+        assert_eq!(
+            (
+                &drained["nodeId"],
+                &drained["items"][0]["id"],
+                &drained["hasMore"]
+            ),
+            (&json!("n"), &id, &json!(false))
+        );
+        let baseline = node.ask("node.pending.drain", json!({}));
+        assert_eq!(
+            baseline["items"],
+            json!([{"id": "baseline-status", "type": "status.request", "priority": "default",
+            "createdAtMs": START_MS, "expiresAtMs": null}])
+        );
+    }
+
+    #[test]
+    fn nothing_is_kept_for_a_node_that_is_not_paired() {
+        let house = House::new();
+        let person = house.operator(&["operator.write", "operator.pairing"]);
+        let node = house.paired_node("n", &[]);
+        let errand = json!({"nodeId": "n", "type": "status.request"});
+        person.ask("node.pending.enqueue", errand.clone());
+        person.ask("node.pair.remove", json!({"nodeId": "n"}));
+        assert_eq!(
+            node.ask("node.pending.drain", json!({}))["items"][0]["id"],
+            "baseline-status"
+        );
+        let error = person.refused("node.pending.enqueue", errand);
+        assert_eq!(error["details"]["code"], "NODE_PAIRING_REQUIRED");
+    }
+
+    #[test]
+    fn the_small_answers_are_those_of_the_specification() {
+        let house = House::new();
+        let node = house.node("n", &[]);
+        let cases = [
+            (
+                "node.pending.pull",
+                json!({}),
+                json!({"nodeId": "n", "actions": []}),
+            ),
+            (
+                "node.pending.ack",
+                json!({"ids": ["a"]}),
+                json!({"nodeId": "n", "ackedIds": [], "remainingCount": 0}),
+            ),
+            ("skills.bins", json!({}), json!({"bins": []})),
+            (
+                "node.skills.update",
+                json!({"skills": [1]}),
+                json!({"nodeId": "n", "skills": []}),
+            ),
+            (
+                "node.pluginTools.update",
+                json!({"any": 1}),
+                json!({"nodeId": "n", "tools": []}),
+            ),
+        ];
+        for (method, params, expected) in cases {
+            assert_eq!(node.ask(method, params), expected, "{method}");
+        }
+    }
+}

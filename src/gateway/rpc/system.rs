@@ -114,3 +114,96 @@ pub fn set_heartbeats(params: Option<Value>) -> Outcome {
     let asked = SetHeartbeats::parse(params)?;
     Ok(Reply::Now(json!({"ok": true, "enabled": asked.enabled})))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::testing::{House, START_MS};
+
+    #[test]
+    fn health_is_for_everybody_and_names_no_path() {
+        let house = House::new();
+        let node = house.paired_node("n", &[]);
+        let nobody = house.operator(&[]);
+        for guest in [&node, &nobody] {
+            let mut health = guest.ask("health", json!({"probe": true, "anything": 1}));
+            health["durationMs"] = json!(0);
+            assert_eq!(
+                health,
+                json!({"ok": true, "ts": START_MS, "durationMs": 0, "channels": {}, "channelOrder": [],
+                "channelLabels": {}, "heartbeatSeconds": 0, "defaultAgentId": "main", "agents": [],
+                "sessions": {"path": "", "count": 0, "recent": []}, "nodes": {"known": 1, "connected": 1}})
+            );
+        }
+    }
+
+    #[test]
+    fn the_small_answers_are_those_of_the_specification() {
+        let house = House::new();
+        let person = house.operator(&["operator.admin"]);
+        let status = person.ask("status", json!({}));
+        assert_eq!(status["runtimeVersion"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(person.ask("last-heartbeat", json!({})), Value::Null);
+        assert_eq!(
+            person.ask("set-heartbeats", json!({"enabled": true})),
+            json!({"ok": true, "enabled": true})
+        );
+        let identity = person.ask("gateway.identity.get", json!({}));
+        assert_eq!(identity["deviceId"].as_str().unwrap().len(), 64);
+        assert_eq!(identity["publicKey"].as_str().unwrap().len(), 43);
+    }
+
+    #[test]
+    fn a_system_event_writes_a_row_and_tells_everybody() {
+        let house = House::new();
+        let person = house.operator(&["operator.admin"]);
+        let node = house.node("n", &[]);
+        let before = house.context.hub.presence_version();
+        assert_eq!(
+            person.refused("system-event", json!({"text": " "}))["message"],
+            "text required"
+        );
+        person.ask(
+            "system-event",
+            json!({"text": "back", "host": "pi", "other": [1]}),
+        );
+        let event = node.event_now("presence").unwrap();
+        assert_eq!(event["stateVersion"]["presence"], before + 1);
+        let rows = person.ask("system-presence", json!({}));
+        assert_eq!(event["payload"]["presence"], rows);
+        assert_eq!(rows[0]["host"], "gateway");
+        assert!(
+            rows.as_array()
+                .unwrap()
+                .iter()
+                .any(|row| row["text"] == "back" && row["host"] == "pi")
+        );
+    }
+
+    #[test]
+    fn presence_turns_with_the_last_connection_of_a_device() {
+        let house = House::new();
+        let person = house.operator(&["operator.read"]);
+        let (first, second) = (house.node("n", &[]), house.node("n", &[]));
+        first.leave();
+        assert!(person.event_now("presence").is_none());
+        second.leave();
+        let event = person.event_now("presence").unwrap();
+        let row = &event["payload"]["presence"][1];
+        assert_eq!(
+            (&row["reason"], &row["deviceId"]),
+            (&json!("disconnect"), &json!("n"))
+        );
+        assert_eq!(row["text"], "Node: node-host · mode node");
+        assert!(person.event_now("presence").is_none());
+        assert_eq!(
+            person
+                .ask("system-presence", json!({}))
+                .as_array()
+                .unwrap()
+                .len(),
+            2,
+            "no row for the cli"
+        );
+    }
+}
