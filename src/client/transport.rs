@@ -7,7 +7,7 @@ use crate::client::credentials::Endpoint;
 use crate::client::error::ClientError;
 use crate::client::plaintext;
 use crate::net::{HeadFault, NetError, Outbox, Peer, Side, Step, dial, upgrade};
-use crate::protocol::limits::{MAX_BUFFERED_BYTES, MAX_FRAME_BYTES, MAX_PREAUTH_FRAME_BYTES};
+use crate::protocol::limits::{MAX_BUFFERED_BYTES, MAX_FRAME_BYTES, MAX_HELLO_BYTES};
 
 /// What happened while waiting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +79,7 @@ pub fn open(
         stream,
         Side::Client,
         rest,
-        MAX_PREAUTH_FRAME_BYTES,
+        MAX_HELLO_BYTES,
         outbox,
     )))
 }
@@ -106,5 +106,50 @@ pub fn failure(error: NetError, authority: &str, budget: &Budget) -> ClientError
         error @ (NetError::AcceptKeyMismatch | NetError::Head(_) | NetError::Refused { .. }) => {
             ClientError::NotGateway(error.to_string())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::client::credentials::Credentials;
+    use crate::client::target::{GatewayUrl, UrlSource};
+    use crate::net::{Listener, Stream, Wake, http, listener};
+    use crate::protocol::limits::MAX_PREAUTH_FRAME_BYTES;
+
+    #[test]
+    fn a_hello_with_a_full_house_of_presence_is_read() {
+        let listener = Listener::bind(&listener::loopback(0)[..1]).unwrap();
+        let url = GatewayUrl::parse(&format!("ws://127.0.0.1:{}", listener.port())).unwrap();
+        let endpoint = Endpoint {
+            url,
+            source: UrlSource::Local,
+            credentials: Credentials::default(),
+            pin: None,
+        };
+        let hello = "x".repeat(MAX_PREAUTH_FRAME_BYTES * 2);
+        let budget = Budget::new(Duration::from_secs(60));
+        let stop = Wake::new().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let greet = |socket, _| {
+                    let mut stream = Stream::plain(socket).unwrap();
+                    let head = http::read_head(&mut stream, budget.deadline(), None).unwrap();
+                    assert!(upgrade::accept_on(&mut stream, &head, budget.deadline()).unwrap());
+                    let outbox = Outbox::new(MAX_BUFFERED_BYTES).unwrap();
+                    outbox.push_text(hello.clone());
+                    outbox.close(1000, "");
+                    let mut peer = Peer::new(stream, Side::Server, head.rest, 1_000, outbox);
+                    while !matches!(peer.wait(None), Step::Closed(_)) {}
+                };
+                listener.run(&stop, greet, |_| {}).unwrap();
+            });
+            let mut transport = open(&endpoint, false, &budget).unwrap();
+            let carried = transport.wait(budget.deadline());
+            stop.notify();
+            assert!(carried == Carried::Text(hello.clone()));
+        });
     }
 }

@@ -10,6 +10,9 @@ pub const MAX_PREAUTH_FRAME_BYTES: usize = 65_536;
 /// Bytes a message may have after hello-ok (`policy.maxPayload`); more closes 1009.
 pub const MAX_FRAME_BYTES: usize = 26_214_400;
 
+/// Bytes a client accepts before hello-ok: hello-ok itself carries up to 200 presence rows and any health.
+pub const MAX_HELLO_BYTES: usize = 4 * 1024 * 1024;
+
 /// Bytes that may wait for one socket (`policy.maxBufferedBytes`) before it counts as slow.
 pub const MAX_BUFFERED_BYTES: usize = 52_428_800;
 
