@@ -4,30 +4,48 @@
 //! (`pairing` does) and formats no file (`store` does). Lock order: pairing state, then the registry,
 //! then the hub; no lock is held across a socket write, an fsync or a wait.
 
+pub mod admission;
 pub mod apply;
 pub mod attendance;
 pub mod auth;
+pub mod connection;
+pub mod connections;
 pub mod console;
 pub mod context;
 pub mod ending;
+pub mod endpoints;
 pub mod gate;
+pub mod handshake;
+pub mod hello;
+pub mod host;
 pub mod hub;
 pub mod invoke;
 pub mod locality;
 pub mod node_events;
 pub mod node_row;
 pub mod pending_work;
+pub mod port_owner;
 pub mod preauth;
 pub mod presence;
 pub mod proof;
 pub mod refilter;
+pub mod refusal;
 pub mod registry;
 pub mod roster;
 pub mod rpc;
+pub mod run;
 pub mod run_params;
+pub mod server;
 pub mod session;
 pub mod settings;
-#[cfg(test)]
-pub(crate) mod testing;
 pub mod timer;
 pub mod upkeep;
+
+#[cfg(test)]
+mod handshake_tests;
+#[cfg(test)]
+mod loopback;
+#[cfg(test)]
+mod session_tests;
+#[cfg(test)]
+pub(crate) mod testing;

@@ -96,24 +96,28 @@ fn tick(weak: &Weak<Context>) {
     schedule_tick(&context);
 }
 
-/// Removes what has expired and tells everybody; nodes that are still connected ask anew.
 fn expire_due(weak: &Weak<Context>) {
-    let Some(context) = weak.upgrade() else {
-        return;
-    };
-    context.upkeep.fired();
+    if let Some(context) = weak.upgrade() {
+        context.upkeep.fired();
+        expire_now(&context);
+    }
+}
+
+/// Removes what has expired and tells everybody; nodes that are still connected ask anew. Sets the timer
+/// for what remains.
+pub fn expire_now(context: &Arc<Context>) {
     let expired = context.store.transact(|state, now| {
         let changes = expire(state, now);
         Ok::<_, Infallible>(((), changes))
     });
     match expired {
         Ok(((), changes)) => {
-            apply(&context, changes, None);
-            context.upkeep.reschedule(&context);
+            apply(context, changes, None);
+            context.upkeep.reschedule(context);
         }
         Err(fault) => {
             log::error!(target: "gateway", "expired pairing requests cannot be removed: {fault}");
-            let again = Arc::downgrade(&context);
+            let again = Arc::downgrade(context);
             context
                 .timer
                 .schedule(Instant::now() + RETRY, move || expire_due(&again));

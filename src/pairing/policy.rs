@@ -199,7 +199,7 @@ pub fn required_approve_scopes(commands: &[String]) -> Scopes {
 }
 
 /// Names trimmed and without repetition, in their order; empty ones dropped.
-pub(super) fn words(list: &[String]) -> Vec<String> {
+pub fn words(list: &[String]) -> Vec<String> {
     let mut words: Vec<String> = Vec::with_capacity(list.len());
     let mut seen = BTreeSet::new();
     for word in list.iter().map(|word| word.trim()) {

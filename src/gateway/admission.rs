@@ -1,0 +1,286 @@
+//! From right credentials to membership: pairing, token and what a node asks for (protocol.md §2.4,
+//! steps 10 to 12).
+//!
+//! The rules are `pairing`'s; here they run in one durable change, are told to everybody, and become a
+//! session.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::gateway::apply::apply;
+use crate::gateway::auth::{AuthMethod, ClientName, Pairing};
+use crate::gateway::context::Context;
+use crate::gateway::locality::{Locality, Place, RequestHeaders};
+use crate::gateway::proof::ProvenDevice;
+use crate::gateway::refusal::Verdict;
+use crate::gateway::session::Session;
+use crate::identity::{ConnId, NodeId, Random};
+use crate::net::Outbox;
+use crate::pairing::connect::{Admission, ConnectClaim, NotAdmitted, admit};
+use crate::pairing::node_record::NodeMetadata;
+use crate::pairing::policy::words;
+use crate::pairing::surface::{NodeClaim, reconcile};
+use crate::pairing::token::IssuedToken;
+use crate::pairing::{Change, Changes, State, node, token};
+use crate::protocol::close;
+use crate::protocol::connect::ConnectParams;
+use crate::protocol::error::ErrorShape;
+use crate::protocol::scope::{Role, Scopes};
+
+/// What is known about a connection before its first frame.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Its id.
+    pub conn: ConnId,
+    /// The nonce it was challenged with.
+    pub nonce: String,
+    /// The request head, as far as it matters.
+    pub headers: RequestHeaders,
+    /// The raw address of the socket.
+    pub peer: IpAddr,
+    /// What address and headers say together.
+    pub place: Place,
+}
+
+/// A connection whose credentials and key are right; whether it belongs here is still open.
+#[derive(Debug)]
+pub struct Candidate {
+    /// The proven device, if there is one.
+    pub device: Option<ProvenDevice>,
+    /// Where it comes from.
+    pub locality: Locality,
+    /// How its credentials were accepted.
+    pub method: AuthMethod,
+    /// Whether it must be paired.
+    pub pairing: Pairing,
+    /// Negotiated version.
+    pub protocol: u8,
+    /// Its role.
+    pub role: Role,
+    /// The scopes it will be authorized with.
+    pub scopes: Scopes,
+}
+
+/// What a connection is when it comes in.
+#[derive(Debug)]
+pub struct Admitted {
+    /// Family of the session: the pinned one where there is one.
+    pub device_family: Option<String>,
+    /// Platform of the session: the pinned one where there is one.
+    pub platform: String,
+    /// The token for hello-ok.
+    pub token: Option<IssuedToken>,
+}
+
+/// Decides about membership. What it changed is durable and told to everybody when this returns,
+/// whatever the verdict.
+pub fn enter(
+    context: &Arc<Context>,
+    arrival: &Arrival,
+    params: &ConnectParams,
+    candidate: &Candidate,
+) -> Result<Admitted, Verdict> {
+    let Some(device) = &candidate.device else {
+        return Ok(Admitted {
+            token: None,
+            platform: params.client.platform.clone(),
+            device_family: params.client.device_family.clone(),
+        });
+    };
+    let claim = connect_claim(arrival, params, candidate, device);
+    let policy = context.command_policy();
+    let (admitted, changes) = context
+        .store
+        .transact(|state, now| {
+            let (verdict, mut changes) = admit(state, &claim, now, &mut Random);
+            if let (Ok(admission), Role::Node) = (&verdict, candidate.role) {
+                let node = node_claim(&claim, params, admission);
+                changes.extend(reconcile(state, &node, &policy, now, &mut Random).1);
+                let instance = params.client.instance_id.as_deref();
+                changes.extend(node::connected(state, &node.node, instance, now));
+            }
+            Ok::<_, Infallible>((verdict, changes))
+        })
+        .map_err(|fault| {
+            log::error!(target: "gateway", "connect refused: {fault}");
+            Verdict::store_unavailable()
+        })?;
+    log_decision(arrival, candidate, &claim, &admitted, &changes);
+    apply(context, changes, None);
+    let admission = admitted.map_err(not_admitted)?;
+    Ok(Admitted {
+        token: admission.token,
+        platform: admission
+            .platform
+            .unwrap_or_else(|| params.client.platform.clone()),
+        device_family: admission.device_family,
+    })
+}
+
+fn connect_claim(
+    arrival: &Arrival,
+    params: &ConnectParams,
+    candidate: &Candidate,
+    device: &ProvenDevice,
+) -> ConnectClaim {
+    let client = ClientName {
+        id: &params.client.id,
+        mode: &params.client.mode,
+    };
+    ConnectClaim {
+        device: device.id.clone(),
+        public_key: device.key.encode(),
+        role: candidate.role,
+        scopes: candidate.scopes.clone(),
+        platform: Some(params.client.platform.clone()),
+        device_family: params.client.device_family.clone(),
+        display_name: params.client.display_name.clone(),
+        client_id: params.client.id.clone(),
+        client_mode: params.client.mode.clone(),
+        reported_ip: arrival.place.reported,
+        locality: candidate.locality,
+        has_origin: arrival.headers.origin.is_some(),
+        browser_client: client.is_control_ui() || client.is_webchat(),
+        method: candidate.method,
+        pairing: candidate.pairing,
+    }
+}
+
+fn node_claim(claim: &ConnectClaim, params: &ConnectParams, admission: &Admission) -> NodeClaim {
+    let permissions = params.permissions.as_ref().map(|permissions| {
+        permissions
+            .iter()
+            .map(|(name, granted)| (name.clone(), Value::Bool(*granted)))
+            .collect()
+    });
+    NodeClaim {
+        node: NodeId::from(&claim.device),
+        metadata: NodeMetadata {
+            display_name: params.client.display_name.clone(),
+            platform: admission.platform.clone(),
+            version: Some(params.client.version.clone()),
+            core_version: None,
+            ui_version: None,
+            device_family: admission.device_family.clone(),
+            model_identifier: params.client.model_identifier.clone(),
+            client_id: Some(params.client.id.clone()),
+            client_mode: Some(params.client.mode.clone()),
+            caps: Some(params.caps.clone()),
+            commands: Some(params.commands.clone()),
+            permissions,
+            remote_ip: claim.reported_ip.map(|address| address.to_string()),
+        },
+    }
+}
+
+fn not_admitted(reason: NotAdmitted) -> Verdict {
+    match reason {
+        NotAdmitted::RecordUnreadable => Verdict::store_unavailable(),
+        NotAdmitted::PairingRequired(waiting) => Verdict::with_close(
+            ErrorShape::not_paired(waiting.message()).with_details(waiting.details()),
+            close::POLICY,
+            waiting.close_reason(),
+        ),
+    }
+}
+
+/// The audit lines of cli.md §5.4 on the console.
+fn log_decision(
+    arrival: &Arrival,
+    candidate: &Candidate,
+    claim: &ConnectClaim,
+    verdict: &Result<Admission, NotAdmitted>,
+    changes: &Changes,
+) {
+    if let Err(NotAdmitted::PairingRequired(waiting)) = verdict {
+        log::warn!(
+            target: "gateway",
+            "security audit: device access upgrade requested reason={} device={} ip={} auth={} \
+             roleFrom={} roleTo={} scopesFrom={} scopesTo={} client={} conn={} request={}",
+            waiting.reason.as_str(),
+            claim.device,
+            claim.reported_ip.map_or_else(|| "-".to_owned(), |address| address.to_string()),
+            candidate.method.as_str(),
+            or_dash(waiting.approved_roles.join(",")),
+            claim.role,
+            or_dash(waiting.approved_scopes.join(",")),
+            or_dash(claim.scopes.join(",")),
+            claim.client_id,
+            arrival.conn,
+            waiting.request_id,
+        );
+    } else if verdict.is_ok() && approves(changes) {
+        log::info!(
+            target: "gateway",
+            "device pairing auto-approved device={} role={}", claim.device, claim.role
+        );
+    }
+}
+
+fn approves(changes: &Changes) -> bool {
+    changes.iter().any(|change| {
+        matches!(change, Change::Emit { event: "device.pair.resolved", payload }
+            if payload["decision"] == "approved")
+    })
+}
+
+fn or_dash(text: String) -> String {
+    if text.is_empty() {
+        "-".to_owned()
+    } else {
+        text
+    }
+}
+
+/// The session of an admitted connection.
+pub fn session(
+    context: &Context,
+    arrival: &Arrival,
+    outbox: &Outbox,
+    params: ConnectParams,
+    candidate: Candidate,
+    admitted: &Admitted,
+) -> Session {
+    Session {
+        auth: candidate.method,
+        caps: params.caps,
+        client: params.client,
+        conn: arrival.conn.clone(),
+        connected_at_ms: context.now_ms(),
+        declared: words(&params.commands),
+        device: candidate.device.map(|device| device.id),
+        device_family: admitted.device_family.clone(),
+        locality: candidate.locality,
+        outbox: outbox.clone(),
+        path_env: params.path_env,
+        permissions: params.permissions,
+        platform: admitted.platform.clone(),
+        protocol: candidate.protocol,
+        reported_ip: arrival.place.reported,
+        role: candidate.role,
+        scopes: candidate.scopes,
+        unauthorized: Default::default(),
+    }
+}
+
+/// Whether what admitted a session still holds. A removal or rotation that was decided while the
+/// session was on its way found nothing to end, so this is asked once the session can be found.
+pub fn still_admitted(
+    state: &State,
+    welcome_token: Option<&IssuedToken>,
+    session: &Session,
+) -> bool {
+    match (&session.device, welcome_token) {
+        (Some(device), Some(issued)) => token::verify(
+            state,
+            device,
+            session.role.as_str(),
+            issued.token.as_str(),
+            &Scopes::none(),
+        ),
+        _ => true,
+    }
+}

@@ -1,0 +1,250 @@
+//! The life of one connection, on its own thread: request head, upgrade, challenge, handshake, session.
+//!
+//! This thread alone touches the socket. It sleeps in one poll with the next deadline, answers nothing
+//! that needs another peer, and leaves nothing behind: whatever ends it, the session is taken out of
+//! the hub, its invokes fail and its presence ends.
+
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::json;
+
+use crate::gateway::admission::{Arrival, still_admitted};
+use crate::gateway::attendance;
+use crate::gateway::context::{Context, Phase};
+use crate::gateway::endpoints;
+use crate::gateway::handshake::{Welcome, shake_hands};
+use crate::gateway::hello;
+use crate::gateway::locality::{FORWARDING_HEADERS, RequestHeaders, place};
+use crate::gateway::preauth::Ticket;
+use crate::gateway::rpc;
+use crate::gateway::session::Session;
+use crate::identity::{ConnId, Random};
+use crate::net::http::{Response, read_head};
+use crate::net::{Closed, Head, Outbox, Peer, Side, Step, Stream, upgrade};
+use crate::protocol::close;
+use crate::protocol::frame::{self, EventText, parse_request};
+use crate::protocol::limits::{MAX_FRAME_BYTES, MAX_PREAUTH_FRAME_BYTES};
+
+/// An accepted socket on its way to its thread.
+#[derive(Debug)]
+pub struct Incoming {
+    /// When it was accepted; the handshake deadline counts from here.
+    pub accepted: Instant,
+    /// The other end.
+    pub address: SocketAddr,
+    /// Its id.
+    pub conn: ConnId,
+    /// The way to it; closing it ends the thread in every phase.
+    pub outbox: Outbox,
+    /// The socket.
+    pub socket: TcpStream,
+}
+
+/// Serves one connection until it is over.
+pub fn serve(context: &Arc<Context>, incoming: Incoming) {
+    let deadline = incoming.accepted + context.settings.handshake_timeout;
+    let Some((mut peer, arrival, ticket)) = upgraded(context, incoming, deadline) else {
+        return;
+    };
+    let Some(text) = first_text(&mut peer, deadline) else {
+        return;
+    };
+    let outbox = peer.outbox().clone();
+    let welcome = match shake_hands(context, &arrival, &outbox, &text) {
+        Ok(welcome) => welcome,
+        Err(refusal) => {
+            let detail = refusal
+                .answer
+                .as_ref()
+                .and_then(|(_, error)| error.detail_code());
+            log::warn!(
+                target: "ws",
+                "refused conn={} from={} code={} detail={}: {}",
+                arrival.conn, arrival.peer, refusal.code, detail.unwrap_or("-"), refusal.reason
+            );
+            if let Some((id, error)) = &refusal.answer {
+                outbox.push_text(frame::error(id, error));
+            }
+            outbox.close(refusal.code, &refusal.reason);
+            run_out(&mut peer);
+            return;
+        }
+    };
+    // The larger limit must hold before the hello invites the peer to use it.
+    peer.set_limit(MAX_FRAME_BYTES);
+    let live = Live::begin(context, welcome, ticket);
+    let closed = converse(context, &live.session, &mut peer);
+    log::info!(
+        target: "ws",
+        "closed conn={} role={} client={} code={} reason={}",
+        live.session.conn, live.session.role, live.session.client.id, closed.code, closed.reason
+    );
+    drop(live);
+}
+
+/// Reads the request head. A plain HTTP request is answered here and is over; an upgrade is counted
+/// and completed, and the peer is challenged.
+fn upgraded(
+    context: &Context,
+    incoming: Incoming,
+    deadline: Instant,
+) -> Option<(Peer, Arrival, Ticket)> {
+    let mut stream = Stream::plain(incoming.socket).ok()?;
+    let head = match read_head(&mut stream, deadline, Some(incoming.outbox.wake())) {
+        Ok(head) => head,
+        Err(fault) => {
+            if let Some(response) = fault.response() {
+                let _ = response.send(&mut stream, false, deadline);
+            }
+            return None;
+        }
+    };
+    let headers = request_headers(&head);
+    let address: IpAddr = incoming.address.ip().to_canonical();
+    let place = place(address, &headers);
+    // A peer that is gone before it has its answer needs none.
+    if !upgrade::is_wanted(&head) {
+        let response = endpoints::answer(context, &head, &place);
+        let _ = response.send(&mut stream, head.method == "HEAD", deadline);
+        return None;
+    }
+    let Some(ticket) = context.preauth.enter(place.client) else {
+        log::warn!(target: "ws", "too many unauthenticated sockets from {address}");
+        let _ = Response::text(503, "Too many unauthenticated sockets").send(
+            &mut stream,
+            false,
+            deadline,
+        );
+        return None;
+    };
+    if !upgrade::accept_on(&mut stream, &head, deadline).ok()? {
+        return None;
+    }
+    let nonce = Random.uuid();
+    let challenge = json!({"nonce": nonce, "ts": context.now_ms()});
+    incoming
+        .outbox
+        .push_event(&EventText::new("connect.challenge", &challenge));
+    let peer = Peer::new(
+        stream,
+        Side::Server,
+        head.rest,
+        MAX_PREAUTH_FRAME_BYTES,
+        incoming.outbox,
+    );
+    let arrival = Arrival {
+        conn: incoming.conn,
+        nonce,
+        headers,
+        peer: address,
+        place,
+    };
+    Some((peer, arrival, ticket))
+}
+
+fn request_headers(head: &Head) -> RequestHeaders {
+    let text = |name| head.header(name).map(str::to_owned);
+    RequestHeaders {
+        forwarded: FORWARDING_HEADERS
+            .iter()
+            .any(|name| head.headers.all(name).any(|value| !value.trim().is_empty())),
+        host: text("host"),
+        origin: text("origin"),
+    }
+}
+
+/// The first text of a peer; `None` when it closed, stopped or said nothing in time.
+fn first_text(peer: &mut Peer, deadline: Instant) -> Option<crate::net::Text> {
+    loop {
+        match peer.wait(Some(deadline)) {
+            Step::Text(text) => return Some(text),
+            Step::Woken => {}
+            Step::Closed(_) => return None,
+            Step::TimedOut => {
+                peer.outbox().close(close::NORMAL, "");
+                run_out(peer);
+                return None;
+            }
+        }
+    }
+}
+
+/// Waits until a connection that was closed by us is over; bounded by the peer's own goodbye.
+fn run_out(peer: &mut Peer) -> Closed {
+    loop {
+        if let Step::Closed(closed) = peer.wait(None) {
+            return closed;
+        }
+    }
+}
+
+/// A session in the hub, taken out of it again when this is dropped, even by a panic.
+struct Live {
+    context: Arc<Context>,
+    session: Arc<Session>,
+}
+
+impl Live {
+    /// Makes a session known and says hello. The ticket is given back once the hello is queued.
+    fn begin(context: &Arc<Context>, welcome: Welcome, ticket: Ticket) -> Self {
+        let session = Arc::new(welcome.session);
+        let live = Self {
+            context: Arc::clone(context),
+            session: Arc::clone(&session),
+        };
+        attendance::opened(context, &session);
+        let hello = hello::render(context, &session, welcome.token.as_ref());
+        context
+            .hub
+            .register(Arc::clone(&session), frame::ok(&welcome.request_id, &hello));
+        drop(ticket);
+        log::info!(
+            target: "ws",
+            "connected conn={} role={} client={} mode={} auth={} protocol={} device={}",
+            session.conn, session.role, session.client.id, session.client.mode,
+            session.auth.as_str(), session.protocol,
+            session.device.as_ref().map_or("-", |device| device.as_str())
+        );
+        // From here on the session can be found; what was decided before could not end it.
+        let still = context
+            .store
+            .read(|state| still_admitted(state, welcome.token.as_ref(), &session));
+        if session.device.is_some() && !still.unwrap_or(false) {
+            session.end(close::AUTH_CHANGED, close::DEVICE_REMOVED);
+        }
+        if context.phase() == Phase::Stopping {
+            session.end(close::RESTART, close::SERVICE_RESTART);
+        }
+        live
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.context.hub.remove(&self.session.conn);
+        attendance::closed(&self.context, &self.session);
+    }
+}
+
+/// Runs requests until the connection is over.
+fn converse(context: &Arc<Context>, session: &Arc<Session>, peer: &mut Peer) -> Closed {
+    loop {
+        match peer.wait(None) {
+            Step::Text(text) => match parse_request(&text) {
+                Ok(request) => rpc::dispatch(context, session, request),
+                Err(fault) => match fault.response() {
+                    Some(response) => {
+                        session.send(response);
+                    }
+                    None => {
+                        log::warn!(target: "ws", "ignored a frame that is not JSON conn={}", session.conn)
+                    }
+                },
+            },
+            Step::Woken | Step::TimedOut => {}
+            Step::Closed(closed) => return closed,
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! The threads that serve connections: each has a name, an owner and an end.
+//!
+//! It owns the set of open connections, bounds their number and joins their threads. What a
+//! connection does is `connection`'s; here it can only be told to close.
+
+use std::collections::HashMap;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::Instant;
+
+use crate::identity::ConnId;
+use crate::net::Outbox;
+
+/// Stack of a connection thread in bytes: JSON of the deepest allowed nesting is parsed on it. Code
+/// without optimizations needs several times as much.
+const STACK_BYTES: usize = if cfg!(debug_assertions) {
+    1024 * 1024
+} else {
+    256 * 1024
+};
+
+/// The open connections and their threads; clones share them.
+#[derive(Clone, Default)]
+pub struct Connections {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    ended: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    open: HashMap<ConnId, Open>,
+    /// Threads that have nothing left to do but to return.
+    finished: Vec<JoinHandle<()>>,
+}
+
+struct Open {
+    outbox: Outbox,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Connections {
+    /// How many are open.
+    pub fn len(&self) -> usize {
+        self.lock().open.len()
+    }
+
+    /// Whether none is open.
+    pub fn is_empty(&self) -> bool {
+        self.lock().open.is_empty()
+    }
+
+    /// Runs `serve` on a new thread named after the connection. A panic in it ends that thread only.
+    /// Errors: the system gives no more threads.
+    pub fn spawn(
+        &self,
+        conn: ConnId,
+        outbox: Outbox,
+        serve: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
+        let short: String = conn.as_str().chars().take(8).collect();
+        let shared = Arc::clone(&self.shared);
+        let own = conn.clone();
+        // Held until the thread is entered, so that it cannot leave before.
+        let mut state = self.lock();
+        let finished = std::mem::take(&mut state.finished);
+        let thread = Builder::new()
+            .name(format!("conn-{short}"))
+            .stack_size(STACK_BYTES)
+            .spawn(move || {
+                if catch_unwind(AssertUnwindSafe(serve)).is_err() {
+                    log::error!(target: "gateway", "connection {own} ended by an internal error");
+                }
+                shared.leave(&own);
+            })?;
+        state.open.insert(
+            conn,
+            Open {
+                outbox,
+                thread: Some(thread),
+            },
+        );
+        drop(state);
+        join(finished);
+        Ok(())
+    }
+
+    /// Tells every connection to close, whatever phase it is in.
+    pub fn close_all(&self, code: u16, reason: &str) {
+        for open in self.lock().open.values() {
+            open.outbox.close(code, reason);
+        }
+    }
+
+    /// Waits until all threads are joined; `false` when some are still busy at the deadline.
+    pub fn join_all(&self, deadline: Instant) -> bool {
+        let mut state = self.lock();
+        while !state.open.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let waited = self.shared.ended.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let finished = std::mem::take(&mut state.finished);
+        drop(state);
+        join(finished);
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.lock()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn leave(&self, conn: &ConnId) {
+        let mut state = self.lock();
+        let thread = state.open.remove(conn).and_then(|open| open.thread);
+        state.finished.extend(thread);
+        self.ended.notify_all();
+    }
+}
+
+/// Takes the ends of threads that are past their last statement.
+fn join(threads: Vec<JoinHandle<()>>) {
+    for thread in threads {
+        // A panic was caught and logged inside.
+        let _ = thread.join();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn outbox() -> Outbox {
+        Outbox::new(1024).unwrap()
+    }
+
+    #[test]
+    fn threads_are_counted_closed_and_joined() {
+        let connections = Connections::default();
+        let outboxes = [outbox(), outbox()];
+        for (index, outbox) in outboxes.iter().enumerate() {
+            let own = outbox.clone();
+            let waits = move || {
+                while own.is_open() {
+                    std::thread::yield_now();
+                }
+            };
+            connections
+                .spawn(ConnId::from(index.to_string()), outbox.clone(), waits)
+                .unwrap();
+        }
+        assert_eq!(connections.len(), 2);
+        assert!(!connections.join_all(Instant::now()));
+        connections.close_all(1012, "service restart");
+        assert!(connections.join_all(Instant::now() + PATIENCE));
+        assert!(connections.is_empty());
+    }
+
+    #[test]
+    fn a_panic_ends_its_own_thread_only() {
+        let connections = Connections::default();
+        let (sender, receiver) = mpsc::channel();
+        connections
+            .spawn(ConnId::from("a"), outbox(), || panic!("on purpose"))
+            .unwrap();
+        connections
+            .spawn(ConnId::from("b"), outbox(), move || {
+                sender.send(()).unwrap()
+            })
+            .unwrap();
+        receiver.recv_timeout(PATIENCE).unwrap();
+        assert!(connections.join_all(Instant::now() + PATIENCE));
+    }
+}

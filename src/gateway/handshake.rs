@@ -1,0 +1,281 @@
+//! From the first frame of a connection to an admitted session, or to the one right refusal.
+//!
+//! It owns the order of protocol.md §2.4: every step is decided elsewhere (version and schema in
+//! `protocol`, credentials in `auth`, key in `proof`, membership in `pairing`), here they follow each
+//! other. Steps 1 to 8 look only; from step 9 on the pairing state changes, durably, before hello-ok.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::gateway::admission::{Arrival, Candidate, enter, session};
+use crate::gateway::auth::{
+    AuthMethod, AuthReason, ClientName, Credentials, Visitor, WithoutDevice, check_shared,
+    decide_with_device, rejection,
+};
+use crate::gateway::context::{Context, Phase};
+use crate::gateway::locality::{Locality, check_origin, is_browser_container_local};
+use crate::gateway::proof::{DeviceClaim, ProvenDevice, check as check_proof};
+use crate::gateway::refusal::{Refusal, Verdict};
+use crate::gateway::session::Session;
+use crate::identity::ProofInput;
+use crate::net::Outbox;
+use crate::pairing::token::{self, IssuedToken};
+use crate::protocol::close;
+use crate::protocol::connect::{ConnectParams, DeviceProof, negotiate};
+use crate::protocol::error::ErrorShape;
+use crate::protocol::frame::{FrameFault, parse_request};
+use crate::protocol::scope::{Role, Scopes};
+
+/// Milliseconds after which a client that came too early is told to try again (protocol.md §1.6).
+const STARTING_RETRY_MS: u64 = 500;
+
+/// An admitted connection before its hello.
+#[derive(Debug)]
+pub struct Welcome {
+    /// The id of its connect request.
+    pub request_id: String,
+    /// The session to be.
+    pub session: Session,
+    /// The device token for hello-ok, if there is one.
+    pub token: Option<IssuedToken>,
+}
+
+/// Judges the first frame of a connection. What it changes in the pairing state is durable and told to
+/// everybody when this returns, whatever the verdict.
+pub fn shake_hands(
+    context: &Arc<Context>,
+    arrival: &Arrival,
+    outbox: &Outbox,
+    text: &str,
+) -> Result<Welcome, Refusal> {
+    let (request_id, params) = first_frame(text)?;
+    let refuse = |verdict: Verdict| verdict.refusal(&request_id);
+    let candidate = judge(context, arrival, &params).map_err(refuse)?;
+    let admitted = enter(context, arrival, &params, &candidate).map_err(refuse)?;
+    let session = session(context, arrival, outbox, params, candidate, &admitted);
+    Ok(Welcome {
+        request_id,
+        session,
+        token: admitted.token,
+    })
+}
+
+fn first_frame(text: &str) -> Result<(String, ConnectParams), Refusal> {
+    let request = parse_request(text).map_err(|fault| match fault {
+        FrameFault::NotJson => Refusal::silent(close::NORMAL, ""),
+        FrameFault::NotRequest { .. } | FrameFault::TooDeep => {
+            Refusal::silent(close::POLICY, close::INVALID_REQUEST_FRAME)
+        }
+    })?;
+    let refuse =
+        |message: String| Verdict::policy(ErrorShape::invalid(message)).refusal(&request.id);
+    if request.method != "connect" {
+        return Err(refuse(
+            "invalid handshake: first request must be connect".to_owned(),
+        ));
+    }
+    match ConnectParams::parse(request.params.as_ref()) {
+        Ok(params) => Ok((request.id, params)),
+        Err(list) => Err(refuse(format!("invalid connect params: {list}"))),
+    }
+}
+
+/// Steps 1 to 8: nothing is changed.
+fn judge(
+    context: &Context,
+    arrival: &Arrival,
+    params: &ConnectParams,
+) -> Result<Candidate, Verdict> {
+    check_phase(context.phase())?;
+    let protocol = negotiate(params.min_protocol, params.max_protocol)
+        .map_err(|error| Verdict::with_close(error, close::PROTOCOL, close::PROTOCOL_MISMATCH))?;
+    let role = Role::parse(params.role.as_deref().unwrap_or(Role::Operator.as_str()))
+        .ok_or_else(|| Verdict::policy(ErrorShape::invalid("invalid role")))?;
+    let client = ClientName {
+        id: &params.client.id,
+        mode: &params.client.mode,
+    };
+    let headers = &arrival.headers;
+    check_origin(
+        headers,
+        &context.settings.origins,
+        client.needs_origin(),
+        arrival.place.locality,
+    )
+    .map_err(|fault| Verdict::policy(origin_error(fault.reason())))?;
+    let sent = credentials(params);
+    let shared = check_shared(&context.settings.auth, &sent);
+    let locality = locality(arrival, &client, shared);
+    let visitor = Visitor {
+        client,
+        control_ui_break_glass: context.settings.control_ui_break_glass,
+        control_ui_insecure: context.settings.control_ui_insecure,
+        has_origin: headers.origin.is_some(),
+        locality,
+        role,
+        shared,
+        shared_sent: sent.names_shared_secret(),
+    };
+    let proof = params.device.as_ref().filter(|_| !visitor.ignores_device());
+    let mut candidate = Candidate {
+        device: None,
+        locality,
+        method: AuthMethod::None,
+        pairing: visitor.pairing(),
+        protocol,
+        role,
+        scopes: params.scopes.clone(),
+    };
+    match proof {
+        None => {
+            candidate.scopes = admit_without_device(&visitor, params, &sent)?;
+            candidate.method = shared.unwrap_or(AuthMethod::None);
+        }
+        Some(proof) => {
+            let device = prove(context, arrival, params, proof, role).map_err(Verdict::policy)?;
+            candidate.method = authenticate(context, &device, &visitor, &sent, &params.scopes)?;
+            candidate.device = Some(device);
+        }
+    }
+    Ok(candidate)
+}
+
+fn check_phase(phase: Phase) -> Result<(), Verdict> {
+    match phase {
+        Phase::Ready => Ok(()),
+        Phase::Starting => {
+            let error = ErrorShape::unavailable("gateway starting; retry shortly")
+                .with_retry(STARTING_RETRY_MS)
+                .with_details(json!({"reason": "startup-sidecars"}));
+            Err(Verdict::with_close(
+                error,
+                close::TRY_LATER,
+                close::GATEWAY_STARTING,
+            ))
+        }
+        Phase::Stopping => {
+            let error = ErrorShape::unavailable("gateway stopping").with_retry(STARTING_RETRY_MS);
+            Err(Verdict::with_close(
+                error,
+                close::RESTART,
+                close::SERVICE_RESTART,
+            ))
+        }
+    }
+}
+
+fn origin_error(reason: &str) -> ErrorShape {
+    ErrorShape::invalid(
+        "origin not allowed (open the Control UI from the gateway host or allow it in \
+         gateway.controlUi.allowedOrigins)",
+    )
+    .with_details(json!({"code": "CONTROL_UI_ORIGIN_NOT_ALLOWED", "reason": reason}))
+}
+
+fn credentials(params: &ConnectParams) -> Credentials {
+    let auth = &params.auth;
+    Credentials {
+        bootstrap_token: Credentials::clean(auth.bootstrap_token.as_deref()),
+        device_token: Credentials::clean(auth.device_token.as_deref()),
+        password: Credentials::clean(auth.password.as_deref()),
+        token: Credentials::clean(auth.token.as_deref()),
+    }
+}
+
+fn locality(
+    arrival: &Arrival,
+    client: &ClientName<'_>,
+    shared: Result<AuthMethod, AuthReason>,
+) -> Locality {
+    let webchat_ui = client.id == "openclaw-control-ui" && client.mode == "webchat";
+    let proven = shared.is_ok_and(AuthMethod::is_shared_secret);
+    if is_browser_container_local(arrival.peer, &arrival.headers, webchat_ui, proven) {
+        Locality::BrowserContainerLocal
+    } else {
+        arrival.place.locality
+    }
+}
+
+/// Step 6; the scopes the session gets.
+fn admit_without_device(
+    visitor: &Visitor<'_>,
+    params: &ConnectParams,
+    sent: &Credentials,
+) -> Result<Scopes, Verdict> {
+    match visitor.without_device() {
+        WithoutDevice::AllowedWithScopes => Ok(params.scopes.clone()),
+        WithoutDevice::AllowedWithoutScopes => Ok(Scopes::none()),
+        WithoutDevice::ControlUiNeedsDevice => Err(Verdict::policy(
+            ErrorShape::invalid(
+                "control ui requires device identity (use HTTPS or localhost secure context)",
+            )
+            .with_details(json!({"code": "CONTROL_UI_DEVICE_IDENTITY_REQUIRED"})),
+        )),
+        WithoutDevice::CredentialsWrong(reason) => Err(Verdict::policy(rejection(
+            reason,
+            &visitor.client,
+            sent,
+            false,
+        ))),
+        WithoutDevice::DeviceRequired => Err(Verdict::policy(
+            ErrorShape::not_paired("device identity required")
+                .with_details(json!({"code": "DEVICE_IDENTITY_REQUIRED"})),
+        )),
+    }
+}
+
+/// Step 7.
+fn prove(
+    context: &Context,
+    arrival: &Arrival,
+    params: &ConnectParams,
+    proof: &DeviceProof,
+    role: Role,
+) -> Result<ProvenDevice, ErrorShape> {
+    let scopes: Vec<String> = params.scopes.iter().map(ToString::to_string).collect();
+    let claim = DeviceClaim {
+        id: &proof.id,
+        nonce: &proof.nonce,
+        public_key: &proof.public_key,
+        signature: &proof.signature,
+        signed_at_ms: proof.signed_at,
+    };
+    let input = ProofInput {
+        device_id: &proof.id,
+        client_id: &params.client.id,
+        client_mode: &params.client.mode,
+        role: role.as_str(),
+        scopes: &scopes,
+        signed_at_ms: proof.signed_at,
+        token: params.auth.signed_token(),
+        nonce: &proof.nonce,
+        platform: Some(&params.client.platform),
+        device_family: params.client.device_family.as_deref(),
+    };
+    check_proof(&claim, &input, &arrival.nonce, context.now_ms())
+}
+
+/// Step 8, for a proven device.
+fn authenticate(
+    context: &Context,
+    device: &ProvenDevice,
+    visitor: &Visitor<'_>,
+    sent: &Credentials,
+    requested: &Scopes,
+) -> Result<AuthMethod, Verdict> {
+    let state = context.store.snapshot().map_err(|fault| {
+        log::error!(target: "gateway", "connect refused: {fault}");
+        Verdict::store_unavailable()
+    })?;
+    decide_with_device(visitor.shared, sent, |candidate| {
+        token::verify(
+            &state,
+            &device.id,
+            visitor.role.as_str(),
+            candidate.as_str(),
+            requested,
+        )
+    })
+    .map_err(|reason| Verdict::policy(rejection(reason, &visitor.client, sent, true)))
+}

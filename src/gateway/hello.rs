@@ -1,0 +1,60 @@
+//! What an admitted session is told in hello-ok (protocol.md §2.6).
+
+use serde_json::{Value, json};
+
+use crate::gateway::auth::SharedAuth;
+use crate::gateway::context::Context;
+use crate::gateway::rpc;
+use crate::gateway::session::Session;
+use crate::pairing::token::IssuedToken;
+use crate::protocol::hello::{AdminSnapshot, HelloOk};
+use crate::protocol::scope::Scope;
+
+/// Last protocol version that reports the scopes of the token instead of those of the session.
+const LAST_WITH_TOKEN_SCOPES: u8 = 3;
+
+/// The payload of the response to `connect`.
+pub fn render(context: &Context, session: &Session, token: Option<&IssuedToken>) -> Value {
+    let presence = context.presence().rows(context.now_ms());
+    let config_path = context.settings.config_file.to_string_lossy();
+    let state_dir = context.settings.state_dir.to_string_lossy();
+    let admin = session
+        .scopes
+        .contains(&Scope::ADMIN)
+        .then(|| AdminSnapshot {
+            config_path: &config_path,
+            state_dir: &state_dir,
+            auth_mode: mode(&context.settings.auth),
+        });
+    // Clients of version 3 store these with the token and ask for exactly them later.
+    let scopes = match token {
+        Some(token) if session.protocol <= LAST_WITH_TOKEN_SCOPES => &token.scopes,
+        _ => &session.scopes,
+    };
+    HelloOk {
+        protocol: session.protocol,
+        server_version: context.version,
+        conn_id: session.conn.as_str(),
+        presence: json!(presence),
+        health: rpc::health(context),
+        presence_version: context.hub.presence_version(),
+        health_version: context.hub.health_version(),
+        uptime_ms: context.uptime_ms(),
+        admin,
+        role: session.role,
+        scopes,
+        device_token: token.map(|token| token.token.as_str()),
+        issued_at_ms: token.map(|token| token.issued_at_ms),
+        auth_method: session.auth.as_str(),
+    }
+    .to_value()
+}
+
+/// `gateway.auth.mode` in its word.
+fn mode(auth: &SharedAuth) -> &'static str {
+    match auth {
+        SharedAuth::None => "none",
+        SharedAuth::Password(_) => "password",
+        SharedAuth::Token(_) => "token",
+    }
+}

@@ -1,0 +1,275 @@
+//! Who listens on a port of this machine, whether it is a gateway, and ending it on request
+//! (cli.md §5.2).
+//!
+//! It reads `/proc` where there is one; elsewhere nobody is found. Only a process that runs this
+//! program is ever ended.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long a probe of the health path may take; the port is on this machine.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Bytes of the probe's answer that are looked at.
+const PROBE_BYTES: usize = 2048;
+
+/// The name of this program's processes.
+const PROGRAM: &str = "openclaw";
+
+/// After TERM, when KILL follows.
+const GRACE: Duration = Duration::from_millis(700);
+
+/// After KILL, how long the port may take to become free.
+const RELEASE: Duration = Duration::from_secs(3);
+
+/// Pause between two looks at a port that is being given up.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// A process that listens on a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    address: SocketAddr,
+    pid: i32,
+    program: String,
+    user: String,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "pid {} {}: {} ({})",
+            self.pid, self.user, self.program, self.address
+        )
+    }
+}
+
+/// Every process of this machine that listens on `port` and may be seen.
+pub fn owners(port: u16) -> Vec<Owner> {
+    let mut sockets = Vec::new();
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        let text = fs::read_to_string(table).unwrap_or_default();
+        sockets.extend(
+            text.lines()
+                .skip(1)
+                .filter_map(listening)
+                .filter(|(at, _)| at.port() == port),
+        );
+    }
+    let mut found: Vec<Owner> = Vec::new();
+    for pid in process_ids() {
+        let inodes = socket_inodes(pid);
+        for (address, inode) in &sockets {
+            if inodes.contains(inode) {
+                found.push(Owner {
+                    address: *address,
+                    pid,
+                    program: program(pid),
+                    user: user(pid),
+                });
+            }
+        }
+    }
+    found
+}
+
+/// Whether what listens there answers `GET /healthz` as a gateway does.
+pub fn answers_like_gateway(address: SocketAddr) -> bool {
+    probe(address).is_ok_and(|answer| {
+        answer.starts_with("HTTP/1.1 200") && answer.contains(r#"{"ok":true,"status":"live"}"#)
+    })
+}
+
+/// Ends the gateways that hold `port` and waits until it can be bound. The error is the sentence for the
+/// person: a holder that is no gateway, or one that does not go.
+pub fn evict(port: u16) -> Result<(), String> {
+    let found = owners(port);
+    if found.is_empty() {
+        log::info!(target: "gateway", "force: no listeners on port {port}");
+        return Ok(());
+    }
+    if let Some(stranger) = found.iter().find(|owner| owner.program != PROGRAM) {
+        let Owner { pid, program, .. } = stranger;
+        return Err(format!(
+            "Force: port {port} is held by pid {pid} ({program}), not an openclaw gateway"
+        ));
+    }
+    let pids: HashSet<i32> = found.iter().map(|owner| owner.pid).collect();
+    for signal in [Signal::TERM, Signal::KILL] {
+        for pid in pids.iter().filter_map(|pid| Pid::from_raw(*pid)) {
+            // One that is gone already is what is wanted.
+            let _ = kill_process(pid, signal);
+        }
+        let patience = if signal == Signal::TERM {
+            GRACE
+        } else {
+            RELEASE
+        };
+        if becomes_free(port, patience) {
+            for pid in pids {
+                log::info!(target: "gateway", "force: killed pid {pid} ({PROGRAM}) on port {port}");
+            }
+            return Ok(());
+        }
+    }
+    Err(format!("Force: port {port} is still in use"))
+}
+
+fn becomes_free(port: u16, patience: Duration) -> bool {
+    let deadline = Instant::now() + patience;
+    while TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        thread::sleep(LOOK_INTERVAL);
+    }
+    true
+}
+
+fn probe(address: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, PROBE_TIMEOUT)?;
+    stream.set_read_timeout(Some(PROBE_TIMEOUT))?;
+    stream.set_write_timeout(Some(PROBE_TIMEOUT))?;
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    let mut chunk = [0_u8; 512];
+    let deadline = Instant::now() + PROBE_TIMEOUT;
+    while answer.len() < PROBE_BYTES && Instant::now() < deadline {
+        match stream.read(&mut chunk)? {
+            0 => break,
+            read => answer.extend_from_slice(&chunk[..read]),
+        }
+    }
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// A line of `/proc/net/tcp`: the address and the inode of a listening socket.
+fn listening(line: &str) -> Option<(SocketAddr, u64)> {
+    const LISTEN: &str = "0A";
+    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+    if fields.get(3) != Some(&LISTEN) {
+        return None;
+    }
+    let (host, port) = fields.get(1)?.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    Some((
+        SocketAddr::new(host_address(host)?, port),
+        fields.get(9)?.parse().ok()?,
+    ))
+}
+
+/// The kernel prints addresses as 32-bit words in the byte order of the machine.
+fn host_address(hex: &str) -> Option<IpAddr> {
+    let mut bytes = Vec::new();
+    for at in (0..hex.len()).step_by(8) {
+        bytes.extend(
+            u32::from_str_radix(hex.get(at..at + 8)?, 16)
+                .ok()?
+                .to_ne_bytes(),
+        );
+    }
+    match bytes.len() {
+        4 => Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?).into()),
+        16 => Some(IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?)).to_canonical()),
+        _ => None,
+    }
+}
+
+fn process_ids() -> Vec<i32> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+fn socket_inodes(pid: i32) -> HashSet<u64> {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return HashSet::new();
+    };
+    let inode = |entry: fs::DirEntry| {
+        let target = fs::read_link(entry.path()).ok()?;
+        target
+            .to_str()?
+            .strip_prefix("socket:[")?
+            .strip_suffix(']')?
+            .parse()
+            .ok()
+    };
+    entries.flatten().filter_map(inode).collect()
+}
+
+fn program(pid: i32) -> String {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let name: String = name.trim().chars().filter(|c| !c.is_control()).collect();
+    if name.is_empty() {
+        "unknown".to_owned()
+    } else {
+        name
+    }
+}
+
+fn user(pid: i32) -> String {
+    let Ok(found) = fs::metadata(format!("/proc/{pid}")) else {
+        return "unknown".to_owned();
+    };
+    let uid = found.uid().to_string();
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, id) = (fields.next()?, fields.nth(1)?);
+        (id == uid).then(|| name.to_owned())
+    });
+    name.unwrap_or(uid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_socket_table_are_read() {
+        let local = "   0: 0100007F:4965 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 12345 1 0000000000000000 100 0 0 10 0";
+        let connected = local.replace(" 0A ", " 01 ");
+        if cfg!(target_endian = "little") {
+            assert_eq!(
+                listening(local),
+                Some(("127.0.0.1:18789".parse().unwrap(), 12345))
+            );
+        }
+        assert_eq!(listening(&connected), None);
+        assert_eq!(listening("garbage"), None);
+    }
+
+    #[test]
+    fn a_listener_of_this_process_is_found_and_is_no_gateway() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        if cfg!(target_os = "linux") {
+            let own = i32::try_from(std::process::id()).unwrap();
+            let found = owners(address.port());
+            assert!(
+                found
+                    .iter()
+                    .any(|owner| owner.pid == own && owner.address == address),
+                "{found:?}"
+            );
+        }
+        let answering = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nhello").unwrap();
+        });
+        assert!(!answers_like_gateway(address));
+        answering.join().unwrap();
+    }
+}

@@ -1,0 +1,296 @@
+//! A running gateway as one value: started from settings, stopped within a bound.
+//!
+//! It owns the order of start (lock, key, state, socket, threads) and of stop (no new connections,
+//! shutdown event, 1012 for everybody, all threads joined, state flushed, lock released).
+
+use std::fmt;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::gateway::connection::{Incoming, serve};
+use crate::gateway::connections::Connections;
+use crate::gateway::context::{Context, Phase};
+use crate::gateway::host;
+use crate::gateway::presence::Presence;
+use crate::gateway::settings::GatewaySettings;
+use crate::gateway::timer::Timer;
+use crate::gateway::upkeep;
+use crate::identity::{ConnId, Random};
+use crate::net::listener::raise_nofile;
+use crate::net::{Listener, NetError, Outbox, Wake};
+use crate::protocol::close;
+use crate::protocol::limits::MAX_BUFFERED_BYTES;
+use crate::store::{
+    Clock, ConfigLock, Lock, Purpose, StateDir, Store, StoreError, SystemClock, load_or_create_key,
+};
+
+/// How long stopping waits for connections to take their goodbye.
+pub const STOP_BOUND: Duration = Duration::from_secs(20);
+
+/// Milliseconds after which clients may expect a restarting gateway back (cli.md §3.5).
+const RESTART_EXPECTED_MS: u64 = 1_500;
+
+/// Descriptors kept for listeners, files, timers and the lock.
+const RESERVED_DESCRIPTORS: u64 = 64;
+
+/// Descriptors one connection needs: its socket and its wake.
+const DESCRIPTORS_PER_CONNECTION: u64 = 2;
+
+/// Stack of the listener thread in bytes; it only accepts.
+const LISTENER_STACK_BYTES: usize = 128 * 1024;
+
+/// What a socket over the connection limit is told before it is closed.
+const FULL: &str = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\
+    Content-Type: text/plain; charset=utf-8\r\nContent-Length: 20\r\n\r\nToo many connections";
+
+/// Why a gateway did not come up.
+#[derive(Debug)]
+pub enum GatewayError {
+    /// An address cannot be bound.
+    Listen(NetError),
+    /// The state directory cannot be used.
+    Store(StoreError),
+    /// The system gives no thread or descriptor.
+    System(std::io::Error),
+}
+
+impl fmt::Display for GatewayError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
+            Self::System(error) => write!(f, "cannot start: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for GatewayError {}
+
+impl From<NetError> for GatewayError {
+    fn from(error: NetError) -> Self {
+        Self::Listen(error)
+    }
+}
+
+impl From<StoreError> for GatewayError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<std::io::Error> for GatewayError {
+    fn from(error: std::io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+/// Why a gateway ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It comes back at once, in the same process.
+    Restart,
+    /// It stops.
+    Stop,
+}
+
+impl Ending {
+    /// The payload of the `shutdown` event.
+    fn payload(self) -> Value {
+        match self {
+            Self::Restart => {
+                json!({"reason": "gateway restarting", "restartExpectedMs": RESTART_EXPECTED_MS})
+            }
+            Self::Stop => json!({"reason": "gateway stopping", "restartExpectedMs": null}),
+        }
+    }
+}
+
+/// A running gateway. Dropping it stops it.
+pub struct Gateway {
+    addresses: Vec<SocketAddr>,
+    connections: Connections,
+    context: Arc<Context>,
+    stop: Arc<Wake>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Gateway {
+    /// Takes the state directory, binds and serves; ready when this returns.
+    pub fn start(settings: GatewaySettings) -> Result<Self, GatewayError> {
+        Self::start_with_clock(settings, Arc::new(SystemClock))
+    }
+
+    /// [`Gateway::start`] with another clock, for tests of expiry.
+    pub fn start_with_clock(
+        settings: GatewaySettings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, GatewayError> {
+        let directory = StateDir::open(&settings.state_dir)?;
+        let config_lock = ConfigLock {
+            temp_dir: &settings.temp_dir,
+            config_file: &settings.config_file,
+        };
+        let lock = Lock::acquire(&directory, config_lock, Purpose::Gateway)?;
+        Self::start_locked(settings, lock, clock)
+    }
+
+    /// [`Gateway::start_with_clock`] for a caller that holds the lock already.
+    pub fn start_locked(
+        mut settings: GatewaySettings,
+        lock: Lock,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, GatewayError> {
+        settings.max_connections = affordable(settings.max_connections);
+        let identity = load_or_create_key(lock.dir(), clock.now_ms())?;
+        let store = Store::with_clock(lock, clock)?;
+        let wanted: Vec<SocketAddr> = settings
+            .listen
+            .iter()
+            .map(|address| SocketAddr::new(*address, settings.port))
+            .collect();
+        let listener = Listener::bind(&wanted)?;
+        let addresses = listener.addresses();
+        let stop = Arc::new(Wake::new()?);
+        let (timer, timer_thread) = Timer::start()?;
+        let presence = Presence::new(host::row());
+        let context = Context::new(settings, store, identity, timer, presence);
+        let mut gateway = Self {
+            addresses,
+            connections: Connections::default(),
+            context,
+            stop,
+            threads: vec![timer_thread],
+        };
+        let listener_thread = gateway.listen(listener)?;
+        gateway.threads.push(listener_thread);
+        upkeep::begin(&gateway.context);
+        gateway.context.enter(Phase::Ready);
+        Ok(gateway)
+    }
+
+    /// The first address it listens on, with the port that was chosen.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.addresses
+            .first()
+            .copied()
+            .unwrap_or_else(|| ([0, 0, 0, 0], 0).into())
+    }
+
+    /// Every address it listens on.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The shared parts, for tests and embedding.
+    pub fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// Open connections, admitted or not.
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Ends every connection with 1012 and waits for all threads; `false` when some did not end in
+    /// time.
+    pub fn stop(self) -> bool {
+        self.stop_for(Ending::Stop)
+    }
+
+    /// [`Gateway::stop`] with the reason that clients are told.
+    pub fn stop_for(mut self, ending: Ending) -> bool {
+        self.shut_down(ending)
+    }
+
+    fn listen(&self, listener: Listener) -> std::io::Result<JoinHandle<()>> {
+        let context = Arc::clone(&self.context);
+        let connections = self.connections.clone();
+        let stop = Arc::clone(&self.stop);
+        Builder::new().name("listener".into()).stack_size(LISTENER_STACK_BYTES).spawn(move || {
+            let accepted = |socket, address| accept(&context, &connections, socket, address);
+            let paused = |error: &std::io::Error| {
+                log::error!(target: "gateway", "cannot accept connections at the moment: {error}");
+            };
+            if let Err(error) = listener.run(&stop, accepted, paused) {
+                log::error!(target: "gateway", "listening ended: {error}");
+            }
+        })
+    }
+
+    fn shut_down(&mut self, ending: Ending) -> bool {
+        if self.threads.is_empty() {
+            return true;
+        }
+        let deadline = Instant::now() + STOP_BOUND;
+        self.context.enter(Phase::Stopping);
+        self.stop.notify();
+        self.context.hub.broadcast("shutdown", &ending.payload());
+        self.connections
+            .close_all(close::RESTART, close::SERVICE_RESTART);
+        let ended = self.connections.join_all(deadline);
+        self.context.timer.stop();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+        // A connection that was accepted while the listener stopped.
+        self.connections
+            .close_all(close::RESTART, close::SERVICE_RESTART);
+        let ended = ended & self.connections.join_all(deadline);
+        if let Err(fault) = self.context.store.flush() {
+            log::error!(target: "shutdown", "last-seen times are not saved: {fault}");
+        }
+        ended
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.shut_down(Ending::Stop);
+    }
+}
+
+/// Starts the thread of an accepted socket, or turns it away; never blocks.
+fn accept(
+    context: &Arc<Context>,
+    connections: &Connections,
+    mut socket: TcpStream,
+    address: SocketAddr,
+) {
+    if connections.len() >= context.settings.max_connections {
+        log::warn!(target: "ws", "too many connections; turned away {address}");
+        // One small write into an empty buffer; a peer that cannot take it gets nothing.
+        let _ = socket
+            .set_nonblocking(true)
+            .and_then(|()| socket.write_all(FULL.as_bytes()));
+        return;
+    }
+    let conn = ConnId::from(Random.uuid());
+    let started = Outbox::new(MAX_BUFFERED_BYTES).and_then(|outbox| {
+        let incoming = Incoming {
+            accepted: Instant::now(),
+            address,
+            conn: conn.clone(),
+            outbox: outbox.clone(),
+            socket,
+        };
+        let context = Arc::clone(context);
+        connections.spawn(conn, outbox, move || serve(&context, incoming))
+    });
+    if let Err(error) = started {
+        log::error!(target: "gateway", "cannot serve {address}: {error}");
+    }
+}
+
+/// The connections that the process may have descriptors for, at most `wanted`.
+fn affordable(wanted: usize) -> usize {
+    let Some(descriptors) = raise_nofile() else {
+        return wanted;
+    };
+    let room = descriptors.saturating_sub(RESERVED_DESCRIPTORS) / DESCRIPTORS_PER_CONNECTION;
+    wanted.min(usize::try_from(room).unwrap_or(usize::MAX))
+}
