@@ -42,7 +42,7 @@ pub enum Priority {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Item {
-    /// Random id, or [`BASELINE_ID`].
+    /// Random id, or `BASELINE_ID`.
     pub id: String,
     /// What to do.
     #[serde(rename = "type")]

@@ -107,7 +107,7 @@ fn merge(
     record
 }
 
-/// Absent metadata of a request keeps what the record has [D14].
+/// Absent metadata of a request keeps what the record has (D14).
 fn take(old: &mut Option<String>, new: &Option<String>) {
     if new.is_some() {
         old.clone_from(new);

@@ -126,7 +126,7 @@ pub struct Admission {
 pub enum NotAdmitted {
     /// It waits for an approval.
     PairingRequired(Box<PairingRequired>),
-    /// Its record cannot be read: `UNAVAILABLE`, `pairing store unavailable` [D17].
+    /// Its record cannot be read: `UNAVAILABLE`, `pairing store unavailable` (D17).
     RecordUnreadable,
 }
 
@@ -211,7 +211,7 @@ fn own_record<'a>(state: &'a State, claim: &ConnectClaim) -> Option<&'a DeviceRe
     record.filter(|record| record.public_key == claim.public_key)
 }
 
-/// Whether a claim differs from what is pinned. An absent claim says nothing [D12].
+/// Whether a claim differs from what is pinned. An absent claim says nothing (D12).
 fn departs(pinned: &Option<String>, claimed: &Option<String>) -> bool {
     match (given(pinned), given(claimed)) {
         (Some(pinned), Some(claimed)) => {
@@ -338,7 +338,7 @@ fn enter(
     }
 }
 
-/// What a connect changes in the record: never the pins, and nothing it did not say [D14].
+/// What a connect changes in the record: never the pins, and nothing it did not say (D14).
 fn refresh_record(record: &mut DeviceRecord, claim: &ConnectClaim, now: u64) {
     if let Some(name) = given(&claim.display_name) {
         record.display_name = Some(name);

@@ -130,7 +130,7 @@ pub fn reject(
 }
 
 /// Forgets a device: its record with all tokens, its requests, and everything the second layer holds
-/// about it [D5]. This is also the way out for a record that cannot be read.
+/// about it (D5). This is also the way out for a record that cannot be read.
 ///
 /// # Errors
 /// `RemovalDenied`, `UnknownDevice`.

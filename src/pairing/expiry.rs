@@ -31,7 +31,7 @@ pub fn next_expiry(state: &State) -> Option<u64> {
         .map(|ts| ts.saturating_add(REQUEST_TTL_MS + 1))
 }
 
-/// Forgets every request that is over and says so [D4]. A node that is still connected asks again,
+/// Forgets every request that is over and says so (D4). A node that is still connected asks again,
 /// so that a node that waits is always on the list.
 pub fn expire(state: &mut State, now: u64) -> Changes {
     let devices = state.devices.pending.records();

@@ -2,7 +2,7 @@
 //! verify, rename, and the signs of life of a node.
 //!
 //! It does not gate the handshake, it gates commands; what may run is computed in `surface`. A node's
-//! token leaves this room in the answer to its approval and nowhere else [D8].
+//! token leaves this room in the answer to its approval and nowhere else (D8).
 
 use std::cmp::Reverse;
 
@@ -86,7 +86,7 @@ pub struct Renamed {
 }
 
 /// Asks on behalf of a node; idempotent while its request is open. The commands are filtered by the
-/// policy for the platform that is given, else the one already known [D21].
+/// policy for the platform that is given, else the one already known (D21).
 ///
 /// # Errors
 /// `NodeIdRequired`, `RecordUnreadable`.
@@ -244,7 +244,7 @@ pub fn verify(state: &State, node: &NodeId, token: &str) -> Option<Value> {
     secret_eq(record.token.as_str(), token).then(|| record.redacted())
 }
 
-/// Gives a node the operator's name, which from then on wins over its own [D10].
+/// Gives a node the operator's name, which from then on wins over its own (D10).
 ///
 /// # Errors
 /// `DisplayNameRequired`, `UnknownNode`, `RecordUnreadable`.

@@ -168,7 +168,7 @@ impl NodeRecord {
         record
     }
 
-    /// The record as lists and answers show it: without token and unknown fields [D8].
+    /// The record as lists and answers show it: without token and unknown fields (D8).
     pub fn redacted(&self) -> Value {
         let mut row = self.with_token();
         if let Some(members) = row.as_object_mut() {

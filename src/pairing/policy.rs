@@ -174,7 +174,7 @@ pub fn allowlist(
     Allowlist(allowed)
 }
 
-/// The commands that may be invoked: declared, approved and allowed, in declared order [D6b].
+/// The commands that may be invoked: declared, approved and allowed, in declared order (D6b).
 pub fn effective(declared: &[String], approved: &[String], allowlist: &Allowlist) -> Vec<String> {
     let approved = words(approved);
     let mut commands = allowlist.filter(declared);

@@ -141,7 +141,7 @@ pub fn payload<T: Serialize>(answer: &T) -> Result<Value, ErrorShape> {
     })
 }
 
-/// The pairing state cannot be read or written; the log knows why, the peer does not [D20].
+/// The pairing state cannot be read or written; the log knows why, the peer does not (D20).
 fn unavailable() -> ErrorShape {
     ErrorShape::unavailable("pairing store unavailable")
 }

@@ -107,7 +107,7 @@ pub fn conclude(context: &Context, open: OpenInvoke, ending: Ending) {
 }
 
 /// Asks for or replaces a node's own exec policy: no allowlist names these commands, but the node must be
-/// paired [D19].
+/// paired (D19).
 fn relay(call: &Call<'_>, node: NodeId, command: &str, params: Value) -> Outcome {
     let question = Question {
         origin: Origin::Relay,

@@ -12,7 +12,7 @@ use crate::gateway::roster::Roster;
 use crate::protocol::params::{SetHeartbeats, SystemEvent, parse_nothing};
 
 /// The payload of `health`, of `health` broadcasts and of `snapshot.health`. It names no path and no
-/// session [D18]; `nodes` is ours.
+/// session (D18); `nodes` is ours.
 pub fn health(context: &Context) -> Value {
     let started = Instant::now();
     let nodes = match context.store.snapshot() {

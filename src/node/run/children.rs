@@ -61,7 +61,7 @@ impl Children {
         }
     }
 
-    /// Ends every group: SIGTERM, [`STOP_GRACE`], SIGKILL. Returns when the last signal is sent;
+    /// Ends every group: SIGTERM, `STOP_GRACE`, SIGKILL. Returns when the last signal is sent;
     /// nothing can be started afterwards.
     pub fn stop(&self) {
         let mut state = self.lock();
