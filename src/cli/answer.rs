@@ -16,7 +16,7 @@ pub struct Answer {
     pub document: Option<Value>,
     /// What is printed otherwise; a final newline is added when missing.
     pub text: String,
-    /// Lines for stderr, printed in both modes.
+    /// Lines for stderr, printed without `--json` only.
     pub notes: Vec<String>,
     /// The exit code.
     pub exit: u8,

@@ -12,6 +12,7 @@ use crate::cli::answer::FAILURE;
 use crate::cli::output::time::DurationFault;
 use crate::client::{ClientError, ResolveError, UrlSource};
 use crate::config::ConfigError;
+use crate::protocol::error::ErrorCode;
 use crate::protocol::scope::Scope;
 use crate::store::StoreError;
 
@@ -256,6 +257,12 @@ impl GatewayFailure {
         }
     }
 
+    /// Whether the gateway itself could not do it just now.
+    pub fn is_unavailable(&self) -> bool {
+        let code = self.error.shape().map(|shape| &shape.code);
+        code == Some(&ErrorCode::Unavailable)
+    }
+
     fn hint(&self) -> Option<String> {
         let held = self.holder.map(|pid| {
             format!("Process {pid} holds the state directory but does not answer there; is it on another port?")
@@ -339,6 +346,24 @@ impl From<ConfigError> for CliError {
 impl From<StoreError> for CliError {
     fn from(error: StoreError) -> CliError {
         CliError::Store(error)
+    }
+}
+
+impl From<CliError> for Failed {
+    /// The parts of any error, to add what more is known.
+    fn from(error: CliError) -> Failed {
+        let (code, details) = error.machine();
+        match error {
+            CliError::Failed(failed) => *failed,
+            error => Failed {
+                code,
+                message: error.to_string(),
+                hint: error.hint(),
+                details,
+                exit: error.exit(),
+                partial: None,
+            },
+        }
     }
 }
 

@@ -20,10 +20,12 @@ pub mod config;
 pub mod config_dry_run;
 pub mod config_request;
 pub mod config_set;
+pub mod devices;
 pub mod error;
 pub mod help;
 pub mod invocation;
 pub mod node;
+pub mod nodes;
 pub mod output;
 pub mod parse;
 pub mod reach;
@@ -73,9 +75,9 @@ fn execute(invocation: &Invocation) -> io::Result<u8> {
     }
 }
 
-/// Prints an answer: notes to stderr, the document or the text to stdout.
+/// Prints an answer: with `json` the document alone, else notes to stderr and the text to stdout.
 fn deliver(answer: &Answer, json: bool) -> io::Result<u8> {
-    for note in &answer.notes {
+    for note in answer.notes.iter().filter(|_| !json) {
         complain(note)?;
     }
     match &answer.document {

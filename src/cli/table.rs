@@ -3,7 +3,7 @@
 //! The parser, the help texts and everything else generated from commands read these rows.
 
 use crate::cli::command::{Argument, Command, Flag, Takes};
-use crate::cli::{config, config_set, node};
+use crate::cli::{config, config_set, devices, node, nodes};
 
 /// Default budget of a command that talks to a gateway, in milliseconds.
 const RPC_TIMEOUT: &str = "10000";
@@ -87,38 +87,46 @@ const NODES: Command = Command::group(
     "nodes",
     "Approve, inspect and use nodes",
     &[
-        Command::group(
+        Command::leaf(
             "pending",
             "List requests that wait for approval, of both layers",
-            &[],
+            nodes::pending,
         )
         .flags(RPC)
         .scopes("operator.pairing"),
-        Command::group("list", "List pending requests and paired nodes", &[])
-            .flags(&[GATEWAY, TIMEOUT, FILTERS])
-            .scopes("operator.pairing, operator.read"),
-        Command::group(
+        Command::leaf(
+            "list",
+            "List pending requests and paired nodes",
+            nodes::list,
+        )
+        .flags(&[GATEWAY, TIMEOUT, FILTERS])
+        .scopes("operator.pairing, operator.read"),
+        Command::leaf(
             "status",
             "Show known nodes and whether they are connected",
-            &[],
+            nodes::status,
         )
         .flags(&[GATEWAY, TIMEOUT, FILTERS])
         .scopes("operator.read (operator.pairing with --last-connected)"),
-        Command::group("describe", "Show one node and its commands", &[])
-            .flags(&[GATEWAY, TIMEOUT, &[NODE]])
-            .scopes("operator.read"),
-        Command::group("approve", "Approve a pending request", &[])
+        Command::leaf(
+            "describe",
+            "Show one node and its commands",
+            nodes::describe,
+        )
+        .flags(&[GATEWAY, TIMEOUT, &[NODE]])
+        .scopes("operator.read"),
+        Command::leaf("approve", "Approve a pending request", nodes::approve)
             .arguments(&[REQUEST])
             .flags(RPC)
             .scopes("operator.pairing and what the node's commands require"),
-        Command::group("reject", "Reject a pending request", &[])
+        Command::leaf("reject", "Reject a pending request", nodes::reject)
             .arguments(&[REQUEST])
             .flags(RPC)
             .scopes("operator.pairing"),
-        Command::group("remove", "Remove a paired node", &[])
+        Command::leaf("remove", "Remove a paired node", nodes::remove)
             .flags(&[GATEWAY, TIMEOUT, &[NODE]])
             .scopes("operator.pairing, operator.read"),
-        Command::group("rename", "Give a node another name", &[])
+        Command::leaf("rename", "Give a node another name", nodes::rename)
             .flags(&[
                 GATEWAY,
                 TIMEOUT,
@@ -128,7 +136,7 @@ const NODES: Command = Command::group(
                 ],
             ])
             .scopes("operator.pairing, operator.read"),
-        Command::group("invoke", "Run one command of a node", &[])
+        Command::leaf("invoke", "Run one command of a node", nodes::invoke)
             .flags(&[
                 GATEWAY,
                 &[Flag::valued(
@@ -174,13 +182,17 @@ const DEVICES: Command = Command::group(
     "devices",
     "Approve devices and manage their tokens",
     &[
-        Command::group("list", "List pending requests and paired devices", &[])
-            .flags(RPC)
-            .scopes("operator.pairing"),
-        Command::group(
+        Command::leaf(
+            "list",
+            "List pending requests and paired devices",
+            devices::list,
+        )
+        .flags(RPC)
+        .scopes("operator.pairing"),
+        Command::leaf(
             "approve",
             "Approve a pending request; without an id only show the newest",
-            &[],
+            devices::approve,
         )
         .arguments(&[Argument::optional(
             "requestId",
@@ -195,15 +207,15 @@ const DEVICES: Command = Command::group(
             )],
         ])
         .scopes("operator.pairing"),
-        Command::group("reject", "Reject a pending request", &[])
+        Command::leaf("reject", "Reject a pending request", devices::reject)
             .arguments(&[REQUEST])
             .flags(RPC)
             .scopes("operator.pairing"),
-        Command::group("remove", "Remove a paired device", &[])
+        Command::leaf("remove", "Remove a paired device", devices::remove)
             .arguments(&[Argument::required("deviceId", "Device id or unique prefix")])
             .flags(RPC)
             .scopes("operator.pairing"),
-        Command::group("clear", "Remove every paired device", &[])
+        Command::leaf("clear", "Remove every paired device", devices::clear)
             .flags(&[
                 GATEWAY,
                 TIMEOUT,
@@ -213,7 +225,7 @@ const DEVICES: Command = Command::group(
                 ],
             ])
             .scopes("operator.pairing"),
-        Command::group("rotate", "Replace the token of a device", &[])
+        Command::leaf("rotate", "Replace the token of a device", devices::rotate)
             .flags(&[
                 GATEWAY,
                 TIMEOUT,
@@ -229,7 +241,7 @@ const DEVICES: Command = Command::group(
                 ],
             ])
             .scopes("operator.pairing"),
-        Command::group("revoke", "Revoke the token of a device", &[])
+        Command::leaf("revoke", "Revoke the token of a device", devices::revoke)
             .flags(&[GATEWAY, TIMEOUT, &[DEVICE, ROLE]])
             .scopes("operator.pairing"),
     ],

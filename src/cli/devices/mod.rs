@@ -1,0 +1,153 @@
+//! `openclaw devices`: who may connect, and their tokens.
+
+use serde_json::{Value, json};
+
+use crate::cli::administration::{Administration, Fallback, open};
+use crate::cli::answer::Answer;
+use crate::cli::error::CliError;
+use crate::cli::invocation::Invocation;
+use crate::cli::nodes::decide::{Layer, choose, reject_chosen};
+use crate::cli::nodes::with_note;
+use crate::cli::{row, selectors};
+use crate::identity::Token;
+use crate::pairing::truth::{View, rows};
+use crate::protocol::scope::{Role, Scope, Scopes};
+use crate::store::{Clock, SystemClock};
+
+mod access;
+mod approve;
+mod clear;
+mod view;
+
+pub use approve::approve;
+pub use clear::clear;
+
+/// `devices list`: everything that waits, of both layers, and every paired device.
+///
+/// # Errors
+/// As every administration command.
+pub fn list(invocation: &Invocation) -> Result<Answer, CliError> {
+    let mut gateway = open(invocation, &[Scope::PAIRING], Fallback::Pairing)?;
+    let listed = gateway.call("device.pair.list", &json!({}))?;
+    let nodes = gateway.call("node.pair.list", &json!({}))?;
+    let pending = rows(
+        row::rows(&listed, "pending"),
+        row::rows(&nodes, "pending"),
+        View::Devices,
+    );
+    let paired = row::rows(&listed, "paired");
+    let text = view::list(&pending, paired, SystemClock.now_ms(), invocation.style());
+    let document = json!({"pending": pending, "paired": paired});
+    Ok(with_note(Answer::new(document, text), &*gateway))
+}
+
+/// `devices reject`: a request of either layer.
+///
+/// # Errors
+/// `unknown requestId`, and as every administration command.
+pub fn reject(invocation: &Invocation) -> Result<Answer, CliError> {
+    let typed = invocation.required_argument(0)?;
+    let mut gateway = open(invocation, &[Scope::PAIRING], Fallback::Offline)?;
+    let chosen = choose(&mut *gateway, typed, Layer::Device)?;
+    let rejected = reject_chosen(&mut *gateway, &chosen)?;
+    let text = format!("Rejected {}", row::id(&rejected));
+    Ok(with_note(Answer::new(rejected, text), &*gateway))
+}
+
+/// `devices remove`.
+///
+/// # Errors
+/// `unknown deviceId`, `ambiguous device: …`, and as every administration command.
+pub fn remove(invocation: &Invocation) -> Result<Answer, CliError> {
+    let typed = invocation.required_argument(0)?;
+    let mut gateway = open(invocation, &[Scope::PAIRING], Fallback::Offline)?;
+    let listed = gateway.call("device.pair.list", &json!({}))?;
+    let id = selectors::device(typed, row::rows(&listed, "paired"))?;
+    let removed = remove_one(&mut *gateway, id)?;
+    let text = format!("Removed {}", row::id(&removed));
+    Ok(with_note(Answer::new(removed, text), &*gateway))
+}
+
+/// Removes one device; the own one takes its cached token with it.
+fn remove_one(gateway: &mut dyn Administration, id: &str) -> Result<Value, CliError> {
+    let removed = gateway.call("device.pair.remove", &json!({"deviceId": id}))?;
+    if is_own(gateway, id) {
+        gateway.forget_token();
+    }
+    Ok(removed)
+}
+
+fn is_own(gateway: &dyn Administration, id: &str) -> bool {
+    gateway.own_device().is_some_and(|own| own.as_str() == id)
+}
+
+/// `devices rotate`: always JSON.
+///
+/// # Errors
+/// `device token rotation denied`, `ambiguous device: …`, and as every administration command.
+pub fn rotate(invocation: &Invocation) -> Result<Answer, CliError> {
+    let role = invocation.text("role").unwrap_or_default();
+    let scopes: Scopes = invocation.values("scope").into_iter().collect();
+    let mut gateway = open(invocation, &[Scope::PAIRING], Fallback::Offline)?;
+    let device = token_target(invocation, &mut *gateway, role, &scopes)?;
+    let mut params = json!({"deviceId": device, "role": role});
+    if !scopes.is_empty() {
+        params["scopes"] = json!(scopes);
+    }
+    let rotated = gateway.call("device.token.rotate", &params)?;
+    if let (Some(token), Some(role)) = (row::text(&rotated, "token"), Role::parse(role)) {
+        if is_own(&*gateway, &device) {
+            let scopes = row::words(&rotated, "scopes").unwrap_or_default();
+            gateway.keep_token(role, &Token::from(token), &scopes.into_iter().collect());
+        }
+    }
+    Ok(with_note(Answer::json(rotated), &*gateway))
+}
+
+/// `devices revoke`: always JSON.
+///
+/// # Errors
+/// `device token revocation denied`, `ambiguous device: …`, and as every administration command.
+pub fn revoke(invocation: &Invocation) -> Result<Answer, CliError> {
+    let role = invocation.text("role").unwrap_or_default();
+    let mut gateway = open(invocation, &[Scope::PAIRING], Fallback::Offline)?;
+    let device = token_target(invocation, &mut *gateway, role, &Scopes::none())?;
+    let params = json!({"deviceId": device, "role": role});
+    let revoked = gateway.call("device.token.revoke", &params)?;
+    if is_own(&*gateway, &device) && role == Role::Operator.as_str() {
+        gateway.forget_token();
+    }
+    Ok(with_note(Answer::json(revoked), &*gateway))
+}
+
+/// The device that `--device` means, with the session raised to the scopes that its token carries or will
+/// carry: a gateway refuses everything beyond the caller's own without saying what was missing.
+fn token_target(
+    invocation: &Invocation,
+    gateway: &mut dyn Administration,
+    role: &str,
+    wanted: &Scopes,
+) -> Result<String, CliError> {
+    let typed = invocation.text("device").unwrap_or_default();
+    let listed = gateway.call("device.pair.list", &json!({}))?;
+    let paired = row::rows(&listed, "paired");
+    let id = selectors::device(typed, paired)?.to_owned();
+    let record = paired.iter().find(|device| row::id(device) == id);
+    let token = record.and_then(|device| {
+        let mut tokens = row::rows(device, "tokens").iter();
+        tokens.find(|token| row::text(token, "role") == Some(role))
+    });
+    let held = token.and_then(|token| row::words(token, "scopes"));
+    let approved = record.and_then(|device| row::words(device, "scopes"));
+    let needed = match (wanted.is_empty(), token) {
+        (false, _) | (true, Some(_)) => held.unwrap_or_default(),
+        (true, None) => approved.unwrap_or_default(),
+    };
+    let wanted = wanted.iter().map(Scope::as_str);
+    let needed = needed.into_iter().chain(wanted);
+    let operator: Scopes = needed
+        .filter(|scope| scope.starts_with("operator."))
+        .collect();
+    gateway.raise(&operator)?;
+    Ok(id)
+}

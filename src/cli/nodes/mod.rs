@@ -1,0 +1,126 @@
+//! `openclaw nodes`: what waits, what is known, approving, renaming, using.
+
+use serde_json::{Value, json};
+
+use crate::cli::administration::{Administration, Fallback, open};
+use crate::cli::answer::Answer;
+use crate::cli::error::CliError;
+use crate::cli::invocation::Invocation;
+use crate::cli::{row, selectors};
+use crate::pairing::truth::{View, rows};
+use crate::protocol::scope::Scope;
+use crate::store::{Clock, SystemClock};
+
+pub mod decide;
+mod invoke;
+mod listing;
+mod view;
+
+pub use decide::{approve, reject};
+pub use invoke::{invoke, object_option};
+pub use listing::{list, status};
+
+/// `nodes pending`: everything of a node that waits, of both layers.
+///
+/// # Errors
+/// As every administration command.
+pub fn pending(invocation: &Invocation) -> Result<Answer, CliError> {
+    let mut gateway = open(invocation, &[Scope::PAIRING], Fallback::Offline)?;
+    let waiting = waiting(&mut *gateway, View::Nodes)?;
+    let text = view::pending(&waiting, SystemClock.now_ms(), invocation.style());
+    Ok(with_note(Answer::new(json!(waiting), text), &*gateway))
+}
+
+/// `nodes describe`.
+///
+/// # Errors
+/// Unknown or ambiguous node, and as every command that asks a gateway.
+pub fn describe(invocation: &Invocation) -> Result<Answer, CliError> {
+    let mut gateway = open(invocation, &[Scope::READ], Fallback::Offline)?;
+    let id = select(invocation, &mut *gateway)?;
+    let node = gateway.call("node.describe", &json!({"nodeId": id}))?;
+    let text = view::description(&node, SystemClock.now_ms(), invocation.style());
+    Ok(with_note(Answer::new(node, text), &*gateway))
+}
+
+/// `nodes remove`.
+///
+/// # Errors
+/// Unknown or ambiguous node, and as every administration command.
+pub fn remove(invocation: &Invocation) -> Result<Answer, CliError> {
+    let scopes = [Scope::PAIRING, Scope::READ];
+    let mut gateway = open(invocation, &scopes, Fallback::Offline)?;
+    let id = select_paired(invocation, &mut *gateway)?;
+    let removed = gateway.call("node.pair.remove", &json!({"nodeId": id}))?;
+    let text = format!("Removed paired node {}", row::id(&removed));
+    Ok(with_note(Answer::new(removed, text), &*gateway))
+}
+
+/// `nodes rename`.
+///
+/// # Errors
+/// Unknown or ambiguous node, and as every administration command.
+pub fn rename(invocation: &Invocation) -> Result<Answer, CliError> {
+    let name = invocation.text("name").unwrap_or_default();
+    let scopes = [Scope::PAIRING, Scope::READ];
+    let mut gateway = open(invocation, &scopes, Fallback::Offline)?;
+    let id = select_paired(invocation, &mut *gateway)?;
+    let params = json!({"nodeId": id, "displayName": name});
+    let renamed = gateway.call("node.rename", &params)?;
+    let shown = row::text(&renamed, "displayName").unwrap_or(name);
+    let text = format!("node rename ok: {} -> {shown}", row::id(&renamed));
+    Ok(with_note(Answer::new(renamed, text), &*gateway))
+}
+
+/// The rows of both layers that wait. A gateway that refuses one of the lists is an error: half the
+/// truth is none.
+///
+/// # Errors
+/// The gateway's refusal.
+pub fn waiting(gateway: &mut dyn Administration, view: View) -> Result<Vec<Value>, CliError> {
+    let nodes = gateway.call("node.pair.list", &json!({}))?;
+    let devices = gateway.call("device.pair.list", &json!({}))?;
+    let (devices, nodes) = (row::rows(&devices, "pending"), row::rows(&nodes, "pending"));
+    Ok(rows(devices, nodes, view))
+}
+
+/// The answer with the line that tells which way was taken.
+pub fn with_note(answer: Answer, gateway: &dyn Administration) -> Answer {
+    match gateway.note() {
+        Some(note) => answer.note(note),
+        None => answer,
+    }
+}
+
+/// The id of the node that `--node` means. When the list cannot be had, the paired records have to do;
+/// the first error is the one reported.
+fn select(invocation: &Invocation, gateway: &mut dyn Administration) -> Result<String, CliError> {
+    let query = invocation.text("node").unwrap_or_default();
+    let nodes = match gateway.call("node.list", &json!({})) {
+        Ok(listed) => row::rows(&listed, "nodes").to_vec(),
+        Err(error) => match gateway.call("node.pair.list", &json!({})) {
+            Ok(listed) => row::rows(&listed, "paired").to_vec(),
+            Err(_) => return Err(error),
+        },
+    };
+    Ok(row::id(selectors::node(query, &nodes)?).to_owned())
+}
+
+/// The same, where an exact id of a record that no list of nodes shows counts too.
+fn select_paired(
+    invocation: &Invocation,
+    gateway: &mut dyn Administration,
+) -> Result<String, CliError> {
+    let error = match select(invocation, gateway) {
+        Err(error) => error,
+        found => return found,
+    };
+    let query = invocation.text("node").unwrap_or_default();
+    let listed = gateway.call("node.pair.list", &json!({}))?;
+    let mut records = row::rows(&listed, "paired").iter();
+    if records.any(|record| row::id(record) == query) {
+        Ok(query.to_owned())
+    } else {
+        Err(error)
+    }
+}
