@@ -63,10 +63,11 @@ pub fn open(
     budget: &Budget,
 ) -> Result<Box<dyn Transport>, ClientError> {
     let url = &endpoint.url;
-    let addresses = plaintext::addresses(url, endpoint.source, plaintext_opt_in, budget)?;
+    // Before anything is looked up: no waiting changes this answer.
     if url.secure {
         return Err(ClientError::TlsUnavailable(url.to_string()));
     }
+    let addresses = plaintext::addresses(url, endpoint.source, plaintext_opt_in, budget)?;
     let deadline = budget.deadline();
     let failed = |error| failure(error, &url.authority(), budget);
     let mut stream = dial::connect_to(&addresses, &url.host, url.port, deadline).map_err(failed)?;
