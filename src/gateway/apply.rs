@@ -53,7 +53,7 @@ pub fn apply(context: &Arc<Context>, changes: Changes, caller: Option<&ConnId>) 
 
 /// Ends the live sessions of a device with everything that waits for them.
 fn end_sessions(
-    context: &Context,
+    context: &Arc<Context>,
     device: &DeviceId,
     role: Option<Role>,
     reason: SessionEnd,

@@ -2,10 +2,12 @@
 //! and the invokes that wait (protocol.md §2.6, §7.2).
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde_json::json;
 
-use crate::gateway::context::Context;
+use crate::gateway::announcer::Turn;
+use crate::gateway::context::{Context, Phase};
 use crate::gateway::ending::Fault;
 use crate::gateway::presence::Row;
 use crate::gateway::registry::LiveNode;
@@ -37,7 +39,7 @@ pub fn opened(context: &Context, session: &Arc<Session>) {
 
 /// Takes note of a closed or ended session: what waits for it fails, its presence ends with its last
 /// connection. May be called more than once for the same session.
-pub fn closed(context: &Context, session: &Session) {
+pub fn closed(context: &Arc<Context>, session: &Session) {
     fail_invokes(context, &session.conn);
     if session.client.mode == FLEETING_MODE {
         return;
@@ -51,9 +53,33 @@ pub fn closed(context: &Context, session: &Session) {
     }
 }
 
-/// Broadcasts the presence rows after a change.
-pub fn announce(context: &Context) {
+/// Tells everybody that presence changed: at once, or with other changes of the same moment in one go.
+pub fn announce(context: &Arc<Context>) {
     context.hub.presence_changed();
+    if context.phase() == Phase::Stopping {
+        return;
+    }
+    let sessions = context.hub.len();
+    let turn = context
+        .presence()
+        .announcer
+        .changed(Instant::now(), sessions);
+    match turn {
+        Turn::Now => broadcast(context),
+        Turn::Covered => {}
+        Turn::At(moment) => {
+            let weak = Arc::downgrade(context);
+            context.timer.schedule(moment, move || {
+                if let Some(context) = weak.upgrade() {
+                    context.presence().announcer.fired(Instant::now());
+                    broadcast(&context);
+                }
+            });
+        }
+    }
+}
+
+fn broadcast(context: &Context) {
     let rows = context.presence().rows(context.now_ms());
     context
         .hub

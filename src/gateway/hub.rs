@@ -116,6 +116,16 @@ impl Hub {
         }
     }
 
+    /// How many sessions are live.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether no session is live.
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     /// How many sessions are live, by role.
     pub fn counts(&self) -> Counts {
         let sessions = self.lock();

@@ -54,7 +54,7 @@ const EXEC_FIELDS: &[&str] = &[
 #[derive(Debug)]
 pub struct NodeEvents {
     presence: Recent<DeviceId>,
-    finished: Recent<(String, String)>,
+    finished: Recent<(DeviceId, String, String)>,
 }
 
 impl Default for NodeEvents {
@@ -77,8 +77,14 @@ impl NodeEvents {
         self.presence.note(device, now_ms);
     }
 
-    /// Whether an `exec.*` report is news: a repeated `exec.finished` of the same run is not.
-    pub fn is_news(&mut self, event: &str, payload: &Map<String, Value>, now_ms: u64) -> bool {
+    /// Whether an `exec.*` report of `device` is news: a repeated `exec.finished` of the same run is not.
+    pub fn is_news(
+        &mut self,
+        device: &DeviceId,
+        event: &str,
+        payload: &Map<String, Value>,
+        now_ms: u64,
+    ) -> bool {
         let text = |key: &str| {
             payload
                 .get(key)
@@ -88,7 +94,7 @@ impl NodeEvents {
         let (Some(run), true) = (text("runId"), event == "exec.finished") else {
             return true;
         };
-        let key = (text("sessionKey").unwrap_or_default(), run);
+        let key = (device.clone(), text("sessionKey").unwrap_or_default(), run);
         if self.finished.holds(&key, now_ms) {
             return false;
         }
@@ -253,21 +259,23 @@ mod tests {
     #[test]
     fn a_finished_run_is_news_once() {
         let mut events = NodeEvents::default();
+        let (node, stranger) = (DeviceId::from("n"), DeviceId::from("m"));
         let run = object(json!({"sessionKey": "s", "runId": "r"}));
         let other = object(json!({"sessionKey": "t", "runId": "r"}));
         let nameless = object(json!({"sessionKey": "s"}));
         let steps = [
-            ("exec.finished", &run, 0, true),
-            ("exec.finished", &run, 599_999, false),
-            ("exec.started", &run, 2, true),
-            ("exec.finished", &other, 3, true),
-            ("exec.finished", &run, 600_000, true),
-            ("exec.finished", &nameless, 4, true),
-            ("exec.finished", &nameless, 5, true),
+            (&node, "exec.finished", &run, 0, true),
+            (&node, "exec.finished", &run, 599_999, false),
+            (&stranger, "exec.finished", &run, 1, true),
+            (&node, "exec.started", &run, 2, true),
+            (&node, "exec.finished", &other, 3, true),
+            (&node, "exec.finished", &run, 600_000, true),
+            (&node, "exec.finished", &nameless, 4, true),
+            (&node, "exec.finished", &nameless, 5, true),
         ];
-        for (event, payload, now_ms, expected) in steps {
+        for (device, event, payload, now_ms, expected) in steps {
             assert_eq!(
-                events.is_news(event, payload, now_ms),
+                events.is_news(device, event, payload, now_ms),
                 expected,
                 "{event} {now_ms}"
             );

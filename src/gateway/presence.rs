@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
+use crate::gateway::announcer::Announcer;
 use crate::identity::ids::ConnId;
 
 /// Milliseconds a row stays after its time stamp (§2.6).
@@ -81,6 +82,8 @@ pub struct Row {
 /// The rows and which live connections stand behind each of them.
 #[derive(Debug, Default)]
 pub struct Presence {
+    /// When it was told to everybody.
+    pub announcer: Announcer,
     own: Row,
     rows: HashMap<String, Row>,
     live: HashMap<String, Vec<ConnId>>,

@@ -237,6 +237,11 @@ impl Guest<'_> {
         self.wait(|frame| frame["id"] == id)
     }
 
+    /// Waits for the next event of this name: the whole frame.
+    pub fn event(&self, name: &str) -> Value {
+        self.wait(|frame| frame["event"] == name)
+    }
+
     /// The next event of this name, if one was sent.
     pub fn event_now(&self, name: &str) -> Option<Value> {
         self.take(|frame| frame["event"] == name)

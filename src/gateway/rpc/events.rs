@@ -77,17 +77,15 @@ fn store_presence(call: &Call<'_>, device: &DeviceId, trigger: &str) -> Result<b
 }
 
 fn log_exec(call: &Call<'_>, event: &str, payload: Option<&str>) {
-    let Some(payload) = object(payload) else {
+    let (Some(payload), Some(node)) = (object(payload), &call.session.device) else {
         return;
     };
     let now_ms = call.context.now_ms();
-    if call.context.node_events().is_news(event, &payload, now_ms) {
-        let node = call
-            .session
-            .device
-            .as_ref()
-            .map(DeviceId::as_str)
-            .unwrap_or_default();
+    if call
+        .context
+        .node_events()
+        .is_news(node, event, &payload, now_ms)
+    {
         log::info!(target: "gateway", "node {node}: {}", exec_line(event, &payload));
     }
 }

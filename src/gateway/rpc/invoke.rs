@@ -4,44 +4,21 @@
 //! deadline or the end of its connection answers the asker through its own outbox, wherever that happens;
 //! an asker that is gone is not missed.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::call::{Call, Outcome, Reply};
-use crate::gateway::context::Context;
-use crate::gateway::ending::{Ending, Fault, answer};
+use super::question::{Question, conclude};
 use crate::gateway::gate;
-use crate::gateway::invoke::{MAX_TIMEOUT, OpenInvoke, Origin};
-use crate::gateway::registry::{LiveNode, NotOpened};
+use crate::gateway::invoke::Origin;
 use crate::gateway::run_params;
-use crate::identity::Random;
-use crate::identity::ids::{ConnId, NodeId};
+use crate::identity::ids::NodeId;
 use crate::protocol::error::ErrorShape;
-use crate::protocol::limits::INVOKE_TIMEOUT;
 use crate::protocol::params::{
     ExecApprovalsNodeGet, ExecApprovalsNodeSet, NodeInvoke, NodeInvokeResult,
 };
 
-/// The event that asks a node.
-const REQUEST_EVENT: &str = "node.invoke.request";
-
-/// First protocol version whose nodes are always told how long the asker waits (§2.5).
-const TIMEOUT_ALWAYS_SENT: u8 = 4;
-
 /// The command that runs programs; only some of its parameters pass (§8.5).
 const RUN: &str = "system.run";
-
-/// What is to be asked of a node.
-struct Question {
-    origin: Origin,
-    node: NodeId,
-    command: String,
-    params: Option<Value>,
-    timeout_ms: Option<u64>,
-    idempotency_key: Option<String>,
-}
 
 /// `node.invoke`.
 pub fn invoke(call: &Call<'_>, params: Option<Value>) -> Outcome {
@@ -94,18 +71,6 @@ pub fn result(call: &Call<'_>, params: Option<Value>) -> Outcome {
     Ok(Reply::Now(json!({"ok": true})))
 }
 
-/// Answers the asker of an invoke that has been taken out of the registry. To be called with no lock held.
-pub fn conclude(context: &Context, open: OpenInvoke, ending: Ending) {
-    if let Some(timer) = open.timer {
-        context.timer.cancel(timer);
-    }
-    let Some(asker) = context.hub.session(&open.asker) else {
-        return;
-    };
-    let outcome = answer(open.origin, &open.node, &open.command, ending);
-    asker.answer(&open.request, &outcome);
-}
-
 /// Asks for or replaces a node's own exec policy: no allowlist names these commands, but the node must be
 /// paired (D19).
 fn relay(call: &Call<'_>, node: NodeId, command: &str, params: Value) -> Outcome {
@@ -122,118 +87,9 @@ fn relay(call: &Call<'_>, node: NodeId, command: &str, params: Value) -> Outcome
     question.ask(call, &live)
 }
 
-impl Question {
-    /// The connection that owns the node now.
-    fn live(&self, call: &Call<'_>) -> Result<Arc<LiveNode>, ErrorShape> {
-        let live = call.context.registry().owner(&self.node).cloned();
-        live.ok_or_else(|| self.refusal(Fault::NotConnected))
-    }
-
-    /// Whether the node may be asked this now.
-    fn judge(&self, call: &Call<'_>, live: &LiveNode) -> Result<(), ErrorShape> {
-        let state = call.state()?;
-        let now_ms = call.context.now_ms();
-        match self.origin {
-            Origin::Invoke => {
-                let policy = call.context.command_policy();
-                gate::admit(&state, live, &policy, now_ms, &self.command)
-            }
-            Origin::Relay => gate::require_pairing(&state, &self.node, now_ms, &self.command),
-        }
-    }
-
-    /// Opens the invoke, sets its deadline and queues the event.
-    fn ask(&self, call: &Call<'_>, live: &LiveNode) -> Outcome {
-        let Some(node_session) = call.context.hub.session(&live.conn) else {
-            return Err(self.refusal(Fault::NotConnected));
-        };
-        let id = Random.uuid();
-        let event = self.event(&id, live.protocol);
-        if self.timeout_ms == Some(0) {
-            // The asker does not wait at all; the node is asked nevertheless and its result is late.
-            let sent = node_session.event(REQUEST_EVENT, &event);
-            let fault = if sent {
-                Fault::TimedOut
-            } else {
-                Fault::SendFailed
-            };
-            return Err(self.refusal(fault));
-        }
-        let open = OpenInvoke {
-            id: id.clone(),
-            asker: call.session.conn.clone(),
-            request: call.id.to_owned(),
-            node: self.node.clone(),
-            owner: live.conn.clone(),
-            command: self.command.clone(),
-            origin: self.origin,
-            timer: None,
-        };
-        let opened = call.context.registry().open(open);
-        opened.map_err(|refused| match refused {
-            NotOpened::Full(full) => full.error(),
-            NotOpened::Gone => self.refusal(Fault::NotConnected),
-        })?;
-        // A removal that came between the judgement and the opening found nothing to withdraw.
-        if let Err(refusal) = self.judge(call, live) {
-            call.context.registry().invokes.take(&live.conn, &id);
-            return Err(refusal);
-        }
-        set_deadline(call.context, &live.conn, &id, self.timeout_ms);
-        if !node_session.event(REQUEST_EVENT, &event) {
-            end(call.context, &live.conn, &id, Fault::SendFailed);
-        }
-        Ok(Reply::Later)
-    }
-
-    fn event(&self, id: &str, protocol: u8) -> Value {
-        let mut event = Map::new();
-        event.insert("id".into(), json!(id));
-        event.insert("nodeId".into(), json!(self.node));
-        event.insert("command".into(), json!(self.command));
-        let params = self.params.as_ref().map(Value::to_string);
-        event.insert("paramsJSON".into(), json!(params));
-        let always =
-            || (protocol >= TIMEOUT_ALWAYS_SENT).then_some(INVOKE_TIMEOUT.as_millis() as u64);
-        if let Some(timeout_ms) = self.timeout_ms.or_else(always) {
-            event.insert("timeoutMs".into(), json!(timeout_ms));
-        }
-        if let Some(key) = &self.idempotency_key {
-            event.insert("idempotencyKey".into(), json!(key));
-        }
-        Value::Object(event)
-    }
-
-    fn refusal(&self, fault: Fault) -> ErrorShape {
-        fault.error(self.origin, &self.command)
-    }
-}
-
-fn set_deadline(context: &Arc<Context>, owner: &ConnId, id: &str, timeout_ms: Option<u64>) {
-    let wait = timeout_ms
-        .map_or(INVOKE_TIMEOUT, Duration::from_millis)
-        .min(MAX_TIMEOUT);
-    let (weak, late_owner, late_id) = (Arc::downgrade(context), owner.clone(), id.to_owned());
-    let timer = context.timer.schedule(Instant::now() + wait, move || {
-        if let Some(context) = weak.upgrade() {
-            end(&context, &late_owner, &late_id, Fault::TimedOut);
-        }
-    });
-    if !context.registry().invokes.attach_timer(owner, id, timer) {
-        context.timer.cancel(timer);
-    }
-}
-
-/// Ends an invoke if it is still open.
-fn end(context: &Context, owner: &ConnId, id: &str, fault: Fault) {
-    let open = context.registry().invokes.take(owner, id);
-    if let Some(open) = open {
-        conclude(context, open, Err(fault));
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::question::REQUEST_EVENT;
     use super::*;
     use crate::gateway::testing::{Guest, House};
     use crate::pairing::Part;

@@ -12,6 +12,7 @@ mod invoke;
 mod node_pair;
 mod nodes;
 mod pending;
+mod question;
 mod system;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,7 +28,7 @@ use crate::protocol::frame::Request;
 use crate::protocol::method;
 
 pub use call::{Call, Outcome, Reply};
-pub use invoke::conclude;
+pub use question::conclude;
 pub use system::health;
 
 /// Runs one request of `session` and answers it, now or later. A handler that fails is logged with its

@@ -181,6 +181,28 @@ mod tests {
     }
 
     #[test]
+    fn a_rush_of_closings_is_told_in_one_go() {
+        let house = House::new();
+        let person = house.operator(&["operator.read"]);
+        let nodes: Vec<_> = (0..20)
+            .map(|number| house.node(&number.to_string(), &[]))
+            .collect();
+        nodes.iter().for_each(|node| node.leave());
+        let shown = |event: &Value| {
+            let rows = event["payload"]["presence"].as_array().unwrap();
+            rows.iter()
+                .filter(|row| row["reason"] == "disconnect")
+                .count()
+        };
+        let mut told = 1;
+        while shown(&person.event("presence")) < nodes.len() {
+            told += 1;
+        }
+        assert!(told < nodes.len(), "{told} broadcasts");
+        assert!(person.event_now("presence").is_none());
+    }
+
+    #[test]
     fn presence_turns_with_the_last_connection_of_a_device() {
         let house = House::new();
         let person = house.operator(&["operator.read"]);
