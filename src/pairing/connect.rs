@@ -314,13 +314,10 @@ fn enter(
     let Some(before) = own_record(state, claim).cloned() else {
         return unpaired(claim);
     };
-    state
-        .devices
-        .paired
-        .update(claim.device.as_str(), |record| {
-            refresh_record(record, claim, now)
-        });
-    if state.devices.paired.record(claim.device.as_str()) != Some(&before) {
+    let mut refreshed = before.clone();
+    refresh_record(&mut refreshed, claim, now);
+    if refreshed != before {
+        state.devices.paired.put(refreshed);
         changes.push(Change::Touch(Part::DevicesPaired));
     }
     let role = claim.role.as_str();
