@@ -5,9 +5,12 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use crate::config::edit::{set, unset};
+use crate::config::expand::Missing;
 use crate::config::path::{ConfigPath, index};
+use crate::config::redact::redact;
 use crate::config::scan::{Body, Child, scan};
 use crate::config::source;
+use crate::config::validate::validate;
 
 fn path(text: &str) -> ConfigPath {
     ConfigPath::parse(text).unwrap()
@@ -200,5 +203,61 @@ proptest! {
         let reread = source::parse(&shorter).unwrap();
         let last_is_index = at.segments().last().is_some_and(|last| index(last).is_some());
         prop_assert!(last_is_index || at.find(&reread).is_none());
+    }
+}
+
+/// Texts that look like configuration often enough to be parsed now and then.
+fn any_text() -> impl Strategy<Value = String> {
+    let token = prop_oneof![
+        Just("{"),
+        Just("}"),
+        Just("["),
+        Just("]"),
+        Just(":"),
+        Just(","),
+        Just(" "),
+        Just("\n"),
+        Just("\r"),
+        Just("\u{2028}"),
+        Just("'"),
+        Just("\""),
+        Just("\\"),
+        Just("//"),
+        Just("/*"),
+        Just("*/"),
+        Just("gateway"),
+        Just("$include"),
+        Just("auth"),
+        Just("token"),
+        Just("'${A}'"),
+        Just("0x1F"),
+        Just("-Infinity"),
+        Just("NaN"),
+        Just(".5e-3"),
+        Just("null"),
+        Just("\\u0061"),
+        Just("ü"),
+        Just("\u{feff}"),
+        Just("a:"),
+        Just("{a:1}"),
+    ];
+    vec(token, 0..24).prop_map(|tokens| tokens.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_the_parser_accepts_can_be_edited(inner in any_text(), wrap in any::<bool>()) {
+        let text = if wrap { format!("{{{inner}}}") } else { inner };
+        if let Ok(document) = source::parse(&text) {
+            prop_assert!(scan(&text).is_some(), "{:?}", text);
+            let changed = set(&text, &path("new.key"), &Value::from(1)).unwrap();
+            prop_assert_eq!(&source::parse(&changed).unwrap()["new"]["key"], &Value::from(1));
+            let back = unset(&changed, &path("new")).unwrap().unwrap();
+            prop_assert_eq!(&source::parse(&back).unwrap(), &document);
+            validate(&document, &Missing::new());
+            redact("", &document);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::config::scan::{Body, Node, last_comment_end};
+use crate::config::scan::{Body, LINE_ENDS, Node, last_comment_end};
 
 /// Indentation of a document that has none to follow.
 const DEFAULT_INDENT: &str = "  ";
@@ -51,7 +51,7 @@ impl Layout {
             child.comma.map_or(child.value.end, |comma| comma + 1)
         });
         let content_end = last_comment_end(text, after, close);
-        let spread = last.is_none() || text[container.start..container.end].contains(['\n', '\r']);
+        let spread = last.is_none() || text[container.start..container.end].contains(LINE_ENDS);
         let mut entry = match container.body {
             Body::Object(_) => format!("{}: ", self.name(key)),
             _ => String::new(),
@@ -65,7 +65,7 @@ impl Layout {
         } else {
             format!(" {entry}")
         };
-        if spread && !text[content_end..close].contains(['\n', '\r']) {
+        if spread && !text[content_end..close].contains(LINE_ENDS) {
             addition.push_str(&format!("{}{outer}", self.newline));
         }
         let comma = last

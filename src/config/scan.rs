@@ -3,6 +3,9 @@
 //! The scanner reads only texts that the parser accepted; it understands just enough of them to edit
 //! one place and leave every other byte alone. It gives `None` instead of guessing.
 
+/// What ends a line, and with it a line comment.
+pub const LINE_ENDS: [char; 4] = ['\n', '\r', '\u{2028}', '\u{2029}'];
+
 /// A value and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
@@ -94,8 +97,7 @@ pub fn last_comment_end(text: &str, from: usize, to: usize) -> usize {
 /// Bytes of the comment the text starts with, without the line's end; 0 when it starts with none.
 fn comment_length(text: &str) -> usize {
     if text.starts_with("//") {
-        text.find(['\n', '\r', '\u{2028}', '\u{2029}'])
-            .unwrap_or(text.len())
+        text.find(LINE_ENDS).unwrap_or(text.len())
     } else if let Some(inside) = text.strip_prefix("/*") {
         inside.find("*/").map_or(text.len(), |at| at + 4)
     } else {
