@@ -22,6 +22,7 @@ pub mod config_request;
 pub mod config_set;
 pub mod devices;
 pub mod error;
+pub mod gateway_run;
 pub mod help;
 pub mod invocation;
 pub mod node;

@@ -3,7 +3,7 @@
 //! The parser, the help texts and everything else generated from commands read these rows.
 
 use crate::cli::command::{Argument, Command, Flag, Takes};
-use crate::cli::{config, config_set, devices, node, nodes};
+use crate::cli::{config, config_set, devices, gateway_run, node, nodes};
 
 /// Default budget of a command that talks to a gateway, in milliseconds.
 const RPC_TIMEOUT: &str = "10000";
@@ -325,7 +325,7 @@ const GATEWAY_COMMANDS: Command = Command::group(
     "gateway",
     "Run the gateway and ask it things",
     &[
-        Command::group("run", "Run the gateway in the foreground", &[])
+        Command::leaf("run", "Run the gateway in the foreground", gateway_run::run)
             .flags(&[GATEWAY_RUN])
             .failure(""),
         Command::group("health", "Ask the gateway whether it is well", &[])
@@ -367,6 +367,7 @@ const GATEWAY_COMMANDS: Command = Command::group(
 )
 .details("Without a command it runs the gateway.")
 .flags(&[GATEWAY_RUN])
+.handler(gateway_run::run)
 .failure("");
 
 const CONFIG: Command = Command::group(
