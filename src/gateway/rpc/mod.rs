@@ -14,6 +14,8 @@ mod nodes;
 mod pending;
 mod question;
 mod system;
+#[cfg(test)]
+mod trace_tests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
