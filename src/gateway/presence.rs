@@ -135,13 +135,15 @@ impl Presence {
 
     /// A connection opened: writes its row under `key` and keeps it fresh while the connection lives.
     pub fn connected(&mut self, key: &str, conn: ConnId, row: Row) {
-        self.live.entry(key.to_owned()).or_default().push(conn);
-        self.write(key, row);
+        let key = bounded(key);
+        self.live.entry(key.clone()).or_default().push(conn);
+        self.write(&key, row);
     }
 
     /// A connection closed. Writes `row` (reason `disconnect`) unless another live connection has the
     /// same key; returns whether anything changed.
     pub fn disconnected(&mut self, key: &str, conn: &ConnId, row: Row) -> bool {
+        let key = &bounded(key);
         let Some(connections) = self.live.get_mut(key) else {
             return false;
         };
@@ -157,6 +159,7 @@ impl Presence {
 
     /// Writes a row somebody reported (`system-event`); fields the report leaves out keep their value.
     pub fn report(&mut self, key: &str, row: Row) {
+        let key = &bounded(key);
         let merged = match self.rows.remove(key) {
             Some(old) => merge(old, row),
             None => row,

@@ -9,6 +9,8 @@ mod call;
 mod device;
 mod events;
 mod invoke;
+#[cfg(test)]
+mod invoke_tests;
 mod node_pair;
 mod nodes;
 mod pending;

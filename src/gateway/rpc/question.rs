@@ -23,6 +23,10 @@ use crate::protocol::limits::INVOKE_TIMEOUT;
 /// The event that asks a node.
 pub const REQUEST_EVENT: &str = "node.invoke.request";
 
+/// Longest frame id that is kept until a node answers: real ones have about 40 bytes, and what one caller
+/// can make the gateway remember must be bounded.
+const MAX_REQUEST_ID_BYTES: usize = 1_024;
+
 /// First protocol version whose nodes are always told how long the asker waits (§2.5).
 const TIMEOUT_ALWAYS_SENT: u8 = 4;
 
@@ -64,6 +68,12 @@ impl Question {
 
     /// Opens the invoke, sets its deadline and queues the event.
     pub fn ask(&self, call: &Call<'_>, live: &LiveNode) -> Outcome {
+        if call.id.len() > MAX_REQUEST_ID_BYTES {
+            let limit = format!(
+                "request id too long to wait for a node (limit {MAX_REQUEST_ID_BYTES} bytes)"
+            );
+            return Err(ErrorShape::invalid(limit));
+        }
         let Some(node_session) = call.context.hub.session(&live.conn) else {
             return Err(self.refusal(Fault::NotConnected));
         };
