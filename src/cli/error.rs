@@ -25,6 +25,8 @@ pub enum CliError {
     Config(ConfigError),
     /// Something with a code of its own; see [`Failed`].
     Failed(Box<Failed>),
+    /// A step that cannot be taken back was not confirmed; the text is complete.
+    NotConfirmed(&'static str),
     /// The state directory.
     Store(StoreError),
     /// Typed wrongly; nothing was done.
@@ -120,15 +122,16 @@ impl CliError {
     pub fn exit(&self) -> u8 {
         match self {
             CliError::Failed(failed) => failed.exit,
-            CliError::Client(_) | CliError::Config(_) | CliError::Store(_) | CliError::Usage(_) => {
-                FAILURE
-            }
+            _ => FAILURE,
         }
     }
 
     /// Whether the text is complete without the command's name before it.
     pub fn stands_alone(&self) -> bool {
-        matches!(self, CliError::Config(_) | CliError::Usage(_))
+        matches!(
+            self,
+            CliError::Config(_) | CliError::NotConfirmed(_) | CliError::Usage(_)
+        )
     }
 
     /// What to do next.
@@ -136,7 +139,10 @@ impl CliError {
         match self {
             CliError::Client(failure) => failure.hint(),
             CliError::Failed(failed) => failed.hint.clone(),
-            CliError::Config(_) | CliError::Store(_) | CliError::Usage(_) => None,
+            CliError::Config(_)
+            | CliError::NotConfirmed(_)
+            | CliError::Store(_)
+            | CliError::Usage(_) => None,
         }
     }
 
@@ -184,6 +190,7 @@ impl CliError {
             CliError::Config(ConfigError::Profile(_)) => ("USAGE".to_owned(), json!({})),
             CliError::Config(_) => ("CONFIG_INVALID".to_owned(), json!({})),
             CliError::Failed(failed) => (failed.code.clone(), failed.details.clone()),
+            CliError::NotConfirmed(_) => ("NOT_CONFIRMED".to_owned(), json!({})),
             CliError::Store(StoreError::Locked { pid, .. }) => {
                 ("UNAVAILABLE".to_owned(), json!({"pid": pid}))
             }
@@ -385,6 +392,7 @@ impl fmt::Display for CliError {
             CliError::Client(failure) => failure.fmt(out),
             CliError::Config(error) => error.fmt(out),
             CliError::Failed(failed) => out.write_str(&failed.message),
+            CliError::NotConfirmed(text) => out.write_str(text),
             CliError::Store(error) => error.fmt(out),
             CliError::Usage(usage) => usage.fmt(out),
         }

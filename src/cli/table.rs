@@ -3,7 +3,9 @@
 //! The parser, the help texts and everything else generated from commands read these rows.
 
 use crate::cli::command::{Argument, Command, Flag, Takes};
-use crate::cli::{config, config_set, devices, gateway_run, node, nodes};
+use crate::cli::{
+    config, config_set, devices, gateway_query, gateway_run, gateway_status, node, nodes, overview,
+};
 
 /// Default budget of a command that talks to a gateway, in milliseconds.
 const RPC_TIMEOUT: &str = "10000";
@@ -328,14 +330,18 @@ const GATEWAY_COMMANDS: Command = Command::group(
         Command::leaf("run", "Run the gateway in the foreground", gateway_run::run)
             .flags(&[GATEWAY_RUN])
             .failure(""),
-        Command::group("health", "Ask the gateway whether it is well", &[])
-            .flags(RPC)
-            .scopes("operator.read")
-            .failure(""),
-        Command::group(
+        Command::leaf(
+            "health",
+            "Ask the gateway whether it is well",
+            gateway_query::health,
+        )
+        .flags(RPC)
+        .scopes("operator.read")
+        .failure(""),
+        Command::leaf(
             "status",
             "Show service, configuration, port and connection of the gateway",
-            &[],
+            gateway_status::status,
         )
         .flags(&[
             GATEWAY,
@@ -348,21 +354,25 @@ const GATEWAY_COMMANDS: Command = Command::group(
         ])
         .scopes("none (operator.read with --require-rpc)")
         .failure("Gateway status failed: "),
-        Command::group("call", "Call one method of the gateway", &[])
-            .arguments(&[Argument::required("method", "Method name, e.g. node.list")])
-            .flags(&[
-                GATEWAY,
-                TIMEOUT,
-                &[
-                    Flag::text("params", "json", "Parameters, a JSON object").default("{}"),
-                    Flag::switch(
-                        "expect-final",
-                        "Wait for the final answer of a method that first accepts",
-                    ),
-                ],
-            ])
-            .scopes("what the method needs")
-            .failure("Gateway call failed: "),
+        Command::leaf(
+            "call",
+            "Call one method of the gateway",
+            gateway_query::call,
+        )
+        .arguments(&[Argument::required("method", "Method name, e.g. node.list")])
+        .flags(&[
+            GATEWAY,
+            TIMEOUT,
+            &[
+                Flag::text("params", "json", "Parameters, a JSON object").default("{}"),
+                Flag::switch(
+                    "expect-final",
+                    "Wait for the final answer of a method that first accepts",
+                ),
+            ],
+        ])
+        .scopes("what the method needs")
+        .failure("Gateway call failed: "),
     ],
 )
 .details("Without a command it runs the gateway.")
@@ -428,28 +438,36 @@ const CONFIG: Command = Command::group(
 
 const PATH: Argument = Argument::required("path", "Dotted path, e.g. gateway.port");
 
-const HEALTH: Command = Command::group("health", "Ask the gateway whether it is well", &[])
-    .flags(&[
-        GATEWAY,
-        TIMEOUT,
-        &[
-            Flag::switch("verbose", "Probe and show the connection first"),
-            Flag::switch("debug", "Same as --verbose"),
-        ],
-    ])
-    .scopes("operator.read")
-    .failure("");
+const HEALTH: Command = Command::leaf(
+    "health",
+    "Ask the gateway whether it is well",
+    gateway_query::health,
+)
+.flags(&[
+    GATEWAY,
+    TIMEOUT,
+    &[
+        Flag::switch("verbose", "Probe and show the connection first"),
+        Flag::switch("debug", "Same as --verbose"),
+    ],
+])
+.scopes("operator.read")
+.failure("");
 
-const STATUS: Command = Command::group("status", "Show the whole system at a glance", &[])
-    .flags(&[
-        GATEWAY,
-        TIMEOUT,
-        &[
-            Flag::switch("all", "Show everything"),
-            Flag::switch("deep", "Probe deeper"),
-        ],
-    ])
-    .scopes("operator.read");
+const STATUS: Command = Command::leaf(
+    "status",
+    "Show the whole system at a glance",
+    overview::status,
+)
+.flags(&[
+    GATEWAY,
+    TIMEOUT,
+    &[
+        Flag::switch("all", "Show everything"),
+        Flag::switch("deep", "Probe deeper"),
+    ],
+])
+.scopes("operator.read");
 
 #[cfg(test)]
 mod tests {

@@ -42,8 +42,9 @@ impl Done {
 /// Without `--yes`; and the first refusal, with what was done before it.
 pub fn clear(invocation: &Invocation) -> Result<Answer, CliError> {
     if !invocation.has("yes") {
-        let message = "Refusing to clear pairing table without --yes";
-        return Err(CliError::failed("NOT_CONFIRMED", message));
+        return Err(CliError::NotConfirmed(
+            "Refusing to clear pairing table without --yes",
+        ));
     }
     let with_pending = invocation.has("pending");
     let mut gateway = open(invocation, &[Scope::PAIRING], Fallback::Offline)?;

@@ -1,0 +1,317 @@
+//! `gateway status`: configuration, address, port and connection of the gateway on one page. Works with a broken
+//! configuration and without a gateway.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::cli::answer::{Answer, FAILURE, SUCCESS};
+use crate::cli::error::{CliError, Failed};
+use crate::cli::invocation::Invocation;
+use crate::cli::probe::{Finding, probe};
+use crate::cli::reach::endpoint;
+use crate::client::credentials::Credential;
+use crate::client::{Budget, Endpoint, Purpose};
+use crate::config::error::{ConfigError, Issue};
+use crate::config::word::{Bind, Word};
+use crate::config::{Loaded, Paths};
+use crate::store::StateDir;
+use crate::store::lock::state_owner;
+
+/// How long the look at the local port may take.
+const PORT_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Everything that is shown.
+struct Report {
+    paths: Paths,
+    exists: bool,
+    issues: Vec<Issue>,
+    /// Absent with an unusable configuration.
+    gateway: Option<GatewayPart>,
+    port: u16,
+    busy: bool,
+    /// Process that holds the state directory.
+    holder: Option<u32>,
+    /// Absent with `--no-probe`.
+    rpc: Option<Rpc>,
+}
+
+struct GatewayPart {
+    bind: Bind,
+    bind_host: Option<String>,
+    target: Result<Endpoint, String>,
+}
+
+struct Rpc {
+    read: bool,
+    url: Option<String>,
+    failure: Option<String>,
+    capability: &'static str,
+    auth: Value,
+}
+
+/// Shows the page. Exit code 0 unless `--require-rpc` and the read request fails.
+///
+/// # Errors
+/// `--require-rpc` together with `--no-probe`; places that cannot be found.
+pub fn status(invocation: &Invocation) -> Result<Answer, CliError> {
+    let (probing, required) = (!invocation.has("no-probe"), invocation.has("require-rpc"));
+    if required && !probing {
+        return Err(Failed::new("USAGE", "--require-rpc cannot be used with --no-probe.").into());
+    }
+    let paths = invocation.paths()?;
+    let report = gather(invocation, paths, probing, required);
+    let failed = required && report.rpc.as_ref().is_none_or(|rpc| rpc.failure.is_some());
+    let exit = if failed { FAILURE } else { SUCCESS };
+    Ok(Answer::new(report.document(), report.text()).exit(exit))
+}
+
+fn gather(invocation: &Invocation, paths: Paths, probing: bool, read: bool) -> Report {
+    let loaded = invocation.load(&paths);
+    let (loaded, issues) = match loaded {
+        Ok(loaded) => (Some(loaded), Vec::new()),
+        Err(CliError::Config(ConfigError::Invalid { issues, .. })) => (None, issues),
+        Err(error) => (None, vec![Issue::root(error.to_string())]),
+    };
+    let environment_port = invocation.environment().gateway_port().ok().flatten();
+    let port = match &loaded {
+        Some(loaded) => loaded.config.gateway.port,
+        None => environment_port.unwrap_or(paths.default_port),
+    };
+    let gateway = loaded
+        .as_ref()
+        .map(|loaded| gateway_part(invocation, &paths, loaded));
+    let rpc = match (&loaded, &gateway) {
+        (Some(loaded), Some(part)) if probing => Some(ask(invocation, &paths, loaded, part, read)),
+        _ if probing => Some(Rpc::failed(
+            read,
+            None,
+            "the configuration is invalid".to_owned(),
+        )),
+        _ => None,
+    };
+    Report {
+        exists: paths.config_file.exists(),
+        issues,
+        gateway,
+        port,
+        busy: is_busy(port),
+        holder: holder(&paths),
+        rpc,
+        paths,
+    }
+}
+
+fn gateway_part(invocation: &Invocation, paths: &Paths, loaded: &Loaded) -> GatewayPart {
+    let gateway = &loaded.config.gateway;
+    let bind_host = match gateway.bind {
+        Bind::Loopback | Bind::Auto => Some("127.0.0.1".to_owned()),
+        Bind::Lan => Some("0.0.0.0".to_owned()),
+        Bind::Custom => gateway.custom_bind_host.clone(),
+        Bind::Tailnet => None,
+    };
+    let target =
+        endpoint(invocation, paths, loaded, Purpose::Probe).map_err(|error| error.to_string());
+    GatewayPart {
+        bind: gateway.bind,
+        bind_host,
+        target,
+    }
+}
+
+fn ask(
+    invocation: &Invocation,
+    paths: &Paths,
+    loaded: &Loaded,
+    part: &GatewayPart,
+    read: bool,
+) -> Rpc {
+    let endpoint = match &part.target {
+        Ok(endpoint) => endpoint,
+        Err(why) => return Rpc::failed(read, None, why.clone()),
+    };
+    let total = Duration::from_millis(invocation.milliseconds("timeout"));
+    let opt_in = invocation.environment().allow_insecure_private_ws();
+    let mut finding = probe(endpoint, paths, loaded, opt_in, &Budget::new(total));
+    let failure = match read {
+        true => finding.ask("status", total).err(),
+        false => unreachable_because(&finding),
+    };
+    Rpc {
+        read,
+        url: Some(endpoint.url.to_string()),
+        failure,
+        capability: finding.capability.as_str(),
+        auth: finding.auth.take(),
+    }
+}
+
+/// A gateway that wants to know a device first was reached all the same.
+fn unreachable_because(finding: &Finding) -> Option<String> {
+    let nameless =
+        finding.error.as_ref().and_then(CliError::detail_code) == Some("DEVICE_IDENTITY_REQUIRED");
+    finding.message().filter(|_| !nameless)
+}
+
+fn is_busy(port: u16) -> bool {
+    let local = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    TcpStream::connect_timeout(&local, PORT_PATIENCE).is_ok()
+}
+
+fn holder(paths: &Paths) -> Option<u32> {
+    if !paths.state_dir.is_dir() {
+        return None;
+    }
+    let dir = StateDir::open(&paths.state_dir).ok()?;
+    state_owner(&dir)
+}
+
+impl Rpc {
+    fn failed(read: bool, url: Option<String>, why: String) -> Rpc {
+        let capability = "unknown";
+        Rpc {
+            read,
+            url,
+            failure: Some(why),
+            capability,
+            auth: Value::Null,
+        }
+    }
+
+    fn document(&self) -> Value {
+        let kind = if self.read { "read" } else { "connect" };
+        let mut rpc = Map::new();
+        rpc.insert("ok".to_owned(), json!(self.failure.is_none()));
+        rpc.insert("kind".to_owned(), json!(kind));
+        match &self.failure {
+            Some(why) => rpc.insert("error".to_owned(), json!(why)),
+            None => rpc.insert("auth".to_owned(), self.auth.clone()),
+        };
+        rpc.insert("capability".to_owned(), json!(self.capability));
+        rpc.insert("url".to_owned(), json!(self.url));
+        Value::Object(rpc)
+    }
+}
+
+impl Report {
+    fn document(&self) -> Value {
+        let issues: Vec<Value> = self
+            .issues
+            .iter()
+            .map(|issue| json!({"path": issue.path, "message": issue.message}))
+            .collect();
+        let cli = json!({"path": self.paths.config_file, "exists": self.exists,
+            "valid": self.issues.is_empty(), "issues": issues});
+        let mut document = json!({"config": {"cli": cli}, "gateway": self.gateway_document(), "port": self.port_document()});
+        if let Some(rpc) = &self.rpc {
+            document["rpc"] = rpc.document();
+        }
+        document
+    }
+
+    fn gateway_document(&self) -> Value {
+        let endpoint = self.endpoint();
+        let shown =
+            |credential: Option<&Credential>| credential.map(|found| found.source.to_string());
+        json!({
+            "bindMode": self.gateway.as_ref().map(|gateway| gateway.bind.as_str()),
+            "bindHost": self.gateway.as_ref().and_then(|gateway| gateway.bind_host.clone()),
+            "port": self.port,
+            "portSource": "env/config",
+            "probeUrl": endpoint.map(|endpoint| endpoint.url.to_string()),
+            "probeNote": endpoint.map(|endpoint| format!("{}", endpoint.source)),
+            "credentials": {
+                "token": endpoint.and_then(|endpoint| shown(endpoint.credentials.token.as_ref())),
+                "password": endpoint.and_then(|endpoint| shown(endpoint.credentials.password.as_ref())),
+            },
+        })
+    }
+
+    fn port_document(&self) -> Value {
+        let status = if self.busy { "busy" } else { "free" };
+        let listeners: Vec<Value> = self
+            .holder
+            .filter(|_| self.busy)
+            .map(|pid| json!({"pid": pid, "address": format!("127.0.0.1:{}", self.port)}))
+            .into_iter()
+            .collect();
+        json!({"port": self.port, "status": status, "listeners": listeners, "hints": []})
+    }
+
+    fn endpoint(&self) -> Option<&Endpoint> {
+        self.gateway.as_ref()?.target.as_ref().ok()
+    }
+
+    fn text(&self) -> String {
+        let mut out = self.config_text();
+        if let Some(gateway) = &self.gateway {
+            let host = gateway
+                .bind_host
+                .as_ref()
+                .map(|host| format!(" ({host})"))
+                .unwrap_or_default();
+            out += &format!(
+                "Gateway: bind={}{host}, port={} (env/config)\n",
+                gateway.bind, self.port
+            );
+        }
+        if let Some(endpoint) = self.endpoint() {
+            out += &format!(
+                "Probe target: {}\nProbe note: {}\n",
+                endpoint.url, endpoint.source
+            );
+            let secrets = [
+                ("Token", &endpoint.credentials.token),
+                ("Password", &endpoint.credentials.password),
+            ];
+            for (name, credential) in secrets {
+                if let Some(found) = credential {
+                    out += &format!("{name}: from {}\n", found.source);
+                }
+            }
+        }
+        if let Some(rpc) = &self.rpc {
+            match &rpc.failure {
+                None => out += "Connectivity probe: ok\n",
+                Some(why) => {
+                    out += &format!(
+                        "Connectivity probe: failed\n  {}\n",
+                        why.replace('\n', "\n  ")
+                    )
+                }
+            }
+            out += &format!("Capability: {}\n", rpc.capability.replace('_', "-"));
+        }
+        match (self.busy, self.holder) {
+            (true, Some(pid)) => {
+                out += &format!("Listening: 127.0.0.1:{} (pid {pid})\n", self.port)
+            }
+            (true, None) => out += &format!("Listening: 127.0.0.1:{}\n", self.port),
+            (false, Some(pid)) => {
+                out += &format!(
+                    "Process {pid} holds the state directory, but nothing listens on port {}\n",
+                    self.port
+                );
+            }
+            (false, None) => out += &format!("Nothing listens on port {}\n", self.port),
+        }
+        out
+    }
+
+    fn config_text(&self) -> String {
+        let state = match (self.exists, self.issues.is_empty()) {
+            (false, true) => " (missing)",
+            (_, false) => " (invalid)",
+            (true, true) => "",
+        };
+        let mut out = format!(
+            "Config (cli): {}{state}\n",
+            self.paths.shorten(&self.paths.config_file)
+        );
+        for issue in &self.issues {
+            out += &format!("  - {issue}\n");
+        }
+        out
+    }
+}
