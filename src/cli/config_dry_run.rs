@@ -37,12 +37,10 @@ pub fn dry_run(
             draft.issues(),
             check_references(&draft, &request.operations),
         ),
-        Err(ConfigError::Rejected(issues)) => (issues, References::default()),
-        Err(
-            fault @ (ConfigError::BeyondEnd { .. }
-            | ConfigError::Through(_)
-            | ConfigError::Unreadable(_)),
-        ) => (
+        Err(ConfigError::Invalid { issues, .. } | ConfigError::Rejected(issues)) => {
+            (issues, References::default())
+        }
+        Err(fault @ (ConfigError::BeyondEnd { .. } | ConfigError::Through(_))) => (
             vec![Issue::new(ROOT, fault.to_string())],
             References::default(),
         ),

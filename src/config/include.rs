@@ -20,11 +20,14 @@ const MAX_INCLUDE_LEVELS: usize = 10;
 /// # Errors
 /// Every file that is missing, outside, circular, too deep in the chain, not JSON5 or not an object.
 pub fn resolve(document: Value, file: &Path) -> Result<Value, Vec<Issue>> {
-    let file = std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
-    let directory = file.parent().unwrap_or(Path::new("/")).to_owned();
+    // A linked file includes from where the link is, and may not leave that directory.
+    let base = file.parent().unwrap_or(Path::new("/")).to_owned();
     let mut resolver = Resolver {
-        directory,
-        chain: vec![file],
+        directory: std::fs::canonicalize(&base).unwrap_or_else(|_| base.clone()),
+        chain: vec![Link {
+            file: std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned()),
+            base,
+        }],
         issues: Vec::new(),
     };
     let resolved = resolver.value(document, "");
@@ -43,9 +46,17 @@ pub fn resolve(document: Value, file: &Path) -> Result<Value, Vec<Issue>> {
 struct Resolver {
     /// Canonical; includes must stay inside.
     directory: PathBuf,
-    /// Canonical files being read, the outermost first.
-    chain: Vec<PathBuf>,
+    /// Files being read, the outermost first.
+    chain: Vec<Link>,
     issues: Vec<Issue>,
+}
+
+/// One file of the chain.
+struct Link {
+    /// Canonical, to see circles.
+    file: PathBuf,
+    /// What its own includes are relative to.
+    base: PathBuf,
 }
 
 impl Resolver {
@@ -73,12 +84,23 @@ impl Resolver {
         let Some(includes) = includes else {
             return Value::Object(own);
         };
-        let mut merged = Value::Object(Map::new());
+        let mut merged = None;
         for name in self.names(includes, path) {
             match self.file(&name, path) {
-                Ok(included) => merge(&mut merged, included),
+                Ok(included) => match &mut merged {
+                    Some(merged) => merge(merged, included),
+                    None => merged = Some(included),
+                },
                 Err(message) => self.issues.push(Issue::new(path, message)),
             }
+        }
+        let mut merged = merged.unwrap_or_else(|| Value::Object(Map::new()));
+        if own.is_empty() {
+            return merged;
+        }
+        if !merged.is_object() {
+            let message = "keys beside $include need an included object";
+            self.issues.push(Issue::new(path, message));
         }
         merge(&mut merged, Value::Object(own));
         merged
@@ -108,21 +130,17 @@ impl Resolver {
         names
     }
 
-    /// The resolved object of one included file; issues inside it are collected on the way.
+    /// The resolved value of one included file; issues inside it are collected on the way.
     fn file(&mut self, name: &str, path: &str) -> Result<Value, String> {
-        let including = self
-            .chain
-            .last()
-            .and_then(|file| file.parent())
-            .unwrap_or(&self.directory);
-        let file = std::fs::canonicalize(including.join(name))
+        let base = self.chain.last().map_or(&self.directory, |link| &link.base);
+        let file = std::fs::canonicalize(base.join(name))
             .map_err(|cause| format!("cannot read included file {name:?}: {cause}"))?;
         if !file.starts_with(&self.directory) {
             return Err(format!(
                 "included file {name:?} is outside the config directory"
             ));
         }
-        if self.chain.contains(&file) {
+        if self.chain.iter().any(|link| link.file == file) {
             return Err(format!("circular include of {name:?}"));
         }
         if self.chain.len() > MAX_INCLUDE_LEVELS {
@@ -134,10 +152,10 @@ impl Resolver {
         let bytes = source::read(&file)
             .map_err(|fault| unreadable(fault.to_string()))?
             .ok_or_else(|| unreadable("file not found".to_owned()))?;
-        let included = source::decode(&bytes)
-            .and_then(source::parse)
-            .map_err(|issue| unreadable(issue.message))?;
-        self.chain.push(file);
+        let text = source::decode(&bytes).map_err(|issue| unreadable(issue.message))?;
+        let included = source::parse_value(text).map_err(unreadable)?;
+        let base = file.parent().unwrap_or(&self.directory).to_owned();
+        self.chain.push(Link { file, base });
         let resolved = self.value(included, path);
         self.chain.pop();
         Ok(resolved)
@@ -197,6 +215,23 @@ mod tests {
     }
 
     #[test]
+    fn a_list_may_be_a_file_and_a_link_includes_from_its_own_place() {
+        let home = Home::new("");
+        std::fs::create_dir(home.paths.home.join("dotfiles")).unwrap();
+        let real = home.paths.home.join("dotfiles/real.json");
+        std::fs::write(
+            &real,
+            "{gateway: {nodes: {allowCommands: {$include: 'list.json'}}}}",
+        )
+        .unwrap();
+        std::fs::remove_file(&home.paths.config_file).unwrap();
+        std::os::unix::fs::symlink(&real, &home.paths.config_file).unwrap();
+        home.write("list.json", "['a', 'b']");
+        let nodes = home.load().unwrap().config.gateway.nodes;
+        assert_eq!(nodes.allow_commands, ["a", "b"]);
+    }
+
+    #[test]
     fn includes_that_cannot_be_are_issues() {
         let home = Home::new("{$include: 'a.json'}");
         std::fs::write(home.paths.home.join("outside.json"), "{}").unwrap();
@@ -224,7 +259,7 @@ mod tests {
             ),
             (
                 "[]",
-                "<root>: included file \"a.json\": Invalid input: expected object, received array",
+                "<root>: Invalid input: expected object, received array",
             ),
             (
                 "{",

@@ -51,7 +51,8 @@ impl Operation {
 /// The file's text after `operations`, and its draft; nothing is written or validated.
 ///
 /// # Errors
-/// As [`edit::set`] and [`edit::unset`]; [`ConfigError::Missing`] when a path to remove is not there;
+/// As [`edit::set`] and [`edit::unset`], but [`ConfigError::Invalid`] for a file that is no JSON5 object;
+/// [`ConfigError::Missing`] when a path to remove is not there;
 /// [`ConfigError::Rejected`] when the result is no document (an include that fails), or when a value
 /// is the placeholder that `config get` shows instead of a secret.
 pub fn preview(
@@ -59,7 +60,10 @@ pub fn preview(
     environment: &Environment,
     operations: &[Operation],
 ) -> Result<(String, Draft), ConfigError> {
-    let text = edited(&current(paths)?, operations)?;
+    let text = edited(&current(paths)?, operations).map_err(|fault| match fault {
+        ConfigError::Unreadable(issue) => unreadable(paths, issue),
+        other => other,
+    })?;
     let draft = draft(Some(&text), paths, environment).map_err(ConfigError::Rejected)?;
     Ok((text, draft))
 }
@@ -100,7 +104,7 @@ fn current(paths: &Paths) -> Result<String, ConfigError> {
     let bytes = source::read(&paths.config_file)?.unwrap_or_default();
     source::decode(&bytes)
         .map(str::to_owned)
-        .map_err(ConfigError::Unreadable)
+        .map_err(|issue| unreadable(paths, issue))
 }
 
 fn edited(text: &str, operations: &[Operation]) -> Result<String, ConfigError> {
@@ -118,6 +122,14 @@ fn edited(text: &str, operations: &[Operation]) -> Result<String, ConfigError> {
                 edit::unset(&text, path)?.ok_or_else(|| ConfigError::Missing(path.to_string()))
             }
         })
+}
+
+/// The file that stands there is no document that could be edited.
+fn unreadable(paths: &Paths, issue: Issue) -> ConfigError {
+    ConfigError::Invalid {
+        path: paths.config_file.clone(),
+        issues: vec![issue],
+    }
 }
 
 /// Moves `.bak.3` to `.bak.4` and so on, then copies the file to `.bak`.
@@ -338,6 +350,20 @@ mod tests {
             assert_eq!(home.apply(&[operation]).unwrap_err().to_string(), expected);
         }
         assert_eq!(home.names(), ["openclaw.json"]);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_left_alone() {
+        for bytes in [&b"{gateway: "[..], b"[]", b"{\xff}"] {
+            let home = Home::new("");
+            std::fs::write(&home.paths.config_file, bytes).unwrap();
+            let error = home.apply(&[set("gateway.port", json!(1))]).unwrap_err();
+            assert!(
+                error.to_string().starts_with("Config invalid\nFile: "),
+                "{error}"
+            );
+            assert_eq!(std::fs::read(&home.paths.config_file).unwrap(), bytes);
+        }
     }
 
     #[test]
