@@ -54,7 +54,7 @@ pub struct NodeRow {
     pub commands: Vec<String>,
     /// What the node declares and the policy allows but no approval covers yet, sorted.
     pub pending_commands: Vec<String>,
-    /// What the connected node declares, sorted.
+    /// What the connected node declares and the policy allows, sorted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub declared_commands: Option<Vec<String>>,
     /// What the approval covers, sorted.

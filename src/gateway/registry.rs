@@ -34,11 +34,6 @@ impl LiveNode {
     pub fn node(&self) -> &NodeId {
         &self.claim.node
     }
-
-    /// The commands it declares, as sent.
-    pub fn declared(&self) -> &[String] {
-        self.claim.metadata.commands.as_deref().unwrap_or_default()
-    }
 }
 
 /// What a closing connection leaves to be done.

@@ -143,7 +143,10 @@ impl Sources<'_> {
                 None => approved.clone().unwrap_or_default(),
             },
             pending_commands: self.pending_commands(),
-            declared_commands: self.live.map(|live| sorted(live.declared())),
+            declared_commands: self
+                .surface
+                .as_ref()
+                .map(|surface| sorted(&surface.declared)),
             approved_commands: approved,
             created_at_ms: self.created_at_ms(),
             approved_at_ms: self
@@ -362,11 +365,18 @@ mod tests {
             json!({"r": request("n", &[])}),
         );
         let mut registry = Registry::default();
-        registry.connect(LiveNode {
+        let mut node = LiveNode {
             path_env: Some("/bin".to_owned()),
             connected_at_ms: 45_000,
             ..live("c", "n")
-        });
+        };
+        let blocked = "system.execApprovals.get".to_owned();
+        node.claim
+            .metadata
+            .commands
+            .get_or_insert_default()
+            .push(blocked);
+        registry.connect(node);
         check(
             &row(&state, &registry, "n"),
             json!({
