@@ -13,13 +13,11 @@ use std::sync::atomic::AtomicBool;
 
 use data_encoding::HEXLOWER;
 use rustix::event::PollFlags;
-use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::{flag, low_level::pipe};
 
-use crate::config::path::ConfigPath;
+use crate::config::token::save as save_generated_token;
 use crate::config::word::Bind;
-use crate::config::write::{Operation, apply};
 use crate::config::{ConfigError, Environment, Loaded, Paths, load};
 use crate::gateway::auth::SharedAuth;
 use crate::gateway::console;
@@ -207,16 +205,7 @@ fn generated_token(paths: &Paths, loaded: &Loaded, in_config: bool) -> Result<To
     }
     let token = Token::from(HEXLOWER.encode(&Random.bytes::<TOKEN_BYTES>()));
     if in_config {
-        let set = |path: &str, value| {
-            ConfigPath::parse(path)
-                .map(|path| Operation::Set(path, value))
-                .map_err(failed)
-        };
-        let operations = [
-            set("gateway.auth.mode", json!("token"))?,
-            set("gateway.auth.token", json!(token.as_str()))?,
-        ];
-        apply(paths, &loaded.environment, &operations).map_err(failed)?;
+        save_generated_token(paths, &loaded.environment, token.as_str()).map_err(failed)?;
         log::info!(
             target: "gateway",
             "auth token was missing. Generated a new token and saved it to config (gateway.auth.token)."
