@@ -4,20 +4,19 @@
 //! The rules are `pairing`'s; here they run in one durable change, are told to everybody, and become a
 //! session.
 
-use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::gateway::apply::apply;
-use crate::gateway::auth::{AuthMethod, ClientName, Pairing};
+use crate::gateway::auth::{AuthMethod, AuthReason, ClientName, Credentials, Pairing, rejection};
 use crate::gateway::context::Context;
 use crate::gateway::locality::{Locality, Place, RequestHeaders};
 use crate::gateway::proof::ProvenDevice;
 use crate::gateway::refusal::Verdict;
 use crate::gateway::session::Session;
-use crate::identity::{ConnId, NodeId, Random};
+use crate::identity::{ConnId, NodeId, Random, Token};
 use crate::net::Outbox;
 use crate::pairing::connect::{Admission, ConnectClaim, NotAdmitted, admit};
 use crate::pairing::node_record::NodeMetadata;
@@ -29,6 +28,7 @@ use crate::protocol::close;
 use crate::protocol::connect::ConnectParams;
 use crate::protocol::error::ErrorShape;
 use crate::protocol::scope::{Role, Scopes};
+use crate::store::TransactError;
 
 /// What is known about a connection before its first frame.
 #[derive(Debug)]
@@ -92,9 +92,14 @@ pub fn enter(
     };
     let claim = connect_claim(arrival, params, candidate, device);
     let policy = context.command_policy();
+    let sent = Credentials::of(&params.auth);
     let (admitted, changes) = context
         .store
         .transact(|state, now| {
+            // A rotation decided since the credentials were looked at counts.
+            if let Some(stale) = stale_credential(state, candidate, &claim, &sent) {
+                return Err(stale);
+            }
             let (verdict, mut changes) = admit(state, &claim, now, &mut Random);
             if let (Ok(admission), Role::Node) = (&verdict, candidate.role) {
                 let node = node_claim(&claim, params, admission);
@@ -102,11 +107,17 @@ pub fn enter(
                 let instance = params.client.instance_id.as_deref();
                 changes.extend(node::connected(state, &node.node, instance, now));
             }
-            Ok::<_, Infallible>((verdict, changes))
+            Ok((verdict, changes))
         })
-        .map_err(|fault| {
-            log::error!(target: "gateway", "connect refused: {fault}");
-            Verdict::store_unavailable()
+        .map_err(|error| match error {
+            TransactError::Refused(reason) => {
+                let client = ClientName::of(&params.client);
+                Verdict::policy(rejection(reason, &client, &sent, true))
+            }
+            TransactError::Store(fault) => {
+                log::error!(target: "gateway", "connect refused: {fault}");
+                Verdict::store_unavailable()
+            }
         })?;
     log_decision(arrival, candidate, &claim, &admitted, &changes);
     apply(context, changes, None);
@@ -120,16 +131,28 @@ pub fn enter(
     })
 }
 
+/// Why the device token that this connection came with does not hold any more.
+fn stale_credential(
+    state: &State,
+    candidate: &Candidate,
+    claim: &ConnectClaim,
+    sent: &Credentials,
+) -> Option<AuthReason> {
+    let role = claim.role.as_str();
+    let holds =
+        |token: &Token| token::verify(state, &claim.device, role, token.as_str(), &claim.scopes);
+    let by_token = candidate.method == AuthMethod::DeviceToken;
+    (by_token && !sent.device_token_candidate().is_some_and(holds))
+        .then_some(AuthReason::DeviceTokenMismatch)
+}
+
 fn connect_claim(
     arrival: &Arrival,
     params: &ConnectParams,
     candidate: &Candidate,
     device: &ProvenDevice,
 ) -> ConnectClaim {
-    let client = ClientName {
-        id: &params.client.id,
-        mode: &params.client.mode,
-    };
+    let client = ClientName::of(&params.client);
     ConnectClaim {
         device: device.id.clone(),
         public_key: device.key.encode(),

@@ -7,11 +7,10 @@
 
 use serde_json::json;
 
-use crate::gateway::locality::Locality;
 use crate::identity::{Token, secret_eq};
 pub use crate::pairing::connect::{AuthMethod, Pairing};
+use crate::protocol::connect::{ClientInfo, ConnectAuth};
 use crate::protocol::error::ErrorShape;
-use crate::protocol::scope::Role;
 
 /// What the gateway asks every connection for (`gateway.auth`). A mode that needs a secret has one:
 /// a gateway without it does not start.
@@ -39,6 +38,21 @@ pub struct Credentials {
 }
 
 impl Credentials {
+    /// The credentials of a connect.
+    pub fn of(auth: &ConnectAuth) -> Self {
+        Self {
+            bootstrap_token: Self::clean(auth.bootstrap_token.as_deref()),
+            device_token: Self::clean(auth.device_token.as_deref()),
+            password: Self::clean(auth.password.as_deref()),
+            token: Self::clean(auth.token.as_deref()),
+        }
+    }
+
+    /// What may be a device token: a stored one may travel in either field.
+    pub fn device_token_candidate(&self) -> Option<&Token> {
+        self.device_token.as_ref().or(self.token.as_ref())
+    }
+
     /// Trims a value as sent; blank is absent.
     pub fn clean(value: Option<&str>) -> Option<Token> {
         value
@@ -60,6 +74,16 @@ pub struct ClientName<'a> {
     pub id: &'a str,
     /// `client.mode`.
     pub mode: &'a str,
+}
+
+impl<'a> ClientName<'a> {
+    /// The name in a connect.
+    pub fn of(client: &'a ClientInfo) -> Self {
+        Self {
+            id: &client.id,
+            mode: &client.mode,
+        }
+    }
 }
 
 impl ClientName<'_> {
@@ -147,15 +171,13 @@ pub fn decide_with_device(
     if sent.bootstrap_token.is_some() {
         reason = AuthReason::BootstrapTokenInvalid;
     }
-    let (candidate, explicit) = match (&sent.device_token, &sent.token) {
-        (Some(token), _) => (token, true),
-        (None, Some(token)) => (token, false),
-        (None, None) => return Err(reason),
+    let Some(candidate) = sent.device_token_candidate() else {
+        return Err(reason);
     };
     if verify(candidate) {
         return Ok(AuthMethod::DeviceToken);
     }
-    Err(if explicit {
+    Err(if sent.device_token.is_some() {
         AuthReason::DeviceTokenMismatch
     } else {
         reason
@@ -253,99 +275,6 @@ fn password_hint(client: &ClientName<'_>) -> &'static str {
         "enter the password in Control UI settings"
     } else {
         "provide gateway auth password"
-    }
-}
-
-/// Everything the rules for connections without a device look at.
-#[derive(Clone, Copy, Debug)]
-pub struct Visitor<'a> {
-    /// Who it says it is.
-    pub client: ClientName<'a>,
-    /// `gateway.controlUi.dangerouslyDisableDeviceAuth`.
-    pub control_ui_break_glass: bool,
-    /// `gateway.controlUi.allowInsecureAuth`.
-    pub control_ui_insecure: bool,
-    /// An `Origin` header was sent.
-    pub has_origin: bool,
-    /// Where it comes from.
-    pub locality: Locality,
-    /// The resolved role.
-    pub role: Role,
-    /// The verdict of [`check_shared`].
-    pub shared: Result<AuthMethod, AuthReason>,
-    /// A shared credential was sent, right or wrong.
-    pub shared_sent: bool,
-}
-
-/// The verdict on a connection without a device (§4.4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WithoutDevice {
-    /// Admitted with the scopes it asked for.
-    AllowedWithScopes,
-    /// Admitted with no scope at all.
-    AllowedWithoutScopes,
-    /// A Control UI must have a device identity here.
-    ControlUiNeedsDevice,
-    /// The shared credentials are wrong: answer with [`rejection`].
-    CredentialsWrong(AuthReason),
-    /// Only devices are admitted.
-    DeviceRequired,
-}
-
-impl Visitor<'_> {
-    /// A Control UI whose device is neither asked for nor looked at.
-    pub fn ignores_device(&self) -> bool {
-        self.client.is_control_ui() && self.control_ui_break_glass && self.role == Role::Operator
-    }
-
-    /// The scope-preserving exceptions of §4.4: only for a proven shared secret on this host without
-    /// any browser or proxy in between.
-    pub fn keeps_scopes(&self) -> bool {
-        self.role == Role::Operator
-            && self.shared.is_ok_and(AuthMethod::is_shared_secret)
-            && self.locality == Locality::DirectLocal
-            && !self.has_origin
-            && (self.client.is_backend()
-                || self.client.is_cli()
-                || (self.client.is_control_ui() && self.control_ui_insecure))
-    }
-
-    /// Whether a proven device must be paired: not the back-end helper in the exception of §4.4, and
-    /// not a Control UI of a gateway that asks for nothing.
-    pub fn pairing(&self) -> Pairing {
-        if self.client.is_backend() && self.keeps_scopes() {
-            Pairing::Absent
-        } else if self.client.is_control_ui() && self.shared == Ok(AuthMethod::None) {
-            Pairing::Waived
-        } else {
-            Pairing::Required
-        }
-    }
-
-    /// Decides about a connection without a device; evaluated before the final verdict on its
-    /// credentials.
-    pub fn without_device(&self) -> WithoutDevice {
-        if self.ignores_device() {
-            return match self.shared {
-                Ok(_) => WithoutDevice::AllowedWithScopes,
-                Err(reason) => WithoutDevice::CredentialsWrong(reason),
-            };
-        }
-        let insecure_ok = self.control_ui_insecure && self.locality == Locality::DirectLocal;
-        if self.client.is_control_ui() && !insecure_ok {
-            return WithoutDevice::ControlUiNeedsDevice;
-        }
-        match self.shared {
-            Ok(method) if method.is_shared_secret() && self.role == Role::Operator => {
-                if self.keeps_scopes() {
-                    WithoutDevice::AllowedWithScopes
-                } else {
-                    WithoutDevice::AllowedWithoutScopes
-                }
-            }
-            Err(reason) if self.shared_sent => WithoutDevice::CredentialsWrong(reason),
-            _ => WithoutDevice::DeviceRequired,
-        }
     }
 }
 
@@ -511,6 +440,7 @@ mod tests {
     }
 
     #[test]
+    #[rustfmt::skip]
     fn rejections_carry_text_code_and_next_step() {
         let node = ClientName {
             id: "node-host",
@@ -525,116 +455,16 @@ mod tests {
             mode: "webchat",
         };
         for (reason, client, credentials, device, message, code, word, retry, next) in [
-            (
-                AuthReason::TokenMissing,
-                node,
-                sent("", "", "", ""),
-                true,
-                "unauthorized: gateway token missing (provide gateway auth token)",
-                "AUTH_TOKEN_MISSING",
-                "token_missing",
-                false,
-                "update_auth_configuration",
-            ),
-            (
-                AuthReason::TokenMismatch,
-                node,
-                sent("x", "", "", ""),
-                true,
-                "unauthorized: gateway token mismatch (provide gateway auth token)",
-                "AUTH_TOKEN_MISMATCH",
-                "token_mismatch",
-                true,
-                "retry_with_device_token",
-            ),
-            (
-                AuthReason::TokenMismatch,
-                cli(),
-                sent("x", "", "", ""),
-                false,
-                "unauthorized: gateway token mismatch (set gateway.remote.token to match gateway.auth.token)",
-                "AUTH_TOKEN_MISMATCH",
-                "token_mismatch",
-                false,
-                "update_auth_credentials",
-            ),
-            (
-                AuthReason::TokenMismatch,
-                ui,
-                sent("x", "", "d", ""),
-                true,
-                "unauthorized: gateway token mismatch (open the dashboard URL and paste the token in Control UI settings)",
-                "AUTH_TOKEN_MISMATCH",
-                "token_mismatch",
-                false,
-                "update_auth_credentials",
-            ),
-            (
-                AuthReason::TokenMismatch,
-                chat,
-                sent("x", "p", "", ""),
-                true,
-                "unauthorized: gateway token mismatch (open the dashboard URL and paste the token in Control UI settings)",
-                "AUTH_TOKEN_MISMATCH",
-                "token_mismatch",
-                false,
-                "update_auth_credentials",
-            ),
-            (
-                AuthReason::PasswordMissing,
-                cli(),
-                sent("", "", "", ""),
-                false,
-                "unauthorized: gateway password missing (set gateway.remote.password to match gateway.auth.password)",
-                "AUTH_PASSWORD_MISSING",
-                "password_missing",
-                false,
-                "update_auth_configuration",
-            ),
-            (
-                AuthReason::PasswordMismatch,
-                ui,
-                sent("", "x", "", ""),
-                true,
-                "unauthorized: gateway password mismatch (enter the password in Control UI settings)",
-                "AUTH_PASSWORD_MISMATCH",
-                "password_mismatch",
-                false,
-                "update_auth_credentials",
-            ),
-            (
-                AuthReason::PasswordMismatch,
-                node,
-                sent("", "x", "", ""),
-                true,
-                "unauthorized: gateway password mismatch (provide gateway auth password)",
-                "AUTH_PASSWORD_MISMATCH",
-                "password_mismatch",
-                false,
-                "update_auth_credentials",
-            ),
-            (
-                AuthReason::BootstrapTokenInvalid,
-                node,
-                sent("", "", "", "b"),
-                true,
-                "unauthorized: bootstrap token invalid or expired (scan a fresh setup code)",
-                "AUTH_BOOTSTRAP_TOKEN_INVALID",
-                "bootstrap_token_invalid",
-                false,
-                "review_auth_configuration",
-            ),
-            (
-                AuthReason::DeviceTokenMismatch,
-                node,
-                sent("", "", "d", ""),
-                true,
-                "unauthorized: device token mismatch (rotate/reissue device token)",
-                "AUTH_DEVICE_TOKEN_MISMATCH",
-                "device_token_mismatch",
-                false,
-                "update_auth_credentials",
-            ),
+            (AuthReason::TokenMissing, node, sent("", "", "", ""), true, "unauthorized: gateway token missing (provide gateway auth token)", "AUTH_TOKEN_MISSING", "token_missing", false, "update_auth_configuration"),
+            (AuthReason::TokenMismatch, node, sent("x", "", "", ""), true, "unauthorized: gateway token mismatch (provide gateway auth token)", "AUTH_TOKEN_MISMATCH", "token_mismatch", true, "retry_with_device_token"),
+            (AuthReason::TokenMismatch, cli(), sent("x", "", "", ""), false, "unauthorized: gateway token mismatch (set gateway.remote.token to match gateway.auth.token)", "AUTH_TOKEN_MISMATCH", "token_mismatch", false, "update_auth_credentials"),
+            (AuthReason::TokenMismatch, ui, sent("x", "", "d", ""), true, "unauthorized: gateway token mismatch (open the dashboard URL and paste the token in Control UI settings)", "AUTH_TOKEN_MISMATCH", "token_mismatch", false, "update_auth_credentials"),
+            (AuthReason::TokenMismatch, chat, sent("x", "p", "", ""), true, "unauthorized: gateway token mismatch (open the dashboard URL and paste the token in Control UI settings)", "AUTH_TOKEN_MISMATCH", "token_mismatch", false, "update_auth_credentials"),
+            (AuthReason::PasswordMissing, cli(), sent("", "", "", ""), false, "unauthorized: gateway password missing (set gateway.remote.password to match gateway.auth.password)", "AUTH_PASSWORD_MISSING", "password_missing", false, "update_auth_configuration"),
+            (AuthReason::PasswordMismatch, ui, sent("", "x", "", ""), true, "unauthorized: gateway password mismatch (enter the password in Control UI settings)", "AUTH_PASSWORD_MISMATCH", "password_mismatch", false, "update_auth_credentials"),
+            (AuthReason::PasswordMismatch, node, sent("", "x", "", ""), true, "unauthorized: gateway password mismatch (provide gateway auth password)", "AUTH_PASSWORD_MISMATCH", "password_mismatch", false, "update_auth_credentials"),
+            (AuthReason::BootstrapTokenInvalid, node, sent("", "", "", "b"), true, "unauthorized: bootstrap token invalid or expired (scan a fresh setup code)", "AUTH_BOOTSTRAP_TOKEN_INVALID", "bootstrap_token_invalid", false, "review_auth_configuration"),
+            (AuthReason::DeviceTokenMismatch, node, sent("", "", "d", ""), true, "unauthorized: device token mismatch (rotate/reissue device token)", "AUTH_DEVICE_TOKEN_MISMATCH", "device_token_mismatch", false, "update_auth_credentials"),
         ] {
             let error = rejection(reason, &client, &credentials, device);
             assert_eq!(error.message, message);
@@ -643,287 +473,6 @@ mod tests {
                 json!({"code": code, "authReason": word, "canRetryWithDeviceToken": retry, "recommendedNextStep": next}),
                 "{message}"
             );
-        }
-    }
-
-    #[test]
-    fn without_a_device_only_proven_operators_come_in() {
-        use Locality::{DirectLocal, Remote};
-        use WithoutDevice::{
-            AllowedWithScopes, AllowedWithoutScopes, ControlUiNeedsDevice, CredentialsWrong,
-            DeviceRequired,
-        };
-        const TOKEN: Result<AuthMethod, AuthReason> = Ok(AuthMethod::Token);
-        const OPEN: Result<AuthMethod, AuthReason> = Ok(AuthMethod::None);
-        const WRONG: Result<AuthMethod, AuthReason> = Err(AuthReason::TokenMismatch);
-        const MISSING: Result<AuthMethod, AuthReason> = Err(AuthReason::TokenMissing);
-        let op = Role::Operator;
-        // id, mode, role, verdict, sent, locality, origin, insecure, break glass -> expected
-        for (id, mode, role, shared, sent, locality, origin, insecure, glass, expected) in [
-            (
-                "cli",
-                "cli",
-                op,
-                TOKEN,
-                true,
-                DirectLocal,
-                false,
-                false,
-                false,
-                AllowedWithScopes,
-            ),
-            (
-                "cli",
-                "cli",
-                op,
-                TOKEN,
-                true,
-                DirectLocal,
-                true,
-                false,
-                false,
-                AllowedWithoutScopes,
-            ),
-            (
-                "cli",
-                "cli",
-                op,
-                TOKEN,
-                true,
-                Remote,
-                false,
-                false,
-                false,
-                AllowedWithoutScopes,
-            ),
-            (
-                "cli",
-                "probe",
-                op,
-                TOKEN,
-                true,
-                DirectLocal,
-                false,
-                false,
-                false,
-                AllowedWithoutScopes,
-            ),
-            (
-                "test",
-                "test",
-                op,
-                TOKEN,
-                true,
-                DirectLocal,
-                false,
-                false,
-                false,
-                AllowedWithoutScopes,
-            ),
-            (
-                "gateway-client",
-                "backend",
-                op,
-                Ok(AuthMethod::Password),
-                true,
-                DirectLocal,
-                false,
-                false,
-                false,
-                AllowedWithScopes,
-            ),
-            (
-                "gateway-client",
-                "backend",
-                op,
-                TOKEN,
-                true,
-                Remote,
-                false,
-                false,
-                false,
-                AllowedWithoutScopes,
-            ),
-            (
-                "gateway-client",
-                "cli",
-                op,
-                TOKEN,
-                true,
-                DirectLocal,
-                false,
-                false,
-                false,
-                AllowedWithoutScopes,
-            ),
-            (
-                "cli",
-                "cli",
-                op,
-                WRONG,
-                true,
-                DirectLocal,
-                false,
-                false,
-                false,
-                CredentialsWrong(AuthReason::TokenMismatch),
-            ),
-            (
-                "cli",
-                "cli",
-                op,
-                MISSING,
-                true,
-                DirectLocal,
-                false,
-                false,
-                false,
-                CredentialsWrong(AuthReason::TokenMissing),
-            ),
-            (
-                "cli",
-                "cli",
-                op,
-                MISSING,
-                false,
-                DirectLocal,
-                false,
-                false,
-                false,
-                DeviceRequired,
-            ),
-            (
-                "cli",
-                "cli",
-                op,
-                OPEN,
-                true,
-                DirectLocal,
-                false,
-                false,
-                false,
-                DeviceRequired,
-            ),
-            (
-                "node-host",
-                "node",
-                Role::Node,
-                TOKEN,
-                true,
-                DirectLocal,
-                false,
-                false,
-                false,
-                DeviceRequired,
-            ),
-            (
-                "node-host",
-                "node",
-                Role::Node,
-                WRONG,
-                true,
-                DirectLocal,
-                false,
-                false,
-                false,
-                CredentialsWrong(AuthReason::TokenMismatch),
-            ),
-            (
-                "openclaw-control-ui",
-                "ui",
-                op,
-                TOKEN,
-                true,
-                DirectLocal,
-                true,
-                false,
-                false,
-                ControlUiNeedsDevice,
-            ),
-            (
-                "openclaw-control-ui",
-                "ui",
-                op,
-                TOKEN,
-                true,
-                Remote,
-                true,
-                true,
-                false,
-                ControlUiNeedsDevice,
-            ),
-            (
-                "openclaw-control-ui",
-                "ui",
-                op,
-                TOKEN,
-                true,
-                DirectLocal,
-                true,
-                true,
-                false,
-                AllowedWithoutScopes,
-            ),
-            (
-                "openclaw-tui",
-                "ui",
-                op,
-                TOKEN,
-                true,
-                DirectLocal,
-                false,
-                true,
-                false,
-                AllowedWithScopes,
-            ),
-            (
-                "openclaw-control-ui",
-                "ui",
-                op,
-                TOKEN,
-                true,
-                Remote,
-                true,
-                false,
-                true,
-                AllowedWithScopes,
-            ),
-            (
-                "openclaw-control-ui",
-                "ui",
-                op,
-                WRONG,
-                true,
-                Remote,
-                true,
-                false,
-                true,
-                CredentialsWrong(AuthReason::TokenMismatch),
-            ),
-            (
-                "openclaw-control-ui",
-                "ui",
-                Role::Node,
-                TOKEN,
-                true,
-                Remote,
-                true,
-                false,
-                true,
-                ControlUiNeedsDevice,
-            ),
-        ] {
-            let visitor = Visitor {
-                client: ClientName { id, mode },
-                control_ui_break_glass: glass,
-                control_ui_insecure: insecure,
-                has_origin: origin,
-                locality,
-                role,
-                shared,
-                shared_sent: sent,
-            };
-            assert_eq!(visitor.without_device(), expected, "{visitor:?}");
         }
     }
 }

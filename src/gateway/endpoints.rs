@@ -74,84 +74,22 @@ mod tests {
     use crate::identity::Token;
 
     #[test]
+    #[rustfmt::skip]
     fn each_path_and_method_has_its_answer() {
         let live = r#"{"ok":true,"status":"live"}"#;
         for (method, path, phase, detailed, status, body) in [
             ("GET", "/health", Phase::Starting, false, "200 OK", live),
             ("HEAD", "/healthz", Phase::Ready, false, "200 OK", live),
-            (
-                "GET",
-                "/ready",
-                Phase::Ready,
-                false,
-                "200 OK",
-                r#"{"ready":true}"#,
-            ),
-            (
-                "GET",
-                "/readyz",
-                Phase::Ready,
-                true,
-                "200 OK",
-                r#"{"ready":true,"failing":[],"uptimeMs":7}"#,
-            ),
-            (
-                "GET",
-                "/readyz",
-                Phase::Starting,
-                false,
-                "503 Service Unavailable",
-                r#"{"ready":false}"#,
-            ),
-            (
-                "GET",
-                "/ready",
-                Phase::Starting,
-                true,
-                "503 Service Unavailable",
-                r#"{"ready":false,"failing":["startup-sidecars"],"uptimeMs":7}"#,
-            ),
-            (
-                "GET",
-                "/ready",
-                Phase::Stopping,
-                true,
-                "503 Service Unavailable",
-                r#"{"ready":false,"failing":["stopping"],"uptimeMs":7}"#,
-            ),
-            (
-                "POST",
-                "/health",
-                Phase::Ready,
-                true,
-                "405 Method Not Allowed",
-                "Method Not Allowed",
-            ),
-            (
-                "DELETE",
-                "/readyz",
-                Phase::Ready,
-                true,
-                "405 Method Not Allowed",
-                "Method Not Allowed",
-            ),
+            ("GET", "/ready", Phase::Ready, false, "200 OK", r#"{"ready":true}"#),
+            ("GET", "/readyz", Phase::Ready, true, "200 OK", r#"{"ready":true,"failing":[],"uptimeMs":7}"#),
+            ("GET", "/readyz", Phase::Starting, false, "503 Service Unavailable", r#"{"ready":false}"#),
+            ("GET", "/ready", Phase::Starting, true, "503 Service Unavailable", r#"{"ready":false,"failing":["startup-sidecars"],"uptimeMs":7}"#),
+            ("GET", "/ready", Phase::Stopping, true, "503 Service Unavailable", r#"{"ready":false,"failing":["stopping"],"uptimeMs":7}"#),
+            ("POST", "/health", Phase::Ready, true, "405 Method Not Allowed", "Method Not Allowed"),
+            ("DELETE", "/readyz", Phase::Ready, true, "405 Method Not Allowed", "Method Not Allowed"),
             ("GET", "/", Phase::Ready, true, "404 Not Found", "Not Found"),
-            (
-                "POST",
-                "/api/x",
-                Phase::Ready,
-                true,
-                "404 Not Found",
-                "Not Found",
-            ),
-            (
-                "GET",
-                "/healthy",
-                Phase::Ready,
-                true,
-                "404 Not Found",
-                "Not Found",
-            ),
+            ("POST", "/api/x", Phase::Ready, true, "404 Not Found", "Not Found"),
+            ("GET", "/healthy", Phase::Ready, true, "404 Not Found", "Not Found"),
         ] {
             let text = respond(method, path, phase, 7, detailed).render(false);
             assert!(

@@ -10,14 +10,15 @@ use serde_json::json;
 
 use crate::gateway::admission::{Arrival, Candidate, enter, session};
 use crate::gateway::auth::{
-    AuthMethod, AuthReason, ClientName, Credentials, Visitor, WithoutDevice, check_shared,
-    decide_with_device, rejection,
+    AuthMethod, AuthReason, ClientName, Credentials, check_shared, decide_with_device, rejection,
 };
 use crate::gateway::context::{Context, Phase};
-use crate::gateway::locality::{Locality, check_origin, is_browser_container_local};
+use crate::gateway::locality::{Locality, is_browser_container_local};
+use crate::gateway::origin::check_origin;
 use crate::gateway::proof::{DeviceClaim, ProvenDevice, check as check_proof};
 use crate::gateway::refusal::{Refusal, Verdict};
 use crate::gateway::session::Session;
+use crate::gateway::visitor::{Visitor, WithoutDevice};
 use crate::identity::ProofInput;
 use crate::net::Outbox;
 use crate::pairing::token::{self, IssuedToken};
@@ -92,10 +93,7 @@ fn judge(
         .map_err(|error| Verdict::with_close(error, close::PROTOCOL, close::PROTOCOL_MISMATCH))?;
     let role = Role::parse(params.role.as_deref().unwrap_or(Role::Operator.as_str()))
         .ok_or_else(|| Verdict::policy(ErrorShape::invalid("invalid role")))?;
-    let client = ClientName {
-        id: &params.client.id,
-        mode: &params.client.mode,
-    };
+    let client = ClientName::of(&params.client);
     let headers = &arrival.headers;
     check_origin(
         headers,
@@ -104,7 +102,7 @@ fn judge(
         arrival.place.locality,
     )
     .map_err(|fault| Verdict::policy(origin_error(fault.reason())))?;
-    let sent = credentials(params);
+    let sent = Credentials::of(&params.auth);
     let shared = check_shared(&context.settings.auth, &sent);
     let locality = locality(arrival, &client, shared);
     let visitor = Visitor {
@@ -171,16 +169,6 @@ fn origin_error(reason: &str) -> ErrorShape {
          gateway.controlUi.allowedOrigins)",
     )
     .with_details(json!({"code": "CONTROL_UI_ORIGIN_NOT_ALLOWED", "reason": reason}))
-}
-
-fn credentials(params: &ConnectParams) -> Credentials {
-    let auth = &params.auth;
-    Credentials {
-        bootstrap_token: Credentials::clean(auth.bootstrap_token.as_deref()),
-        device_token: Credentials::clean(auth.device_token.as_deref()),
-        password: Credentials::clean(auth.password.as_deref()),
-        token: Credentials::clean(auth.token.as_deref()),
-    }
 }
 
 fn locality(

@@ -44,6 +44,7 @@ fn refused(
 }
 
 #[test]
+#[rustfmt::skip]
 fn first_frames_that_are_no_connect() {
     let rig = Rig::start();
     let bad_id =
@@ -60,18 +61,8 @@ fn first_frames_that_are_no_connect() {
         ("{}".to_owned(), None, 1008, "invalid request frame"),
         ("[1]".to_owned(), None, 1008, "invalid request frame"),
         (deep, None, 1008, "invalid request frame"),
-        (
-            json!({"type": "req", "id": "c1", "method": "health"}).to_string(),
-            Some("invalid handshake: first request must be connect"),
-            1008,
-            "invalid handshake: first request must be connect",
-        ),
-        (
-            json!({"type": "req", "id": "c1", "method": "connect"}).to_string(),
-            Some("invalid connect params: must be object"),
-            1008,
-            "invalid connect params: must be object",
-        ),
+        (json!({"type": "req", "id": "c1", "method": "health"}).to_string(), Some("invalid handshake: first request must be connect"), 1008, "invalid handshake: first request must be connect"),
+        (json!({"type": "req", "id": "c1", "method": "connect"}).to_string(), Some("invalid connect params: must be object"), 1008, "invalid connect params: must be object"),
         (connect(wrong), Some(bad_id), 1008, bad_id),
     ] {
         let (frames, got_code, got_reason) = attempt(&rig, &[], |_| frame.clone());
@@ -107,6 +98,7 @@ fn long_reasons_are_cut_and_long_messages_are_not() {
 }
 
 #[test]
+#[rustfmt::skip]
 fn versions_roles_and_origins_are_checked_in_this_order() {
     let rig = Rig::start();
     let versions = |min: u64, max: u64, role: &str| {
@@ -147,73 +139,20 @@ fn versions_roles_and_origins_are_checked_in_this_order() {
 }
 
 #[test]
+#[rustfmt::skip]
 fn wrong_credentials_have_their_reasons() {
     let token = Rig::start();
     let password = Rig::with(|settings| settings.auth = SharedAuth::Password(Token::from("open")));
     for (rig, auth, device, detail, message) in [
-        (
-            &token,
-            json!({}),
-            true,
-            "AUTH_TOKEN_MISSING",
-            "unauthorized: gateway token missing (set gateway.remote.token to match gateway.auth.token)",
-        ),
-        (
-            &token,
-            json!({"token": "wrong"}),
-            true,
-            "AUTH_TOKEN_MISMATCH",
-            "unauthorized: gateway token mismatch (set gateway.remote.token to match gateway.auth.token)",
-        ),
-        (
-            &token,
-            json!({"token": "wrong"}),
-            false,
-            "AUTH_TOKEN_MISMATCH",
-            "unauthorized: gateway token mismatch (set gateway.remote.token to match gateway.auth.token)",
-        ),
-        (
-            &token,
-            json!({"password": TOKEN}),
-            false,
-            "AUTH_TOKEN_MISSING",
-            "unauthorized: gateway token missing (set gateway.remote.token to match gateway.auth.token)",
-        ),
-        (
-            &token,
-            json!({"deviceToken": "wrong"}),
-            true,
-            "AUTH_DEVICE_TOKEN_MISMATCH",
-            "unauthorized: device token mismatch (rotate/reissue device token)",
-        ),
-        (
-            &token,
-            json!({"bootstrapToken": "wrong"}),
-            true,
-            "AUTH_BOOTSTRAP_TOKEN_INVALID",
-            "unauthorized: bootstrap token invalid or expired (scan a fresh setup code)",
-        ),
-        (
-            &password,
-            json!({}),
-            true,
-            "AUTH_PASSWORD_MISSING",
-            "unauthorized: gateway password missing (set gateway.remote.password to match gateway.auth.password)",
-        ),
-        (
-            &password,
-            json!({"password": "wrong"}),
-            false,
-            "AUTH_PASSWORD_MISMATCH",
-            "unauthorized: gateway password mismatch (set gateway.remote.password to match gateway.auth.password)",
-        ),
-        (
-            &password,
-            json!({"token": "open"}),
-            false,
-            "AUTH_PASSWORD_MISSING",
-            "unauthorized: gateway password missing (set gateway.remote.password to match gateway.auth.password)",
-        ),
+        (&token, json!({}), true, "AUTH_TOKEN_MISSING", "unauthorized: gateway token missing (set gateway.remote.token to match gateway.auth.token)"),
+        (&token, json!({"token": "wrong"}), true, "AUTH_TOKEN_MISMATCH", "unauthorized: gateway token mismatch (set gateway.remote.token to match gateway.auth.token)"),
+        (&token, json!({"token": "wrong"}), false, "AUTH_TOKEN_MISMATCH", "unauthorized: gateway token mismatch (set gateway.remote.token to match gateway.auth.token)"),
+        (&token, json!({"password": TOKEN}), false, "AUTH_TOKEN_MISSING", "unauthorized: gateway token missing (set gateway.remote.token to match gateway.auth.token)"),
+        (&token, json!({"deviceToken": "wrong"}), true, "AUTH_DEVICE_TOKEN_MISMATCH", "unauthorized: device token mismatch (rotate/reissue device token)"),
+        (&token, json!({"bootstrapToken": "wrong"}), true, "AUTH_BOOTSTRAP_TOKEN_INVALID", "unauthorized: bootstrap token invalid or expired (scan a fresh setup code)"),
+        (&password, json!({}), true, "AUTH_PASSWORD_MISSING", "unauthorized: gateway password missing (set gateway.remote.password to match gateway.auth.password)"),
+        (&password, json!({"password": "wrong"}), false, "AUTH_PASSWORD_MISMATCH", "unauthorized: gateway password mismatch (set gateway.remote.password to match gateway.auth.password)"),
+        (&password, json!({"token": "open"}), false, "AUTH_PASSWORD_MISSING", "unauthorized: gateway password missing (set gateway.remote.password to match gateway.auth.password)"),
     ] {
         let (error, code, reason) = refused(rig, &[], |nonce| {
             let params = bare("cli", "cli", &["operator.read"], auth.clone());
@@ -239,6 +178,7 @@ fn wrong_credentials_have_their_reasons() {
 }
 
 #[test]
+#[rustfmt::skip]
 fn connections_without_a_device() {
     let token = Rig::start();
     let open = Rig::with(|settings| settings.auth = SharedAuth::None);

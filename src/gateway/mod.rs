@@ -24,6 +24,7 @@ pub mod invoke;
 pub mod locality;
 pub mod node_events;
 pub mod node_row;
+pub mod origin;
 pub mod pending_work;
 pub mod port_owner;
 pub mod preauth;
@@ -39,8 +40,10 @@ pub mod run_params;
 pub mod server;
 pub mod session;
 pub mod settings;
+pub mod start_checks;
 pub mod timer;
 pub mod upkeep;
+pub mod visitor;
 
 #[cfg(test)]
 mod handshake_tests;

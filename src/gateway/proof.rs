@@ -241,87 +241,19 @@ mod tests {
     }
 
     #[test]
+    #[rustfmt::skip]
     fn faults_are_named_in_their_order() {
         let other = DeviceKey::from_seed(&[8; 32]).unwrap();
         let wrong_id = || Some(other.device_id().as_str().to_owned());
         for (attempt, message, code, reason) in [
-            (
-                Attempt {
-                    id: wrong_id(),
-                    broken: true,
-                    signed_at_ms: 0,
-                    ..Attempt::default()
-                },
-                "device identity mismatch",
-                "DEVICE_AUTH_DEVICE_ID_MISMATCH",
-                "device-id-mismatch",
-            ),
-            (
-                Attempt {
-                    key: Some("AAAA".into()),
-                    ..Attempt::default()
-                },
-                "device identity mismatch",
-                "DEVICE_AUTH_DEVICE_ID_MISMATCH",
-                "device-id-mismatch",
-            ),
-            (
-                Attempt {
-                    signed_at_ms: NOW - 120_001,
-                    nonce: " ",
-                    ..Attempt::default()
-                },
-                "device signature expired",
-                "DEVICE_AUTH_SIGNATURE_EXPIRED",
-                "device-signature-stale",
-            ),
-            (
-                Attempt {
-                    signed_at_ms: NOW + 120_001,
-                    ..Attempt::default()
-                },
-                "device signature expired",
-                "DEVICE_AUTH_SIGNATURE_EXPIRED",
-                "device-signature-stale",
-            ),
-            (
-                Attempt {
-                    nonce: "  ",
-                    broken: true,
-                    ..Attempt::default()
-                },
-                "device nonce required",
-                "DEVICE_AUTH_NONCE_REQUIRED",
-                "device-nonce-missing",
-            ),
-            (
-                Attempt {
-                    nonce: "other",
-                    broken: true,
-                    ..Attempt::default()
-                },
-                "device nonce mismatch",
-                "DEVICE_AUTH_NONCE_MISMATCH",
-                "device-nonce-mismatch",
-            ),
-            (
-                Attempt {
-                    broken: true,
-                    ..Attempt::default()
-                },
-                "device signature invalid",
-                "DEVICE_AUTH_SIGNATURE_INVALID",
-                "device-signature",
-            ),
-            (
-                Attempt {
-                    signed_nonce: "other",
-                    ..Attempt::default()
-                },
-                "device signature invalid",
-                "DEVICE_AUTH_SIGNATURE_INVALID",
-                "device-signature",
-            ),
+            (Attempt { id: wrong_id(), broken: true, signed_at_ms: 0, ..Attempt::default() }, "device identity mismatch", "DEVICE_AUTH_DEVICE_ID_MISMATCH", "device-id-mismatch"),
+            (Attempt { key: Some("AAAA".into()), ..Attempt::default() }, "device identity mismatch", "DEVICE_AUTH_DEVICE_ID_MISMATCH", "device-id-mismatch"),
+            (Attempt { signed_at_ms: NOW - 120_001, nonce: " ", ..Attempt::default() }, "device signature expired", "DEVICE_AUTH_SIGNATURE_EXPIRED", "device-signature-stale"),
+            (Attempt { signed_at_ms: NOW + 120_001, ..Attempt::default() }, "device signature expired", "DEVICE_AUTH_SIGNATURE_EXPIRED", "device-signature-stale"),
+            (Attempt { nonce: "  ", broken: true, ..Attempt::default() }, "device nonce required", "DEVICE_AUTH_NONCE_REQUIRED", "device-nonce-missing"),
+            (Attempt { nonce: "other", broken: true, ..Attempt::default() }, "device nonce mismatch", "DEVICE_AUTH_NONCE_MISMATCH", "device-nonce-mismatch"),
+            (Attempt { broken: true, ..Attempt::default() }, "device signature invalid", "DEVICE_AUTH_SIGNATURE_INVALID", "device-signature"),
+            (Attempt { signed_nonce: "other", ..Attempt::default() }, "device signature invalid", "DEVICE_AUTH_SIGNATURE_INVALID", "device-signature"),
         ] {
             let error = run(&attempt).unwrap_err();
             assert_eq!(error.message, message);

@@ -23,10 +23,8 @@ use crate::gateway::auth::SharedAuth;
 use crate::gateway::console;
 use crate::gateway::port_owner;
 use crate::gateway::server::{Ending, Gateway, GatewayError};
-use crate::gateway::settings::{
-    AuthPlan, GatewaySettings, RunFlags, StartError, build, check_mode, check_supported,
-    ignored_keys, plan_auth,
-};
+use crate::gateway::settings::{GatewaySettings, RunFlags, build, ignored_keys};
+use crate::gateway::start_checks::{AuthPlan, StartError, check_mode, check_supported, plan_auth};
 use crate::identity::{Random, Token};
 use crate::net::NetError;
 use crate::net::readiness::wait_all;

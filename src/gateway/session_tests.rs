@@ -106,6 +106,7 @@ fn removing_a_device_ends_its_sessions_before_the_answer() {
 }
 
 #[test]
+#[rustfmt::skip]
 fn a_session_that_removes_itself_gets_its_answer_first() {
     let rig = Rig::start();
     let mut own = rig.session(|nonce| {
@@ -182,6 +183,7 @@ fn the_eleventh_call_of_the_wrong_role_is_answered_and_the_last() {
 }
 
 #[test]
+#[rustfmt::skip]
 fn a_source_has_a_budget_of_connections_without_hello() {
     let rig = Rig::with(|settings| settings.max_preauth = 2);
     let held = (rig.client(), rig.client());
