@@ -10,7 +10,7 @@ use crate::cli::reach::target;
 use crate::client::identity::full_operator;
 use crate::client::{
     Budget, ClientError, ConnectIdentity, Connector, Device, DeviceTokens, Endpoint, Session,
-    TokenKeeper,
+    TokenKeeper, connect_without_device,
 };
 use crate::config::{Loaded, Paths};
 use crate::identity::DeviceKey;
@@ -78,7 +78,7 @@ pub struct Finding {
 
 /// Connects without leaving a trace.
 ///
-/// With the shared secret of the local gateway it connects as the gateway's own backend with every scope; with a cached
+/// With the shared secret of the local gateway it connects without a device and with every scope; with a cached
 /// device token as that device; else without a device and without scopes.
 pub fn probe(
     endpoint: &Endpoint,
@@ -128,31 +128,26 @@ fn connect(
     plaintext_opt_in: bool,
     budget: &Budget,
 ) -> Result<(Session, Scopes), ClientError> {
+    if endpoint.is_local() && endpoint.credentials.any() {
+        let scopes = full_operator();
+        let session = connect_without_device(endpoint, &scopes, plaintext_opt_in, budget)?;
+        return Ok((session, scopes));
+    }
     let attempt = |identity: &ConnectIdentity, device: Option<Device<'_>>| {
-        Connector {
+        let connector = Connector {
             endpoint,
             identity,
             device,
             plaintext_opt_in,
-        }
-        .connect(budget)
-    };
-    if endpoint.credentials.any() {
-        let identity = match endpoint.is_local() {
-            true => ConnectIdentity::backend(full_operator()),
-            false => ConnectIdentity::probe(Scopes::none()),
         };
-        let session = attempt(&identity, None)?;
-        return Ok((session, identity.scopes));
-    }
-    if let Some((key, tokens)) = known_device(endpoint, paths) {
+        connector.connect(budget)
+    };
+    let known = known_device(endpoint, paths).filter(|_| !endpoint.credentials.any());
+    if let Some((key, tokens)) = &known {
         if let Some(stored) = tokens.load(Role::Operator) {
             let identity = ConnectIdentity::command_line(stored.scopes.clone());
-            let device = Device {
-                key: &key,
-                tokens: &tokens,
-            };
-            return Ok((attempt(&identity, Some(device))?, stored.scopes));
+            let session = attempt(&identity, Some(Device { key, tokens }))?;
+            return Ok((session, stored.scopes));
         }
     }
     let identity = ConnectIdentity::probe(Scopes::none());

@@ -8,7 +8,7 @@ use crate::cli::invocation::Invocation;
 use crate::client::sources::Typed;
 use crate::client::{
     Budget, ClientError, ConnectIdentity, Connector, Device, DeviceTokens, Endpoint, Purpose,
-    Session, Sources, TokenKeeper, resolve,
+    Session, Sources, TokenKeeper, connect_without_device, resolve,
 };
 use crate::config::word::Word;
 use crate::config::{Loaded, Paths};
@@ -81,10 +81,8 @@ impl Reach {
             .as_ref()
             .is_some_and(|stored| stored.scopes.missing(scopes).is_some());
         if local_secret && too_narrow {
-            let identity = ConnectIdentity::backend(scopes.clone());
-            return self
-                .attempt(&identity, false)
-                .map_err(|error| self.failure(error));
+            let outcome = self.attempt_without_device(scopes);
+            return outcome.map_err(|error| self.failure(error));
         }
         let scopes = match &stored {
             // A session of a device token sees only its own device unless it is an administrator's.
@@ -95,30 +93,29 @@ impl Reach {
             }
             _ => scopes.clone(),
         };
-        let refused = match self.attempt(&ConnectIdentity::command_line(scopes.clone()), true) {
+        let refused = match self.attempt(&scopes) {
             Err(error @ ClientError::PairingRequired(_)) if local_secret => error,
             outcome => return outcome.map_err(|error| self.failure(error)),
         };
-        let without_device = self.attempt(&ConnectIdentity::backend(scopes), false);
+        let without_device = self.attempt_without_device(&scopes);
         without_device.map_err(|_| self.failure(refused))
     }
 
-    fn attempt(
-        &self,
-        identity: &ConnectIdentity,
-        with_device: bool,
-    ) -> Result<Session, ClientError> {
-        let device = Device {
-            key: &self.key,
-            tokens: &self.tokens,
-        };
+    fn attempt(&self, scopes: &Scopes) -> Result<Session, ClientError> {
         let connector = Connector {
             endpoint: &self.endpoint,
-            identity,
-            device: with_device.then_some(device),
+            identity: &ConnectIdentity::command_line(scopes.clone()),
+            device: Some(Device {
+                key: &self.key,
+                tokens: &self.tokens,
+            }),
             plaintext_opt_in: self.plaintext_opt_in,
         };
         connector.connect(&self.budget)
+    }
+
+    fn attempt_without_device(&self, scopes: &Scopes) -> Result<Session, ClientError> {
+        connect_without_device(&self.endpoint, scopes, self.plaintext_opt_in, &self.budget)
     }
 
     /// Keeps a token that was rotated for this very device.

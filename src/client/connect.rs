@@ -130,18 +130,56 @@ impl Connector<'_> {
         )
     }
 
+    /// Keeps the token of a hello. A version 4 hello reports the scopes of the session, which may be fewer than the
+    /// token's: what is known of a token only grows while the token stays the same.
     fn keep_token(&self, session: &Session) {
         let hello = session.hello();
-        if let (Some(device), Some(token)) = (self.device, &hello.device_token) {
-            let role = hello
-                .role
-                .as_deref()
-                .and_then(Role::parse)
-                .unwrap_or(self.identity.role);
-            device
-                .tokens
-                .store(role, &Token::from(token.as_str()), &hello.scopes);
+        let (Some(device), Some(token)) = (self.device, &hello.device_token) else {
+            return;
+        };
+        let role = hello.role.as_deref().and_then(Role::parse);
+        let role = role.unwrap_or(self.identity.role);
+        let kept = device
+            .tokens
+            .load(role)
+            .filter(|kept| kept.token.as_str() == token);
+        let known = kept.map_or_else(Scopes::none, |kept| kept.scopes);
+        let new = hello.scopes.iter().filter(|scope| !known.contains(scope));
+        let scopes: Scopes = known.iter().chain(new).cloned().collect();
+        device
+            .tokens
+            .store(role, &Token::from(token.as_str()), &scopes);
+    }
+}
+
+/// Connects to the gateway of this machine with the shared secret alone: no device, no pairing, no trace in its lists.
+/// It comes as a command line, and where an older gateway grants that no scopes, as its backend (protocol §4.4, D2).
+///
+/// # Errors
+/// [`ClientError`] of the last attempt.
+pub fn connect_without_device(
+    endpoint: &Endpoint,
+    scopes: &Scopes,
+    plaintext_opt_in: bool,
+    budget: &Budget,
+) -> Result<Session, ClientError> {
+    let as_client = |identity: &ConnectIdentity| {
+        let connector = Connector {
+            endpoint,
+            identity,
+            device: None,
+            plaintext_opt_in,
+        };
+        connector.connect(budget)
+    };
+    let mut identity = ConnectIdentity::command_line(scopes.clone());
+    identity.first_scopes = scopes.clone();
+    match as_client(&identity) {
+        Ok(session) if session.hello().scopes.missing(scopes).is_some() => {
+            drop(session);
+            as_client(&ConnectIdentity::backend(scopes.clone()))
         }
+        outcome => outcome,
     }
 }
 
@@ -329,6 +367,32 @@ mod tests {
             sent,
             ["dev/dev [operator.pairing]"],
             "never beyond the stored token"
+        );
+    }
+
+    #[test]
+    fn the_scopes_of_an_unchanged_token_never_shrink() {
+        let keeper = stored(&["operator.admin", "operator.read"]);
+        run(&endpoint(LOCAL, Some("sec")), &keeper, &[Ok("dev")])
+            .0
+            .unwrap();
+        let kept = "store operator dev [operator.admin,operator.read]";
+        assert_eq!(*keeper.log.borrow(), [kept]);
+        let keeper = stored(&["operator.pairing"]);
+        run(&endpoint(LOCAL, Some("sec")), &keeper, &[Ok("dev")])
+            .0
+            .unwrap();
+        assert_eq!(
+            *keeper.log.borrow(),
+            ["store operator dev [operator.pairing,operator.read]"]
+        );
+        let keeper = stored(&["operator.pairing"]);
+        run(&endpoint(LOCAL, Some("sec")), &keeper, &[Ok("another")])
+            .0
+            .unwrap();
+        assert_eq!(
+            *keeper.log.borrow(),
+            ["store operator another [operator.read]"]
         );
     }
 

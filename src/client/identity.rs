@@ -31,8 +31,8 @@ impl ConnectIdentity {
         ConnectIdentity::operator("cli", "cli", scopes, full_operator())
     }
 
-    /// The command line as the gateway's own backend on the same machine: it connects without a device, so it needs
-    /// the shared secret and no pairing (protocol §4.4).
+    /// The command line as the gateway's own backend on the same machine: older gateways grant its scopes to a
+    /// connection without a device (protocol §4.4).
     pub fn backend(scopes: Scopes) -> ConnectIdentity {
         ConnectIdentity::operator("gateway-client", "backend", scopes.clone(), scopes)
     }

@@ -21,7 +21,7 @@ pub mod transport;
 
 pub use backoff::Backoff;
 pub use budget::Budget;
-pub use connect::{Connector, Device, TokenKeeper};
+pub use connect::{Connector, Device, TokenKeeper, connect_without_device};
 pub use credentials::{Credentials, Endpoint, Purpose, ResolveError, Sources, resolve};
 pub use error::{ClientError, PairingRefusal};
 pub use handshake::StoredToken;

@@ -20,7 +20,9 @@ use crate::protocol::params::{
     parse_request_id,
 };
 use crate::protocol::scope::{Role, Scope, Scopes};
-use crate::store::{ConfigLock, Lock, Purpose, StateDir, Store, TransactError};
+use crate::store::{
+    ConfigLock, DeviceAuth, Lock, Purpose, StateDir, Store, TransactError, load_key,
+};
 
 /// The pairing files of this machine.
 pub struct Local {
@@ -195,12 +197,23 @@ impl Administration for Local {
     }
 
     fn own_device(&self) -> Option<DeviceId> {
-        None
+        let key = load_key(self.store.dir()).ok().flatten()?;
+        Some(key.device_id())
     }
 
+    /// Never called: without a session nobody is told a rotated token.
     fn keep_token(&self, _: Role, _: &Token, _: &Scopes) {}
 
-    fn forget_token(&self) {}
+    fn forget_token(&self) {
+        let Some(device) = self.own_device() else {
+            return;
+        };
+        let forgotten = DeviceAuth::load(self.store.dir(), &device)
+            .and_then(|mut auth| auth.forget_role(Role::Operator.as_str()));
+        if let Err(fault) = forgotten {
+            log::warn!("cannot forget the device token: {fault}");
+        }
+    }
 }
 
 fn rendered<T: Serialize>(answer: &T) -> Result<Value, CliError> {
