@@ -35,7 +35,16 @@ impl Gateway {
 
     /// Accepts a connection, sends the challenge and reads the connect request.
     fn accept(&self) -> Connection {
-        let (stream, _) = self.0.accept().unwrap();
+        self.0.set_nonblocking(true).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        let stream = loop {
+            match self.0.accept() {
+                Ok((stream, _)) => break stream,
+                Err(error) => assert!(Instant::now() < deadline, "nobody connects: {error}"),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        stream.set_nonblocking(false).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut socket = tungstenite::accept(stream).unwrap();
         let challenge = json!({"type": "event", "event": "connect.challenge",

@@ -10,6 +10,9 @@ use super::allowlist::{Judgement, Miss};
 use super::document::{Ask, Security};
 use super::policy::Effective;
 
+/// Characters of a node's id in a suggested command; six would do to select it.
+const NODE_PREFIX: usize = 12;
+
 /// Why a run was refused, as events carry it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
@@ -142,7 +145,8 @@ fn missing(question: &Question<'_>) -> String {
         return String::new();
     };
     let pattern = miss.pattern().map(|path| shell_word(&path));
-    let node = question.node;
+    // A prefix names the node as well and leaves the line readable.
+    let node = question.node.get(..NODE_PREFIX).unwrap_or(question.node);
     match (miss, pattern) {
         (_, Some(pattern)) => {
             format!(

@@ -151,12 +151,13 @@ fn a_timeout_kills_the_whole_group() {
         file.display()
     );
     let mut launch = shell(&script);
-    launch.timeout = Some(Duration::from_millis(500));
+    // Enough for both members to start and say who they are.
+    launch.timeout = Some(Duration::from_secs(3));
     let outcome = finish(launch);
     assert!(outcome.timed_out && !outcome.success() && outcome.exit_code.is_none());
     assert_eq!(outcome.error, None);
-    for pid in std::fs::read_to_string(&file).unwrap().lines() {
-        wait_until("the member is dead", || !is_alive(pid));
+    for pid in pids(&file, 2) {
+        wait_until("the member is dead", || !is_alive(&pid));
     }
 }
 
@@ -192,9 +193,13 @@ fn a_background_grandchild_that_holds_the_pipes_delays_nothing() {
 }
 
 #[test]
-fn output_written_just_before_the_exit_is_kept() {
-    let outcome = finish(shell("(sleep 0.05; echo late) & echo early"));
-    assert_eq!(outcome.stdout, "early\nlate\n");
+fn output_that_is_still_in_the_pipe_at_the_exit_is_kept() {
+    let outcome = finish(shell("head -c 150000 /dev/zero | tr '\\0' x; echo end"));
+    assert_eq!(
+        (outcome.stdout.len(), outcome.exit_code),
+        (150_004, Some(0))
+    );
+    assert!(outcome.stdout.ends_with("xend\n"));
 }
 
 #[test]
