@@ -4,15 +4,13 @@
 //! `cli::run`.
 
 use std::fmt;
-use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
 use crate::cli::answer::FAILURE;
-use crate::cli::output::time::DurationFault;
-use crate::client::{ClientError, ResolveError, UrlSource};
+pub use crate::cli::gateway_failure::{GatewayFailure, Target};
+pub use crate::cli::usage::Usage;
 use crate::config::ConfigError;
-use crate::protocol::error::ErrorCode;
 use crate::protocol::scope::Scope;
 use crate::store::StoreError;
 
@@ -33,30 +31,6 @@ pub enum CliError {
     Usage(Usage),
 }
 
-/// A client error and where it happened.
-#[derive(Debug)]
-pub struct GatewayFailure {
-    /// What happened.
-    pub error: ClientError,
-    /// The target that was tried, `None` when none was found.
-    pub target: Option<Target>,
-    /// The process that holds the state directory although nothing answers at the target.
-    pub holder: Option<u32>,
-}
-
-/// Where a command tried to connect.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// The URL.
-    pub url: String,
-    /// Who named it.
-    pub source: UrlSource,
-    /// The configuration file.
-    pub config: PathBuf,
-    /// `gateway.bind`, for the local gateway.
-    pub bind: Option<String>,
-}
-
 /// A failure described by its parts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failed {
@@ -72,39 +46,6 @@ pub struct Failed {
     pub exit: u8,
     /// What had been done before it failed; its keys stand beside `error` in the document.
     pub partial: Option<Map<String, Value>>,
-}
-
-/// What was typed wrongly. Display is the complete text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Usage {
-    /// A value outside a closed list: option name and the list.
-    BadChoice(&'static str, &'static [&'static str]),
-    /// A duration that cannot be read: option name and fault.
-    BadDuration(&'static str, DurationFault),
-    /// Not whole milliseconds above zero: option as in help, and what was given.
-    BadMilliseconds(String, String),
-    /// Not a port.
-    BadPort,
-    /// An option that must not be empty was.
-    Empty(&'static str),
-    /// A required argument is missing.
-    MissingArgument(&'static str),
-    /// A required option is missing: option as in help.
-    MissingOption(String),
-    /// An option that needs a value got none: option as in help.
-    MissingValue(String),
-    /// An argument is not UTF-8.
-    NotText,
-    /// A rule of one command; the text is complete.
-    Rule(String),
-    /// More arguments than the command takes: command, expected, given.
-    TooMany(&'static str, usize, usize),
-    /// A subcommand that does not exist, and the nearest that does.
-    UnknownCommand(String, Option<String>),
-    /// An option that does not exist here, and the nearest that does.
-    UnknownOption(String, Option<String>),
-    /// A switch was given a value.
-    UnwantedValue(&'static str),
 }
 
 impl CliError {
@@ -245,99 +186,6 @@ impl Failed {
     }
 }
 
-impl GatewayFailure {
-    /// An error at a target.
-    pub fn at(error: ClientError, target: &Target) -> GatewayFailure {
-        GatewayFailure {
-            error,
-            target: Some(target.clone()),
-            holder: None,
-        }
-    }
-
-    /// An error before there was a target.
-    pub fn nowhere(error: ClientError) -> GatewayFailure {
-        GatewayFailure {
-            error,
-            target: None,
-            holder: None,
-        }
-    }
-
-    /// Whether the gateway itself could not do it just now.
-    pub fn is_unavailable(&self) -> bool {
-        let code = self.error.shape().map(|shape| &shape.code);
-        code == Some(&ErrorCode::Unavailable)
-    }
-
-    fn hint(&self) -> Option<String> {
-        let held = self.holder.map(|pid| {
-            format!("Process {pid} holds the state directory but does not answer there; is it on another port?")
-        });
-        held.or_else(|| self.error.hint())
-    }
-
-    /// Machine code and details of cli.md §1.4.
-    fn machine(&self) -> (String, Value) {
-        let (code, mut details) = match &self.error {
-            ClientError::Closed { code, reason } => (
-                "GATEWAY_CLOSED",
-                json!({"closeCode": code, "reason": reason}),
-            ),
-            ClientError::PairingRequired(_) | ClientError::Rejected(_) => {
-                let shape = self.error.shape();
-                let code = shape.map_or("UNAVAILABLE", |shape| shape.code.as_str());
-                let details = shape.and_then(|shape| shape.details.as_deref().cloned());
-                return (code.to_owned(), details.unwrap_or_else(|| json!({})));
-            }
-            ClientError::Resolve(
-                ResolveError::CredentialsMissing { .. } | ResolveError::SecretUnavailable { .. },
-            ) => ("CREDENTIALS_MISSING", json!({})),
-            ClientError::Resolve(_) => ("CONFIG_INVALID", json!({})),
-            ClientError::Timeout(_) => ("GATEWAY_TIMEOUT", json!({})),
-            ClientError::NotGateway(_)
-            | ClientError::Plaintext { .. }
-            | ClientError::TlsUnavailable(_)
-            | ClientError::Unreachable { .. }
-            | ClientError::Unresolvable { .. } => ("GATEWAY_UNREACHABLE", json!({})),
-        };
-        if let (Some(target), Some(details)) = (&self.target, details.as_object_mut()) {
-            details.insert("url".to_owned(), json!(target.url));
-            details.insert("source".to_owned(), json!(target.source.to_string()));
-        }
-        (code.to_owned(), details)
-    }
-}
-
-impl fmt::Display for GatewayFailure {
-    /// The error; after a transport failure the lines of where it tried.
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(out)?;
-        let transport = matches!(
-            self.error,
-            ClientError::Closed { .. }
-                | ClientError::NotGateway(_)
-                | ClientError::Timeout(_)
-                | ClientError::Unreachable { .. }
-                | ClientError::Unresolvable { .. }
-        );
-        let Some(target) = self.target.as_ref().filter(|_| transport) else {
-            return Ok(());
-        };
-        write!(
-            out,
-            "\nGateway target: {}\nSource: {}\nConfig: {}",
-            target.url,
-            target.source,
-            target.config.display()
-        )?;
-        match &target.bind {
-            Some(bind) => write!(out, "\nBind: {bind}"),
-            None => Ok(()),
-        }
-    }
-}
-
 impl From<GatewayFailure> for CliError {
     fn from(failure: GatewayFailure) -> CliError {
         CliError::Client(Box::new(failure))
@@ -401,104 +249,9 @@ impl fmt::Display for CliError {
 
 impl std::error::Error for CliError {}
 
-impl fmt::Display for Usage {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Usage::BadChoice(name, words) => {
-                write!(out, "Invalid --{name} (use {})", listed(words))
-            }
-            Usage::BadDuration(name, fault) => write!(out, "Invalid --{name}: {fault}"),
-            Usage::BadMilliseconds(option, value) => write!(
-                out,
-                "error: option '{option}' argument '{value}' is invalid. Expected whole milliseconds above 0."
-            ),
-            Usage::BadPort => write!(out, "Invalid port"),
-            Usage::Empty(name) => write!(out, "error: --{name} required"),
-            Usage::MissingArgument(name) => {
-                write!(out, "error: missing required argument '{name}'")
-            }
-            Usage::MissingOption(option) => {
-                write!(out, "error: required option '{option}' not specified")
-            }
-            Usage::MissingValue(option) => write!(out, "error: option '{option}' argument missing"),
-            Usage::NotText => write!(out, "error: an argument is not valid UTF-8"),
-            Usage::Rule(text) => out.write_str(text),
-            Usage::TooMany(command, expected, given) => write!(
-                out,
-                "error: too many arguments for '{command}'. Expected {expected} argument{} but got {given}.",
-                if *expected == 1 { "" } else { "s" }
-            ),
-            Usage::UnknownCommand(word, near) => {
-                write!(
-                    out,
-                    "error: unknown command '{word}'{}",
-                    meant(near.as_deref())
-                )
-            }
-            Usage::UnknownOption(option, near) => {
-                write!(
-                    out,
-                    "error: unknown option '{option}'{}",
-                    meant(near.as_deref())
-                )
-            }
-            Usage::UnwantedValue(name) => {
-                write!(out, "error: option '--{name}' does not take a value")
-            }
-        }
-    }
-}
-
-fn meant(near: Option<&str>) -> String {
-    near.map_or_else(String::new, |word| format!("\n(Did you mean {word}?)"))
-}
-
-/// `"a", "b", or "c"`.
-fn listed(words: &[&str]) -> String {
-    let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
-    match quoted.as_slice() {
-        [] => String::new(),
-        [only] => only.clone(),
-        [first, second] => format!("{first} or {second}"),
-        [first @ .., last] => format!("{}, or {last}", first.join(", ")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn usage_texts() {
-        for (usage, expected) in [
-            (
-                Usage::BadChoice("bind", &["loopback", "lan", "custom"]),
-                "Invalid --bind (use \"loopback\", \"lan\", or \"custom\")",
-            ),
-            (
-                Usage::BadChoice("runtime", &["node", "bun"]),
-                "Invalid --runtime (use \"node\" or \"bun\")",
-            ),
-            (
-                Usage::BadDuration("last-connected", DurationFault::Empty),
-                "Invalid --last-connected: invalid duration (empty)",
-            ),
-            (
-                Usage::TooMany("list", 0, 1),
-                "error: too many arguments for 'list'. Expected 0 arguments but got 1.",
-            ),
-            (
-                Usage::UnknownCommand("lst".to_owned(), Some("list".to_owned())),
-                "error: unknown command 'lst'\n(Did you mean list?)",
-            ),
-            (
-                Usage::UnknownOption("--bogus".to_owned(), None),
-                "error: unknown option '--bogus'",
-            ),
-        ] {
-            assert_eq!(usage.to_string(), expected);
-        }
-    }
 
     #[test]
     fn documents() {

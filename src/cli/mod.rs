@@ -22,6 +22,7 @@ pub mod config_request;
 pub mod config_set;
 pub mod devices;
 pub mod error;
+pub mod gateway_failure;
 pub mod gateway_query;
 pub mod gateway_run;
 pub mod gateway_status;
@@ -40,6 +41,7 @@ pub mod suggest;
 pub mod table;
 #[cfg(test)]
 mod testing;
+pub mod usage;
 
 /// The version line, without a line break.
 pub fn version() -> String {

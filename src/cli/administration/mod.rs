@@ -130,3 +130,6 @@ fn offline(
         Err(other) => Err(other),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! A client error together with where it was tried: the lines for people and the code for machines.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::client::{ClientError, ResolveError, UrlSource};
+use crate::protocol::error::ErrorCode;
+
+/// A client error and where it happened.
+#[derive(Debug)]
+pub struct GatewayFailure {
+    /// What happened.
+    pub error: ClientError,
+    /// The target that was tried, `None` when none was found.
+    pub target: Option<Target>,
+    /// The process that holds the state directory although nothing answers at the target.
+    pub holder: Option<u32>,
+}
+
+/// Where a command tried to connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The URL.
+    pub url: String,
+    /// Who named it.
+    pub source: UrlSource,
+    /// The configuration file.
+    pub config: PathBuf,
+    /// `gateway.bind`, for the local gateway.
+    pub bind: Option<String>,
+}
+
+impl GatewayFailure {
+    /// An error at a target.
+    pub fn at(error: ClientError, target: &Target) -> GatewayFailure {
+        GatewayFailure {
+            error,
+            target: Some(target.clone()),
+            holder: None,
+        }
+    }
+
+    /// An error before there was a target.
+    pub fn nowhere(error: ClientError) -> GatewayFailure {
+        GatewayFailure {
+            error,
+            target: None,
+            holder: None,
+        }
+    }
+
+    /// Whether the gateway itself could not do it just now.
+    pub fn is_unavailable(&self) -> bool {
+        let code = self.error.shape().map(|shape| &shape.code);
+        code == Some(&ErrorCode::Unavailable)
+    }
+
+    pub(super) fn hint(&self) -> Option<String> {
+        let held = self.holder.map(|pid| {
+            format!("Process {pid} holds the state directory but does not answer there; is it on another port?")
+        });
+        held.or_else(|| self.error.hint())
+    }
+
+    /// Machine code and details of cli.md §1.4.
+    pub(super) fn machine(&self) -> (String, Value) {
+        let (code, mut details) = match &self.error {
+            ClientError::Closed { code, reason } => (
+                "GATEWAY_CLOSED",
+                json!({"closeCode": code, "reason": reason}),
+            ),
+            ClientError::PairingRequired(_) | ClientError::Rejected(_) => {
+                let shape = self.error.shape();
+                let code = shape.map_or("UNAVAILABLE", |shape| shape.code.as_str());
+                let details = shape.and_then(|shape| shape.details.as_deref().cloned());
+                return (code.to_owned(), details.unwrap_or_else(|| json!({})));
+            }
+            ClientError::Resolve(
+                ResolveError::CredentialsMissing { .. } | ResolveError::SecretUnavailable { .. },
+            ) => ("CREDENTIALS_MISSING", json!({})),
+            ClientError::Resolve(_) => ("CONFIG_INVALID", json!({})),
+            ClientError::Timeout(_) => ("GATEWAY_TIMEOUT", json!({})),
+            ClientError::NotGateway(_)
+            | ClientError::Plaintext { .. }
+            | ClientError::TlsUnavailable(_)
+            | ClientError::Unreachable { .. }
+            | ClientError::Unresolvable { .. } => ("GATEWAY_UNREACHABLE", json!({})),
+        };
+        if let (Some(target), Some(details)) = (&self.target, details.as_object_mut()) {
+            details.insert("url".to_owned(), json!(target.url));
+            details.insert("source".to_owned(), json!(target.source.to_string()));
+        }
+        (code.to_owned(), details)
+    }
+}
+
+impl fmt::Display for GatewayFailure {
+    /// The error; after a transport failure the lines of where it tried.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(out)?;
+        let transport = matches!(
+            self.error,
+            ClientError::Closed { .. }
+                | ClientError::NotGateway(_)
+                | ClientError::Timeout(_)
+                | ClientError::Unreachable { .. }
+                | ClientError::Unresolvable { .. }
+        );
+        let Some(target) = self.target.as_ref().filter(|_| transport) else {
+            return Ok(());
+        };
+        write!(
+            out,
+            "\nGateway target: {}\nSource: {}\nConfig: {}",
+            target.url,
+            target.source,
+            target.config.display()
+        )?;
+        match &target.bind {
+            Some(bind) => write!(out, "\nBind: {bind}"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,349 @@
+use super::*;
+
+fn plain(value: &str) -> Secret {
+    Secret::Plain(value.to_owned())
+}
+
+fn broken() -> Secret {
+    Secret::Unavailable {
+        path: "gateway.auth.token",
+        why: "Environment variable \"X\" is missing or empty.".to_owned(),
+    }
+}
+
+/// Every source filled, local mode.
+fn full() -> Sources {
+    let some = |text: &str| Some(text.to_owned());
+    Sources {
+        environment_token: some("env-t"),
+        environment_password: some("env-p"),
+        local_port: 18_789,
+        remote_url: some("wss://gw.example"),
+        pin: some("ab"),
+        auth_token: plain("auth-t"),
+        auth_password: plain("auth-p"),
+        remote_token: plain("remote-t"),
+        remote_password: plain("remote-p"),
+        generated_token: some("gen-t"),
+        config_file: PathBuf::from("/c.json"),
+        ..Sources::default()
+    }
+}
+
+/// URL, source and both credentials in one line, or the first line of the error.
+fn outcome(sources: &Sources, purpose: Purpose) -> String {
+    match resolve(sources, purpose) {
+        Ok(found) => {
+            let show = |credential: &Option<Credential>| {
+                credential
+                    .as_ref()
+                    .map_or("-".to_owned(), |found| found.value.clone())
+            };
+            let pin = if found.pin.is_some() { " pinned" } else { "" };
+            let (token, password) = (&found.credentials.token, &found.credentials.password);
+            format!(
+                "{} ({}) {} {}{pin}",
+                found.url,
+                found.source,
+                show(token),
+                show(password)
+            )
+        }
+        Err(error) => error
+            .to_string()
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
+    }
+}
+
+type Row = (&'static str, fn(&mut Sources), Purpose, &'static str);
+
+const LOCAL: &str = "ws://127.0.0.1:18789 (local loopback)";
+const REMOTE: &str = "wss://gw.example:443 (config gateway.remote.url)";
+const NODE: &str = "ws://127.0.0.1:18789 (node host settings)";
+const UNAVAILABLE: &str = "gateway.auth.token is configured as a secret reference but is unavailable in this command path.";
+
+#[test]
+fn the_table() {
+    use Purpose::{Command, NodeHost, Probe};
+    let clear_environment: fn(&mut Sources) = |s| {
+        s.environment_token = None;
+        s.environment_password = Some("  ".to_owned());
+    };
+    let rows: &[Row] = &[
+        (
+            "local: environment first",
+            |_| {},
+            Command,
+            "LOCAL env-t env-p",
+        ),
+        (
+            "local: then auth",
+            clear_environment,
+            Command,
+            "LOCAL auth-t auth-p",
+        ),
+        (
+            "local: then remote, when auth is absent",
+            |s| {
+                s.environment_token = None;
+                s.environment_password = None;
+                s.auth_token = Secret::Absent;
+                s.auth_password = Secret::Absent;
+            },
+            Command,
+            "LOCAL remote-t remote-p",
+        ),
+        (
+            "local: the generated token last",
+            |s| {
+                *s = Sources {
+                    generated_token: s.generated_token.clone(),
+                    local_port: 18_789,
+                    ..Sources::default()
+                };
+            },
+            Command,
+            "LOCAL gen-t -",
+        ),
+        (
+            "local: no remote password behind a trusted proxy",
+            |s| {
+                s.environment_password = None;
+                s.auth_password = Secret::Absent;
+                s.auth_mode = Some(AuthMode::TrustedProxy);
+            },
+            Command,
+            "LOCAL env-t -",
+        ),
+        (
+            "local: the gateway's own service prefers its configuration",
+            |s| {
+                s.gateway_service = true;
+            },
+            Command,
+            "LOCAL auth-t env-p",
+        ),
+        (
+            "local: TLS and port",
+            |s| {
+                s.local_tls = true;
+                s.local_port = 19_001;
+            },
+            Command,
+            "wss://127.0.0.1:19001 (local loopback) env-t env-p",
+        ),
+        (
+            "flags: exactly those",
+            |s| s.flag_token = Some("flag-t".to_owned()),
+            Command,
+            "LOCAL flag-t -",
+        ),
+        (
+            "flags: the other one too",
+            |s| s.flag_password = Some(" flag-p ".to_owned()),
+            Command,
+            "LOCAL - flag-p",
+        ),
+        (
+            "url without credentials",
+            |s| s.flag_url = Some("ws://127.0.0.1:1".to_owned()),
+            Command,
+            "gateway url override requires explicit credentials",
+        ),
+        (
+            "url with an empty token",
+            |s| {
+                s.flag_url = Some("ws://127.0.0.1:1".to_owned());
+                s.flag_token = Some(String::new());
+            },
+            Command,
+            "gateway url override requires explicit credentials",
+        ),
+        (
+            "url with credentials beats everything",
+            |s| {
+                s.flag_url = Some("ws://127.0.0.1:1".to_owned());
+                s.environment_url = Some("ws://127.0.0.1:2".to_owned());
+                s.remote = true;
+                s.flag_token = Some("flag-t".to_owned());
+            },
+            Command,
+            "ws://127.0.0.1:1 (cli --url) flag-t -",
+        ),
+        (
+            "environment url: environment only",
+            |s| {
+                s.environment_url = Some("ws://127.0.0.1:2".to_owned());
+            },
+            Command,
+            "ws://127.0.0.1:2 (env OPENCLAW_GATEWAY_URL) env-t env-p",
+        ),
+        (
+            "environment url without credentials",
+            |s| {
+                s.environment_url = Some("ws://127.0.0.1:2".to_owned());
+                s.environment_token = None;
+                s.environment_password = None;
+            },
+            Command,
+            "gateway url override requires explicit credentials",
+        ),
+        (
+            "remote: token config first, password environment first",
+            |s| s.remote = true,
+            Command,
+            "REMOTE remote-t env-p pinned",
+        ),
+        (
+            "remote: then environment and remote",
+            |s| {
+                s.remote = true;
+                s.remote_token = Secret::Absent;
+                s.environment_password = None;
+            },
+            Command,
+            "REMOTE env-t remote-p pinned",
+        ),
+        (
+            "remote: auth last",
+            |s| {
+                s.remote = true;
+                s.remote_token = Secret::Absent;
+                s.remote_password = Secret::Absent;
+                s.environment_token = None;
+                s.environment_password = None;
+            },
+            Command,
+            "REMOTE auth-t auth-p pinned",
+        ),
+        (
+            "remote without url",
+            |s| {
+                s.remote = true;
+                s.remote_url = None;
+            },
+            Command,
+            "gateway remote mode misconfigured: gateway.remote.url missing",
+        ),
+        (
+            "probe of a remote: no local secret",
+            |s| {
+                s.remote = true;
+                s.remote_token = Secret::Absent;
+            },
+            Probe,
+            "REMOTE - remote-p pinned",
+        ),
+        (
+            "probe of the local gateway",
+            |_| {},
+            Probe,
+            "LOCAL env-t env-p",
+        ),
+        (
+            "node: environment first",
+            |_| {},
+            NodeHost,
+            "NODE env-t env-p pinned",
+        ),
+        (
+            "node: local mode never asks remote",
+            |s| {
+                s.environment_token = None;
+                s.environment_password = None;
+                s.auth_token = Secret::Absent;
+                s.auth_password = Secret::Absent;
+                s.generated_token = None;
+            },
+            NodeHost,
+            "NODE - - pinned",
+        ),
+        (
+            "node: remote mode asks remote, then auth",
+            |s| {
+                s.remote = true;
+                s.environment_token = None;
+                s.environment_password = None;
+                s.remote_password = Secret::Absent;
+            },
+            NodeHost,
+            "NODE remote-t auth-p pinned",
+        ),
+        (
+            "node: no flags, url sources do not count",
+            |s| {
+                s.environment_url = Some("ws://127.0.0.1:2".to_owned());
+            },
+            NodeHost,
+            "NODE env-t env-p pinned",
+        ),
+        (
+            "an unavailable secret that would win",
+            |s| {
+                s.environment_token = None;
+                s.auth_token = broken();
+            },
+            Command,
+            UNAVAILABLE,
+        ),
+        (
+            "an unavailable secret behind the environment",
+            |s| s.auth_token = broken(),
+            Command,
+            "LOCAL env-t env-p",
+        ),
+        (
+            "an unavailable secret in a mode that does not use it",
+            |s| {
+                s.environment_token = None;
+                s.environment_password = None;
+                s.auth_token = broken();
+                s.auth_mode = Some(AuthMode::Password);
+                s.remote_token = Secret::Absent;
+                s.generated_token = None;
+            },
+            Command,
+            "LOCAL - auth-p",
+        ),
+        (
+            "an unavailable secret for the node",
+            |s| {
+                s.environment_token = None;
+                s.auth_token = broken();
+            },
+            NodeHost,
+            UNAVAILABLE,
+        ),
+        (
+            "a url that is none",
+            |s| {
+                s.flag_url = Some("http://x".to_owned());
+                s.flag_token = Some("t".to_owned());
+            },
+            Command,
+            "invalid gateway url \"http://x\": it must start with ws:// or wss://",
+        ),
+    ];
+    for (name, change, purpose, expected) in rows {
+        let mut sources = full();
+        change(&mut sources);
+        let expected = expected
+            .replace("LOCAL", LOCAL)
+            .replace("REMOTE", REMOTE)
+            .replace("NODE", NODE);
+        assert_eq!(outcome(&sources, *purpose), expected, "{name}");
+    }
+}
+
+#[test]
+fn secrets_do_not_show_themselves() {
+    let found = resolve(&full(), Purpose::Command).unwrap();
+    let text = format!("{found:?}");
+    assert!(
+        !text.contains("env-t") && text.contains("env OPENCLAW_GATEWAY_TOKEN"),
+        "{text}"
+    );
+}
