@@ -55,6 +55,12 @@ impl Answer {
         self
     }
 
+    /// The same answer with a line for stderr before all others.
+    pub fn note_first(mut self, line: impl Into<String>) -> Answer {
+        self.notes.insert(0, line.into());
+        self
+    }
+
     /// The same answer with another exit code.
     pub fn exit(mut self, code: u8) -> Answer {
         self.exit = code;

@@ -5,6 +5,7 @@ use crate::cli::error::{CliError, Usage};
 use crate::cli::output::Style;
 use crate::cli::output::time::parse_duration;
 use crate::cli::parse::{Typed, TypedOption};
+use crate::config::word::{LogLevel, Word};
 use crate::config::{Environment, Loaded, Paths};
 
 /// One command about to run.
@@ -42,12 +43,22 @@ impl Invocation {
         Ok(found?)
     }
 
-    /// The configuration of this run; its warnings are for the caller to show.
+    /// The configuration of a command that ends by itself. From here on warnings go to stderr, or what `--log-level`
+    /// or `OPENCLAW_LOG_LEVEL` ask for.
     ///
     /// # Errors
     /// As [`crate::config::load()`].
     pub fn load(&self, paths: &Paths) -> Result<Loaded, CliError> {
-        Ok(crate::config::load(paths, &self.environment)?)
+        let asked = self.global("log-level").and_then(LogLevel::parse);
+        let level = asked.or_else(|| self.environment.log_level().ok().flatten());
+        let level = level.unwrap_or(LogLevel::Warn).filter();
+        // Somebody who set a logger before keeps it.
+        let _ = simple_logger::SimpleLogger::new().with_level(level).init();
+        let loaded = crate::config::load(paths, &self.environment)?;
+        for warning in &loaded.warnings {
+            log::warn!("{warning}");
+        }
+        Ok(loaded)
     }
 
     /// The command's row.

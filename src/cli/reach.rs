@@ -76,7 +76,7 @@ impl Reach {
     /// [`CliError::Client`].
     pub fn connect(&self, scopes: &Scopes) -> Result<Session, CliError> {
         let stored = self.tokens.load(Role::Operator);
-        let local_secret = self.endpoint.is_local() && self.endpoint.credentials.any();
+        let local_secret = self.endpoint.url.is_loopback() && self.endpoint.credentials.any();
         let too_narrow = stored
             .as_ref()
             .is_some_and(|stored| stored.scopes.missing(scopes).is_some());

@@ -115,7 +115,7 @@ fn either_command_approves_either_layer_and_says_what_still_waits() {
         "openclaw nodes approve 22222222-bbbb"
     );
     assert!(
-        answer.notes[0]
+        answer.notes[1]
             .contains("node commands still wait: run openclaw nodes approve 22222222-bbbb")
     );
     let answer = place.run("devices approve 22222222-bbbb").unwrap();
@@ -156,7 +156,7 @@ fn a_preview_approves_nothing() {
         );
         let command = "openclaw devices approve 11111111-aaaa";
         assert_eq!(
-            answer.notes[0],
+            answer.notes[1],
             format!("Approve this exact request with: {command}")
         );
         let document = answer.document.unwrap();

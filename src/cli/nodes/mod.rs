@@ -87,7 +87,7 @@ pub fn waiting(gateway: &mut dyn Administration, view: View) -> Result<Vec<Value
 /// The answer with the line that tells which way was taken.
 pub fn with_note(answer: Answer, gateway: &dyn Administration) -> Answer {
     match gateway.note() {
-        Some(note) => answer.note(note),
+        Some(note) => answer.note_first(note),
         None => answer,
     }
 }
