@@ -12,12 +12,14 @@ use serde_json::json;
 
 use crate::gateway::admission::{Arrival, still_admitted};
 use crate::gateway::attendance;
+use crate::gateway::connections::Stage;
 use crate::gateway::context::{Context, Phase};
 use crate::gateway::endpoints;
 use crate::gateway::handshake::{Welcome, shake_hands};
 use crate::gateway::hello;
 use crate::gateway::locality::{FORWARDING_HEADERS, RequestHeaders, place};
 use crate::gateway::preauth::Ticket;
+use crate::gateway::refusal::Refusal;
 use crate::gateway::rpc;
 use crate::gateway::session::Session;
 use crate::identity::{ConnId, Random};
@@ -32,6 +34,8 @@ use crate::protocol::limits::{MAX_FRAME_BYTES, MAX_PREAUTH_FRAME_BYTES};
 pub struct Incoming {
     /// When it was accepted; the handshake deadline counts from here.
     pub accepted: Instant,
+    /// Its place among the sockets of its address that are not admitted yet.
+    pub arrival: Ticket,
     /// The other end.
     pub address: SocketAddr,
     /// Its id.
@@ -42,46 +46,55 @@ pub struct Incoming {
     pub socket: TcpStream,
 }
 
-/// Serves one connection until it is over.
-pub fn serve(context: &Arc<Context>, incoming: Incoming) {
+/// Serves a new connection until it is admitted or over; what is returned serves its session, on a
+/// thread of its own.
+pub fn serve(context: &Arc<Context>, incoming: Incoming) -> Option<Stage> {
     let deadline = incoming.accepted + context.settings.handshake_timeout;
-    let Some((mut peer, arrival, ticket)) = upgraded(context, incoming, deadline) else {
-        return;
-    };
-    let Some(text) = first_text(&mut peer, deadline) else {
-        return;
-    };
-    let outbox = peer.outbox().clone();
-    let welcome = match shake_hands(context, &arrival, &outbox, &text) {
-        Ok(welcome) => welcome,
-        Err(refusal) => {
-            let detail = refusal
-                .answer
-                .as_ref()
-                .and_then(|(_, error)| error.detail_code());
-            log::warn!(
-                target: "ws",
-                "refused conn={} from={} code={} detail={}: {}",
-                arrival.conn, arrival.peer, refusal.code, detail.unwrap_or("-"), refusal.reason
-            );
-            if let Some((id, error)) = &refusal.answer {
-                outbox.push_text(frame::error(id, error));
-            }
-            outbox.close(refusal.code, &refusal.reason);
-            run_out(&mut peer);
-            return;
+    let (mut peer, live) = admitted(context, incoming, deadline)?;
+    Some(Box::new(move || {
+        let session = &live.session;
+        let closed = converse(&live.context, session, &mut peer);
+        log::info!(
+            target: "ws",
+            "closed conn={} role={} client={} code={} reason={}",
+            session.conn, session.role, session.client.id, closed.code, closed.reason
+        );
+        // Before the goodbye of the peer, which may take its time.
+        drop(live);
+    }))
+}
+
+/// Everything before the session.
+fn admitted(context: &Arc<Context>, incoming: Incoming, deadline: Instant) -> Option<(Peer, Live)> {
+    let (mut peer, arrival, tickets) = upgraded(context, incoming, deadline)?;
+    let text = first_text(&mut peer, deadline)?;
+    match shake_hands(context, &arrival, peer.outbox(), &text) {
+        Ok(welcome) => {
+            // The larger limit must hold before the hello invites the peer to use it.
+            peer.set_limit(MAX_FRAME_BYTES);
+            let live = Live::begin(context, welcome, tickets);
+            Some((peer, live))
         }
-    };
-    // The larger limit must hold before the hello invites the peer to use it.
-    peer.set_limit(MAX_FRAME_BYTES);
-    let live = Live::begin(context, welcome, ticket);
-    let closed = converse(context, &live.session, &mut peer);
-    log::info!(
+        Err(refusal) => {
+            refuse(&mut peer, &arrival, &refusal);
+            None
+        }
+    }
+}
+
+fn refuse(peer: &mut Peer, arrival: &Arrival, refusal: &Refusal) {
+    let answer = refusal.answer.as_ref();
+    let detail = answer.and_then(|(_, error)| error.detail_code());
+    log::warn!(
         target: "ws",
-        "closed conn={} role={} client={} code={} reason={}",
-        live.session.conn, live.session.role, live.session.client.id, closed.code, closed.reason
+        "refused conn={} from={} code={} detail={}: {}",
+        arrival.conn, arrival.peer, refusal.code, detail.unwrap_or("-"), refusal.reason
     );
-    drop(live);
+    if let Some((id, error)) = answer {
+        peer.outbox().push_text(frame::error(id, error));
+    }
+    peer.outbox().close(refusal.code, &refusal.reason);
+    run_out(peer);
 }
 
 /// Reads the request head. A plain HTTP request is answered here and is over; an upgrade is counted
@@ -90,7 +103,7 @@ fn upgraded(
     context: &Context,
     incoming: Incoming,
     deadline: Instant,
-) -> Option<(Peer, Arrival, Ticket)> {
+) -> Option<(Peer, Arrival, [Ticket; 2])> {
     let mut stream = Stream::plain(incoming.socket).ok()?;
     let head = match read_head(&mut stream, deadline, Some(incoming.outbox.wake())) {
         Ok(head) => head,
@@ -141,7 +154,7 @@ fn upgraded(
         peer: address,
         place,
     };
-    Some((peer, arrival, ticket))
+    Some((peer, arrival, [incoming.arrival, ticket]))
 }
 
 fn request_headers(head: &Head) -> RequestHeaders {
@@ -187,8 +200,8 @@ struct Live {
 }
 
 impl Live {
-    /// Makes a session known and says hello. The ticket is given back once the hello is queued.
-    fn begin(context: &Arc<Context>, welcome: Welcome, ticket: Ticket) -> Self {
+    /// Makes a session known and says hello. The tickets are given back once the hello is queued.
+    fn begin(context: &Arc<Context>, welcome: Welcome, tickets: [Ticket; 2]) -> Self {
         let session = Arc::new(welcome.session);
         let live = Self {
             context: Arc::clone(context),
@@ -199,7 +212,7 @@ impl Live {
         context
             .hub
             .register(Arc::clone(&session), frame::ok(&welcome.request_id, &hello));
-        drop(ticket);
+        drop(tickets);
         log::info!(
             target: "ws",
             "connected conn={} role={} client={} mode={} auth={} protocol={} device={}",

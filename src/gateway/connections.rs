@@ -13,13 +13,18 @@ use std::time::Instant;
 use crate::identity::ConnId;
 use crate::net::Outbox;
 
-/// Stack of a connection thread in bytes: JSON of the deepest allowed nesting is parsed on it. Code
+/// Stack of the thread of a session in bytes: JSON of the deepest allowed nesting is parsed on it. Code
 /// without optimizations needs several times as much.
-const STACK_BYTES: usize = if cfg!(debug_assertions) {
+const SESSION_STACK_BYTES: usize = if cfg!(debug_assertions) {
     1024 * 1024
 } else {
     256 * 1024
 };
+
+/// Stack of the thread that admits a connection. Smaller than that of a session on purpose: the C
+/// library keeps the stacks of ended threads for later ones that fit, with the pages they touched, and
+/// a session that may stay idle for months is to begin on fresh ones.
+const FIRST_STACK_BYTES: usize = SESSION_STACK_BYTES / 4 * 3;
 
 /// The open connections and their threads; clones share them.
 #[derive(Clone, Default)]
@@ -42,8 +47,12 @@ struct State {
 
 struct Open {
     outbox: Outbox,
-    thread: Option<JoinHandle<()>>,
+    thread: JoinHandle<()>,
 }
+
+/// What a connection does on one thread. A stage gives up its thread, and so the stack it touched and
+/// what the allocator keeps for that thread, before a connection that may stay idle for months begins.
+pub type Stage = Box<dyn FnOnce() + Send>;
 
 impl Connections {
     /// How many are open.
@@ -56,36 +65,20 @@ impl Connections {
         self.lock().open.is_empty()
     }
 
-    /// Runs `serve` on a new thread named after the connection. A panic in it ends that thread only.
-    /// Errors: the system gives no more threads.
+    /// Runs the first stage of a connection on a new thread named after it, and the stage that this
+    /// returns on another one. A panic ends the connection only. Errors: the system gives no more
+    /// threads.
     pub fn spawn(
         &self,
         conn: ConnId,
         outbox: Outbox,
-        serve: impl FnOnce() + Send + 'static,
+        first: impl FnOnce() -> Option<Stage> + Send + 'static,
     ) -> io::Result<()> {
-        let short: String = conn.as_str().chars().take(8).collect();
-        let shared = Arc::clone(&self.shared);
-        let own = conn.clone();
         // Held until the thread is entered, so that it cannot leave before.
         let mut state = self.lock();
         let finished = std::mem::take(&mut state.finished);
-        let thread = Builder::new()
-            .name(format!("conn-{short}"))
-            .stack_size(STACK_BYTES)
-            .spawn(move || {
-                if catch_unwind(AssertUnwindSafe(serve)).is_err() {
-                    log::error!(target: "gateway", "connection {own} ended by an internal error");
-                }
-                shared.leave(&own);
-            })?;
-        state.open.insert(
-            conn,
-            Open {
-                outbox,
-                thread: Some(thread),
-            },
-        );
+        let thread = launch(&self.shared, &conn, FIRST_STACK_BYTES, first)?;
+        state.open.insert(conn, Open { outbox, thread });
         drop(state);
         join(finished);
         Ok(())
@@ -125,12 +118,55 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Goes on with a connection on a fresh thread.
+    fn go_on(self: &Arc<Self>, conn: &ConnId, next: Stage) {
+        let mut state = self.lock();
+        let launched = launch(self, conn, SESSION_STACK_BYTES, move || {
+            next();
+            None
+        });
+        match (launched, state.open.get_mut(conn)) {
+            (Ok(thread), Some(open)) => {
+                let previous = std::mem::replace(&mut open.thread, thread);
+                state.finished.push(previous);
+            }
+            (Ok(thread), None) => state.finished.push(thread),
+            (Err(error), _) => {
+                drop(state);
+                log::error!(target: "gateway", "cannot go on with connection {conn}: {error}");
+                self.leave(conn);
+            }
+        }
+    }
+
     fn leave(&self, conn: &ConnId) {
         let mut state = self.lock();
-        let thread = state.open.remove(conn).and_then(|open| open.thread);
+        let thread = state.open.remove(conn).map(|open| open.thread);
         state.finished.extend(thread);
         self.ended.notify_all();
     }
+}
+
+/// Starts the thread of one stage.
+fn launch(
+    shared: &Arc<Shared>,
+    conn: &ConnId,
+    stack_bytes: usize,
+    stage: impl FnOnce() -> Option<Stage> + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    let short: String = conn.as_str().chars().take(8).collect();
+    let (shared, conn) = (Arc::clone(shared), conn.clone());
+    Builder::new()
+        .name(format!("conn-{short}"))
+        .stack_size(stack_bytes)
+        .spawn(move || match catch_unwind(AssertUnwindSafe(stage)) {
+            Ok(Some(next)) => shared.go_on(&conn, next),
+            Ok(None) => shared.leave(&conn),
+            Err(_) => {
+                log::error!(target: "gateway", "connection {conn} ended by an internal error");
+                shared.leave(&conn);
+            }
+        })
 }
 
 /// Takes the ends of threads that are past their last statement.
@@ -164,6 +200,7 @@ mod tests {
                 while own.is_open() {
                     std::thread::yield_now();
                 }
+                None
             };
             connections
                 .spawn(ConnId::from(index.to_string()), outbox.clone(), waits)
@@ -185,10 +222,34 @@ mod tests {
             .unwrap();
         connections
             .spawn(ConnId::from("b"), outbox(), move || {
-                sender.send(()).unwrap()
+                sender.send(()).unwrap();
+                None
             })
             .unwrap();
         receiver.recv_timeout(PATIENCE).unwrap();
+        assert!(connections.join_all(Instant::now() + PATIENCE));
+    }
+
+    #[test]
+    fn a_second_stage_runs_under_the_same_name_on_another_thread() {
+        let connections = Connections::default();
+        let (sender, receiver) = mpsc::channel();
+        let here = || {
+            let thread = std::thread::current();
+            (thread.id(), thread.name().map(str::to_owned))
+        };
+        connections
+            .spawn(ConnId::from("abc"), outbox(), move || {
+                let first = here();
+                Some(Box::new(move || sender.send((first, here())).unwrap()))
+            })
+            .unwrap();
+        let (first, second) = receiver.recv_timeout(PATIENCE).unwrap();
+        assert_ne!(first.0, second.0);
+        assert_eq!(
+            (first.1.as_deref(), &second.1),
+            (Some("conn-abc"), &first.1)
+        );
         assert!(connections.join_all(Instant::now() + PATIENCE));
     }
 }

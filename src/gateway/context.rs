@@ -35,6 +35,8 @@ pub enum Phase {
 
 /// The shared parts of one running gateway.
 pub struct Context {
+    /// The budget of sockets that are not admitted, whether they asked for an upgrade or not.
+    pub arrivals: Arc<Preauth>,
     /// The live sessions.
     pub hub: Hub,
     /// The gateway's own key.
@@ -70,6 +72,7 @@ impl Context {
         presence: Presence,
     ) -> Arc<Self> {
         Arc::new(Self {
+            arrivals: Preauth::new(settings.max_arrivals),
             hub: Hub::default(),
             identity,
             preauth: Preauth::new(settings.max_preauth),

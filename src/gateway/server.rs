@@ -261,18 +261,21 @@ fn accept(
     mut socket: TcpStream,
     address: SocketAddr,
 ) {
-    if connections.len() >= context.settings.max_connections {
+    let room = connections.len() < context.settings.max_connections;
+    let arrival = context.arrivals.enter(Some(address.ip().to_canonical()));
+    let Some(arrival) = arrival.filter(|_| room) else {
         log::warn!(target: "ws", "too many connections; turned away {address}");
         // One small write into an empty buffer; a peer that cannot take it gets nothing.
         let _ = socket
             .set_nonblocking(true)
             .and_then(|()| socket.write_all(FULL.as_bytes()));
         return;
-    }
+    };
     let conn = ConnId::from(Random.uuid());
     let started = Outbox::new(MAX_BUFFERED_BYTES).and_then(|outbox| {
         let incoming = Incoming {
             accepted: Instant::now(),
+            arrival,
             address,
             conn: conn.clone(),
             outbox: outbox.clone(),

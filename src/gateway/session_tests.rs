@@ -226,6 +226,20 @@ fn too_many_connections_are_turned_away() {
 }
 
 #[test]
+fn silent_sockets_of_one_address_are_bounded_and_admitted_ones_do_not_count() {
+    let rig = Rig::with(|settings| settings.max_arrivals = 2);
+    let _admitted: Vec<Client> = (0..3).map(|_| rig.session(|_| operator(&[]))).collect();
+    let held = (rig.tcp(), rig.tcp());
+    wait_until("both are accepted", || rig.gateway().connections() == 5);
+    let mut answer = String::new();
+    rig.tcp().read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    drop(held);
+    wait_until("both are gone", || rig.gateway().connections() == 3);
+    rig.session(|_| operator(&[]));
+}
+
+#[test]
 fn health_is_answered_over_plain_http() {
     let rig = Rig::start();
     let ask = |head: &str| {

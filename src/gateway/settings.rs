@@ -21,6 +21,10 @@ use crate::protocol::limits::{HANDSHAKE_TIMEOUT, MAX_PREAUTH_SOCKETS_PER_ADDRESS
 /// many descriptors. The budget asks for 5,000 nodes.
 pub const MAX_CONNECTIONS: usize = 8_192;
 
+/// Sockets of one address that are not admitted, upgraded or not: each costs a thread for as long as the
+/// handshake may take. Well above the sockets that may be upgraded, so that health probes get through.
+pub const MAX_ARRIVALS_PER_ADDRESS: usize = 256;
+
 /// Everything a running gateway was told.
 #[derive(Clone, Debug)]
 pub struct GatewaySettings {
@@ -40,6 +44,8 @@ pub struct GatewaySettings {
     pub handshake_timeout: Duration,
     /// Where to listen; the first address must work, the others are tried.
     pub listen: Vec<IpAddr>,
+    /// Sockets of one address at the same time that are not admitted.
+    pub max_arrivals: usize,
     /// Connections at the same time.
     pub max_connections: usize,
     /// Connections of one source without hello at the same time.
@@ -69,6 +75,7 @@ impl GatewaySettings {
             control_ui_insecure: false,
             handshake_timeout: HANDSHAKE_TIMEOUT,
             listen: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+            max_arrivals: MAX_ARRIVALS_PER_ADDRESS,
             max_connections: MAX_CONNECTIONS,
             max_preauth: MAX_PREAUTH_SOCKETS_PER_ADDRESS,
             origins: OriginPolicy::default(),
@@ -146,6 +153,7 @@ pub fn build(
         control_ui_insecure: gateway.control_ui.insecure_auth_allowed,
         handshake_timeout: Duration::from_millis(gateway.handshake_timeout_ms),
         listen: addresses(bind, gateway.custom_bind_host.as_deref(), tailnet)?,
+        max_arrivals: MAX_ARRIVALS_PER_ADDRESS,
         max_connections: MAX_CONNECTIONS,
         max_preauth: max_preauth(&loaded.environment),
         origins: OriginPolicy {

@@ -21,6 +21,7 @@ mod trace_tests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde_json::Value;
 
@@ -35,6 +36,9 @@ pub use call::{Call, Outcome, Reply};
 pub use question::conclude;
 pub use system::health;
 
+/// Bytes of a peer's own words in one log line.
+const MAX_LOGGED_BYTES: usize = 200;
+
 /// Runs one request of `session` and answers it, now or later. A handler that fails is logged with its
 /// method and answered without its reasons; a session that was ended executes nothing more.
 pub fn dispatch(context: &Arc<Context>, session: &Arc<Session>, request: Request) {
@@ -42,6 +46,7 @@ pub fn dispatch(context: &Arc<Context>, session: &Arc<Session>, request: Request
         return;
     }
     let Request { id, method, params } = request;
+    let begun = Instant::now();
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         run(context, session, &id, &method, params)
     }));
@@ -56,8 +61,21 @@ pub fn dispatch(context: &Arc<Context>, session: &Arc<Session>, request: Request
             session.end(close::AUTH_CHANGED, end.reason());
         }
         Ok(Reply::Later) => {}
-        Err(error) => session.refuse(&id, &error),
+        Err(error) => {
+            log::info!(
+                target: "ws",
+                "⇄ res ✗ {} {}ms errorCode={} errorMessage={} conn={} id={}",
+                clip(&method), begun.elapsed().as_millis(), error.code,
+                clip(&error.message), session.conn, clip(&id)
+            );
+            session.refuse(&id, &error);
+        }
     }
+}
+
+/// What a peer wrote, short enough for a log line.
+fn clip(text: &str) -> &str {
+    close::truncate(text, MAX_LOGGED_BYTES)
 }
 
 fn run(
