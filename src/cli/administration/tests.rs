@@ -10,14 +10,22 @@ use crate::cli::answer::Answer;
 use crate::cli::error::CliError;
 use crate::cli::testing::run;
 use crate::config::testing::Home;
+use crate::gateway::auth::SharedAuth;
+use crate::gateway::server::Gateway;
+use crate::gateway::settings::GatewaySettings;
+use crate::identity::Token;
 use crate::store::{Clock, SystemClock};
 
-/// A state directory whose gateway is down: its port is taken, but nobody listens.
+mod online;
+
+/// A state directory whose gateway is down: its port is taken, but nobody listens. Or one whose gateway runs.
 struct Place {
     home: Home,
+    gateway: Option<Gateway>,
     _port: OwnedFd,
 }
 
+const SECRET: &str = "the shared secret";
 const OPERATOR: &str = "aaaa000000000000000000000000000000000000000000000000000000000000";
 const NODE: &str = "bbbb000000000000000000000000000000000000000000000000000000000000";
 
@@ -30,7 +38,11 @@ impl Place {
         let mut home = Home::with_environment(config, &[("OPENCLAW_GATEWAY_PORT", &number)]);
         let temp = home.paths.state_dir.join("tmp").display().to_string();
         home.environment.set("TMPDIR", &temp);
-        Place { home, _port: port }
+        Place {
+            home,
+            gateway: None,
+            _port: port,
+        }
     }
 
     /// A paired operator, a node whose device waits, and another request of that node for its commands.
@@ -54,6 +66,21 @@ impl Place {
             place.home.write(name, &document.to_string());
         }
         place
+    }
+
+    /// The same with its gateway running, which wants the shared secret that everybody here knows.
+    fn serving(mut self) -> Place {
+        self.home.environment.set("OPENCLAW_GATEWAY_TOKEN", SECRET);
+        self.serving_with(SharedAuth::Token(Token::from(SECRET)))
+    }
+
+    fn serving_with(mut self, auth: SharedAuth) -> Place {
+        let settings = GatewaySettings::local(self.home.paths.state_dir.clone(), auth);
+        let gateway = Gateway::start(settings).unwrap();
+        let port = gateway.local_addr().port().to_string();
+        self.home.environment.set("OPENCLAW_GATEWAY_PORT", &port);
+        self.gateway = Some(gateway);
+        self
     }
 
     fn run(&self, line: &str) -> Result<Answer, CliError> {
