@@ -16,6 +16,7 @@ use crate::client::{Budget, Endpoint, Purpose};
 use crate::config::error::{ConfigError, Issue};
 use crate::config::word::{Bind, Word};
 use crate::config::{Loaded, Paths};
+use crate::gateway::port_owner::{Owner, owners};
 use crate::store::StateDir;
 use crate::store::lock::state_owner;
 
@@ -31,6 +32,8 @@ struct Report {
     gateway: Option<GatewayPart>,
     port: u16,
     busy: bool,
+    /// Who listens on the port, as far as this user may see it.
+    listeners: Vec<Owner>,
     /// Process that holds the state directory.
     holder: Option<u32>,
     /// Absent with `--no-probe`.
@@ -97,6 +100,7 @@ fn gather(invocation: &Invocation, paths: Paths, probing: bool, read: bool) -> R
         gateway,
         port,
         busy: is_busy(port),
+        listeners: owners(port),
         holder: holder(&paths),
         rpc,
         paths,
@@ -230,13 +234,18 @@ impl Report {
 
     fn port_document(&self) -> Value {
         let status = if self.busy { "busy" } else { "free" };
-        let listeners: Vec<Value> = self
-            .holder
-            .filter(|_| self.busy)
-            .map(|pid| json!({"pid": pid, "address": format!("127.0.0.1:{}", self.port)}))
-            .into_iter()
-            .collect();
-        json!({"port": self.port, "status": status, "listeners": listeners, "hints": []})
+        let listener = |owner: &Owner| json!({"pid": owner.pid, "command": owner.program, "address": owner.address, "user": owner.user});
+        let listeners: Vec<Value> = self.listeners.iter().map(listener).collect();
+        json!({"port": self.port, "status": status, "listeners": listeners, "hints": self.hints()})
+    }
+
+    /// What a person may have overlooked.
+    fn hints(&self) -> Vec<String> {
+        let elsewhere = self.holder.filter(|_| !self.busy).map(|pid| {
+            let port = self.port;
+            format!("Process {pid} holds the state directory, but nothing listens on port {port}.")
+        });
+        elsewhere.into_iter().collect()
     }
 
     fn endpoint(&self) -> Option<&Endpoint> {
@@ -283,18 +292,20 @@ impl Report {
             }
             out += &format!("Capability: {}\n", rpc.capability.replace('_', "-"));
         }
-        match (self.busy, self.holder) {
-            (true, Some(pid)) => {
-                out += &format!("Listening: 127.0.0.1:{} (pid {pid})\n", self.port)
-            }
-            (true, None) => out += &format!("Listening: 127.0.0.1:{}\n", self.port),
-            (false, Some(pid)) => {
-                out += &format!(
-                    "Process {pid} holds the state directory, but nothing listens on port {}\n",
-                    self.port
-                );
-            }
-            (false, None) => out += &format!("Nothing listens on port {}\n", self.port),
+        if !self.busy {
+            out += &format!("Nothing listens on port {}\n", self.port);
+        }
+        for owner in &self.listeners {
+            out += &format!(
+                "Listening: {} (pid {}, {})\n",
+                owner.address, owner.pid, owner.program
+            );
+        }
+        if self.busy && self.listeners.is_empty() {
+            out += &format!("Listening: 127.0.0.1:{}\n", self.port);
+        }
+        for hint in self.hints() {
+            out += &format!("{hint}\n");
         }
         out
     }

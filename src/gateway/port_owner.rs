@@ -36,10 +36,14 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// A process that listens on a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
-    address: SocketAddr,
-    pid: i32,
-    program: String,
-    user: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its process id.
+    pub pid: i32,
+    /// The name of its program.
+    pub program: String,
+    /// Whose process it is.
+    pub user: String,
 }
 
 impl fmt::Display for Owner {

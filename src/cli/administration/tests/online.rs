@@ -185,3 +185,42 @@ fn a_gateway_that_runs_is_asked_and_not_its_files() {
         error.hint()
     );
 }
+
+#[test]
+fn the_status_page_never_fails_and_leaves_no_trace() {
+    let place = Place::new("{gateway: {port: 'x'}}");
+    let document = place.document("gateway status");
+    assert_eq!(document["config"]["cli"]["valid"], false);
+    assert_eq!(document["port"]["status"], "free");
+    assert_eq!(document["rpc"]["ok"], false);
+    assert!(
+        !place.home.paths.state_dir.join("identity").exists(),
+        "no key was made"
+    );
+    let refused = place
+        .run("gateway status --no-probe --require-rpc")
+        .unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "--require-rpc cannot be used with --no-probe."
+    );
+
+    let place = Place::new("{}").serving();
+    let document = place.document("gateway status --require-rpc");
+    assert_eq!(document["rpc"]["ok"], true, "{document}");
+    assert_eq!(document["rpc"]["capability"], "admin_capable");
+    assert_eq!(
+        document["gateway"]["credentials"]["token"],
+        "env OPENCLAW_GATEWAY_TOKEN"
+    );
+    let page = place.document("status");
+    assert_eq!(page["gateway"]["reachable"], true);
+    assert_eq!(
+        page["devices"],
+        json!({"paired": 0, "pending": 0}),
+        "the probes paired nothing"
+    );
+    let down = Place::new("{}").document("status");
+    assert_eq!(down["gateway"]["reachable"], false);
+    assert_eq!(down["nodes"], Value::Null);
+}
