@@ -6,7 +6,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::client::target::{GatewayUrl, UrlFault, UrlSource};
+use crate::client::resolve_error::ResolveError;
+use crate::client::target::{GatewayUrl, UrlSource};
 use crate::config::Secret;
 use crate::config::word::AuthMode;
 
@@ -110,37 +111,6 @@ pub struct Endpoint {
     pub credentials: Credentials,
     /// Certificate pin, SHA-256.
     pub pin: Option<String>,
-}
-
-/// Why there is nothing to connect to. Display is the final text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ResolveError {
-    /// An explicit URL without explicit credentials.
-    CredentialsMissing {
-        /// The configuration file.
-        config: PathBuf,
-    },
-    /// `gateway.mode` is remote without an address.
-    RemoteUrlMissing {
-        /// The configuration file.
-        config: PathBuf,
-    },
-    /// The secret that would win is configured but has no value.
-    SecretUnavailable {
-        /// Its dotted path.
-        path: &'static str,
-        /// Why, a full sentence.
-        why: String,
-    },
-    /// A URL that cannot be used.
-    Url {
-        /// As given.
-        url: String,
-        /// Who gave it.
-        source: UrlSource,
-        /// What is wrong.
-        fault: UrlFault,
-    },
 }
 
 impl Credentials {
@@ -379,37 +349,6 @@ impl fmt::Display for CredentialSource {
         }
     }
 }
-
-impl fmt::Display for ResolveError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ResolveError::CredentialsMissing { config } => write!(
-                out,
-                "gateway url override requires explicit credentials\nFix: pass --token or --password.\nConfig: {}",
-                config.display()
-            ),
-            ResolveError::RemoteUrlMissing { config } => write!(
-                out,
-                "gateway remote mode misconfigured: gateway.remote.url missing\nConfig: {}\n\
-                 Fix: set gateway.remote.url, or set gateway.mode=local.",
-                config.display()
-            ),
-            ResolveError::SecretUnavailable { path, why } => write!(
-                out,
-                "{path} is configured as a secret reference but is unavailable in this command path.\n{why}\n\
-                 Fix: make the reference resolvable, or set OPENCLAW_GATEWAY_TOKEN or OPENCLAW_GATEWAY_PASSWORD."
-            ),
-            ResolveError::Url { url, source, fault } => {
-                write!(
-                    out,
-                    "invalid gateway url \"{url}\": {fault}\nSource: {source}"
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for ResolveError {}
 
 #[cfg(test)]
 mod tests;

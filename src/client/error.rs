@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use crate::client::credentials::ResolveError;
+use crate::client::resolve_error::ResolveError;
 use crate::client::target::UrlSource;
 use crate::protocol::error::{ErrorCode, ErrorShape};
 

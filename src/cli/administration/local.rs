@@ -120,6 +120,71 @@ impl Local {
             Ok(json!({"ts": now, "nodes": rendered(&rows)?}))
         })
     }
+
+    fn on_devices(
+        &self,
+        method: &'static str,
+        params: Option<Value>,
+        by: &Caller<'_>,
+    ) -> Result<Value, CliError> {
+        match method {
+            "device.pair.approve" => {
+                let id = parse_request_id(method, params).map_err(refused)?;
+                self.change(|state, now| device::approve(state, id.as_str(), by, now, &mut Random))
+            }
+            "device.pair.list" => self.read(|state, now| rendered(&device::list(state, by, now))),
+            "device.pair.reject" => {
+                let id = parse_request_id(method, params).map_err(refused)?;
+                self.change(|state, now| device::reject(state, id.as_str(), by, now))
+            }
+            "device.pair.remove" => {
+                let asked = DevicePairRemove::parse(params).map_err(refused)?;
+                self.change(|state, now| device::remove(state, &asked.device_id, by, now))
+            }
+            "device.token.revoke" => {
+                let asked = DeviceTokenRevoke::parse(params).map_err(refused)?;
+                let (device, role) = (&asked.device_id, &asked.role);
+                self.change(|state, now| token::revoke(state, device, role, by, now))
+            }
+            "device.token.rotate" => {
+                let asked = DeviceTokenRotate::parse(params).map_err(refused)?;
+                let (device, role, scopes) = (&asked.device_id, &asked.role, asked.scopes.as_ref());
+                self.change(|state, now| {
+                    token::rotate(state, device, role, scopes, by, now, &mut Random)
+                })
+            }
+            other => Err(needs_gateway(other)),
+        }
+    }
+
+    fn on_nodes(
+        &self,
+        method: &'static str,
+        params: Option<Value>,
+        by: &Caller<'_>,
+    ) -> Result<Value, CliError> {
+        match method {
+            "node.list" => self.nodes(),
+            "node.pair.approve" => {
+                let id = parse_request_id(method, params).map_err(refused)?;
+                self.change(|state, now| node::approve(state, id.as_str(), by, now, &mut Random))
+            }
+            "node.pair.list" => self.read(|state, now| rendered(&node::list(state, now))),
+            "node.pair.reject" => {
+                let id = parse_request_id(method, params).map_err(refused)?;
+                self.change(|state, now| node::reject(state, id.as_str(), by, now))
+            }
+            "node.pair.remove" => {
+                let asked = NodePairRemove::parse(params).map_err(refused)?;
+                self.change(|state, now| node::remove(state, &asked.node_id, by, now))
+            }
+            "node.rename" => {
+                let asked = NodeRename::parse(params).map_err(refused)?;
+                self.change(|state, _| node::rename(state, &asked.node_id, &asked.display_name, by))
+            }
+            other => Err(needs_gateway(other)),
+        }
+    }
 }
 
 impl Administration for Local {
@@ -132,59 +197,10 @@ impl Administration for Local {
             via: "offline".to_owned(),
             from: None,
         };
-        let given = Some(params.clone());
-        let id = |params| parse_request_id(method, params).map_err(refused);
-        match method {
-            "device.pair.approve" => {
-                let id = id(given)?;
-                self.change(|state, now| device::approve(state, id.as_str(), &by, now, &mut Random))
-            }
-            "device.pair.list" => self.read(|state, now| rendered(&device::list(state, &by, now))),
-            "device.pair.reject" => {
-                let id = id(given)?;
-                self.change(|state, now| device::reject(state, id.as_str(), &by, now))
-            }
-            "device.pair.remove" => {
-                let asked = DevicePairRemove::parse(given).map_err(refused)?;
-                self.change(|state, now| device::remove(state, &asked.device_id, &by, now))
-            }
-            "device.token.revoke" => {
-                let asked = DeviceTokenRevoke::parse(given).map_err(refused)?;
-                self.change(|state, now| {
-                    token::revoke(state, &asked.device_id, &asked.role, &by, now)
-                })
-            }
-            "device.token.rotate" => {
-                let asked = DeviceTokenRotate::parse(given).map_err(refused)?;
-                let (device, role, scopes) = (&asked.device_id, &asked.role, asked.scopes.as_ref());
-                self.change(|state, now| {
-                    token::rotate(state, device, role, scopes, &by, now, &mut Random)
-                })
-            }
-            "node.list" => self.nodes(),
-            "node.pair.approve" => {
-                let id = id(given)?;
-                self.change(|state, now| node::approve(state, id.as_str(), &by, now, &mut Random))
-            }
-            "node.pair.list" => self.read(|state, now| rendered(&node::list(state, now))),
-            "node.pair.reject" => {
-                let id = id(given)?;
-                self.change(|state, now| node::reject(state, id.as_str(), &by, now))
-            }
-            "node.pair.remove" => {
-                let asked = NodePairRemove::parse(given).map_err(refused)?;
-                self.change(|state, now| node::remove(state, &asked.node_id, &by, now))
-            }
-            "node.rename" => {
-                let asked = NodeRename::parse(given).map_err(refused)?;
-                self.change(|state, _| {
-                    node::rename(state, &asked.node_id, &asked.display_name, &by)
-                })
-            }
-            other => Err(CliError::failed(
-                "INVALID_REQUEST",
-                format!("{other} needs a running gateway"),
-            )),
+        let params = Some(params.clone());
+        match method.starts_with("device.") {
+            true => self.on_devices(method, params, &by),
+            false => self.on_nodes(method, params, &by),
         }
     }
 
@@ -214,6 +230,13 @@ impl Administration for Local {
             log::warn!("cannot forget the device token: {fault}");
         }
     }
+}
+
+fn needs_gateway(method: &str) -> CliError {
+    CliError::failed(
+        "GATEWAY_UNREACHABLE",
+        format!("{method} needs a running gateway"),
+    )
 }
 
 fn rendered<T: Serialize>(answer: &T) -> Result<Value, CliError> {
