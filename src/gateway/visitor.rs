@@ -21,7 +21,7 @@ pub struct Visitor<'a> {
     pub locality: Locality,
     /// The resolved role.
     pub role: Role,
-    /// The verdict of [`check_shared`].
+    /// The verdict of `check_shared`.
     pub shared: Result<AuthMethod, AuthReason>,
     /// A shared credential was sent, right or wrong.
     pub shared_sent: bool,
@@ -36,7 +36,7 @@ pub enum WithoutDevice {
     AllowedWithoutScopes,
     /// A Control UI must have a device identity here.
     ControlUiNeedsDevice,
-    /// The shared credentials are wrong: answer with [`rejection`].
+    /// The shared credentials are wrong: answer with `rejection`.
     CredentialsWrong(AuthReason),
     /// Only devices are admitted.
     DeviceRequired,
