@@ -1,0 +1,12 @@
+//! The program from outside: commands typed, frames sent by hand, files looked at.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+mod bad_input;
+mod commands;
+mod main_job;
+mod sessions;
+mod stalled;
+mod state_files;

@@ -1,0 +1,117 @@
+//! A peer that stalls in any phase delays nobody: while it is held there, another client finishes
+//! its whole job.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use serde_json::json;
+
+use crate::support::device::Device;
+use crate::support::peer::{Peer, challenge};
+use crate::support::process::{Gateway, SECRET};
+use crate::support::websocket::WebSocket;
+
+/// Another client's whole job: a node joins, is approved, is invoked, is removed.
+fn whole_job(gateway: &Gateway) {
+    let device = Device::new();
+    let mut operator = Peer::operator(gateway.address, &gateway.token);
+    let mut node = Peer::node(gateway.address, &gateway.token, &device, &["system.which"]).unwrap();
+    let request = operator.event("node.pair.requested")["payload"]["requestId"].clone();
+    operator
+        .call("node.pair.approve", json!({"requestId": request}))
+        .unwrap();
+    let asked = operator.send(
+        "node.invoke",
+        json!({"nodeId": device.id, "command": "system.which", "params": {"bins": []}, "idempotencyKey": "k"}),
+    );
+    node.answer_invoke(&json!({"bins": {}}));
+    operator.answer(&asked).unwrap();
+    operator
+        .call("device.pair.remove", json!({"deviceId": device.id}))
+        .unwrap();
+    assert_eq!(node.closed(), (4001, "device removed".to_owned()));
+}
+
+#[test]
+fn a_peer_stalled_in_any_phase_delays_nobody() {
+    let gateway = Gateway::start();
+    let address = gateway.address;
+    whole_job(&gateway);
+
+    let opened = TcpStream::connect(address).unwrap();
+    whole_job(&gateway);
+
+    let mut half_line = TcpStream::connect(address).unwrap();
+    half_line.write_all(b"GET / HT").unwrap();
+    whole_job(&gateway);
+
+    let upgraded = WebSocket::connect(address);
+    whole_job(&gateway);
+
+    let mut challenged = WebSocket::connect(address);
+    challenge(&mut challenged);
+    whole_job(&gateway);
+
+    let mut half_frame = Peer::operator(address, SECRET);
+    half_frame
+        .socket
+        .send_raw(&[0x81, 0x80 | 126, 0x40, 0x00, 1, 2, 3])
+        .unwrap();
+    whole_job(&gateway);
+
+    // Asks for far more than its receive window holds and reads nothing of it.
+    let mut deaf = Peer::operator(address, SECRET);
+    for _ in 0..2_000 {
+        deaf.send("health", json!({}));
+    }
+    whole_job(&gateway);
+
+    // A node that never answers its invoke holds nobody but its own asker.
+    let silent = Device::new();
+    let mut operator = Peer::operator(address, SECRET);
+    let _node = Peer::node(address, SECRET, &silent, &["system.which"]).unwrap();
+    let request = operator.event("node.pair.requested")["payload"]["requestId"].clone();
+    operator
+        .call("node.pair.approve", json!({"requestId": request}))
+        .unwrap();
+    let asked = operator.send(
+        "node.invoke",
+        json!({"nodeId": silent.id, "command": "system.which", "params": {"bins": []}, "timeoutMs": 600_000, "idempotencyKey": "k"}),
+    );
+    whole_job(&gateway);
+    // Not even its own asker's other requests.
+    assert_eq!(operator.call("health", json!({})).unwrap()["ok"], true);
+    drop(_node);
+    let error = operator.answer(&asked).unwrap_err();
+    assert_eq!(error["message"], "node disconnected (system.which)");
+    drop((opened, half_line, upgraded, challenged, half_frame, deaf));
+}
+
+#[test]
+fn a_handshake_that_does_not_come_is_ended_by_its_deadline() {
+    let port = crate::support::process::free_port();
+    let home = crate::support::home::Home::new();
+    home.write_config(&format!(
+        r#"{{ gateway: {{ mode: "local", port: {port}, handshakeTimeoutMs: 300, auth: {{ mode: "token", token: "{SECRET}" }} }} }}"#
+    ));
+    let gateway = Gateway::start_at(home, port);
+    let mut upgraded = WebSocket::connect(gateway.address);
+    challenge(&mut upgraded);
+    assert_eq!(
+        upgraded.next(),
+        crate::support::websocket::Message::Close(1000, String::new())
+    );
+    let mut half_line = TcpStream::connect(gateway.address).unwrap();
+    half_line
+        .set_read_timeout(Some(crate::support::PATIENCE))
+        .unwrap();
+    half_line.write_all(b"GET / HT").unwrap();
+    let mut rest = Vec::new();
+    half_line
+        .read_to_end(&mut rest)
+        .expect("the gateway ends the connection");
+    // Whoever finished the handshake stays.
+    let mut operator = Peer::operator(gateway.address, SECRET);
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    assert_eq!(operator.call("health", json!({})).unwrap()["ok"], true);
+}

@@ -1,0 +1,251 @@
+//! The program as a child process: the gateway, the node host and single commands.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+
+use super::home::Home;
+use super::wait_for;
+
+/// The program under test.
+pub fn program() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_openclaw"))
+}
+
+/// A command with a bare environment: only what a user's shell at that home would have.
+pub fn command(program: &Path, home: &Home) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .env("HOME", home.path())
+        .env("TMPDIR", home.temp())
+        .current_dir(home.path())
+        .stdin(Stdio::null());
+    command
+}
+
+/// What one command printed and how it ended.
+#[derive(Debug)]
+pub struct Outcome {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Outcome {
+    /// stdout as the one JSON document it must be.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("stdout is not one JSON document ({error}): {self:?}"))
+    }
+
+    #[track_caller]
+    pub fn success(self) -> Outcome {
+        assert_eq!(self.code, 0, "{self:?}");
+        self
+    }
+}
+
+/// Runs one command line of the program at `home`.
+#[track_caller]
+pub fn openclaw(home: &Home, arguments: &[&str]) -> Outcome {
+    openclaw_with(home, &[], arguments)
+}
+
+/// Runs one command line with extra environment variables.
+#[track_caller]
+pub fn openclaw_with(home: &Home, environment: &[(&str, &str)], arguments: &[&str]) -> Outcome {
+    let mut command = command(&program(), home);
+    command.args(arguments).envs(environment.iter().copied());
+    let output = command.output().expect("the program starts");
+    Outcome {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8(output.stdout).expect("stdout is UTF-8"),
+        stderr: String::from_utf8(output.stderr).expect("stderr is UTF-8"),
+    }
+}
+
+/// A long-running child whose output is collected; killed and reaped on drop.
+pub struct Running {
+    child: Child,
+    output: Arc<Mutex<String>>,
+}
+
+impl Running {
+    pub fn start(mut command: Command) -> Running {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let output = Arc::new(Mutex::new(String::new()));
+        collect(child.stdout.take().unwrap(), Arc::clone(&output));
+        collect(child.stderr.take().unwrap(), Arc::clone(&output));
+        Running { child, output }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn output(&self) -> String {
+        self.output.lock().unwrap().clone()
+    }
+
+    /// Waits until the collected output contains `text`.
+    #[track_caller]
+    pub fn wait_for_output(&mut self, text: &str) {
+        let deadline = std::time::Instant::now() + super::PATIENCE;
+        loop {
+            if self.output().contains(text) {
+                return;
+            }
+            if let Some(status) = self.child.try_wait().unwrap() {
+                // The reader threads may still hold the last lines.
+                std::thread::sleep(std::time::Duration::from_millis(50));
+                assert!(
+                    self.output().contains(text),
+                    "ended with {status}:\n{}",
+                    self.output()
+                );
+                return;
+            }
+            assert!(
+                std::time::Instant::now() < deadline,
+                "no {text:?} in:\n{}",
+                self.output()
+            );
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+
+    /// Sends a signal by name (`TERM`, `KILL`, …) to this child only.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &self.pid().to_string()])
+            .status();
+        assert!(status.unwrap().success());
+    }
+
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Whether it still runs.
+    pub fn alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits for its own end and returns the exit code (`-1` for a signal).
+    #[track_caller]
+    pub fn exit_code(&mut self) -> i32 {
+        let status = wait_for("the process to end", || self.child.try_wait().unwrap());
+        status.code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn collect(stream: impl Read + Send + 'static, output: Arc<Mutex<String>>) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            let mut output = output.lock().unwrap();
+            output.push_str(&line);
+            output.push('\n');
+        }
+    });
+}
+
+/// A gateway of the program under test with its home.
+pub struct Gateway {
+    pub home: Home,
+    pub address: SocketAddr,
+    pub token: String,
+    pub process: Running,
+}
+
+/// The shared secret of the tests' gateways.
+pub const SECRET: &str = "harness-secret-5f0c1d";
+
+impl Gateway {
+    #[track_caller]
+    pub fn start() -> Gateway {
+        let port = free_port();
+        Self::start_at(Home::with_gateway(port, SECRET), port)
+    }
+
+    /// Starts on an existing home whose configuration names `port`.
+    #[track_caller]
+    pub fn start_at(home: Home, port: u16) -> Gateway {
+        let process = launch(&home);
+        let mut gateway = Gateway {
+            home,
+            address: ([127, 0, 0, 1], port).into(),
+            token: SECRET.to_owned(),
+            process,
+        };
+        gateway.process.wait_for_output("[gateway] ready");
+        gateway
+    }
+
+    /// Ends the process with SIGKILL and starts it again on the same state.
+    #[track_caller]
+    pub fn crash_and_restart(&mut self) {
+        self.process.kill();
+        self.process = launch(&self.home);
+        self.process.wait_for_output("[gateway] ready");
+    }
+
+    /// One GET request; status line, headers and body as one text.
+    pub fn get(&self, path: &str) -> String {
+        http(
+            self.address,
+            &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+        )
+    }
+
+    pub fn cli(&self, arguments: &[&str]) -> Outcome {
+        openclaw(&self.home, arguments)
+    }
+}
+
+fn launch(home: &Home) -> Running {
+    let mut command = command(&program(), home);
+    command.args(["gateway", "run"]);
+    Running::start(command)
+}
+
+/// Sends raw bytes and reads to the end.
+pub fn http(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(super::PATIENCE)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// A loopback port below the ephemeral range, so that no outgoing connection takes it meanwhile;
+/// every call of one process gets another one.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let base = 20_000 + (std::process::id() % 100) as u16 * 100;
+    loop {
+        let port = base + NEXT.fetch_add(1, Ordering::Relaxed) % 2_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
