@@ -1,0 +1,45 @@
+# Thin: everything that checks, shows or measures the program is one of these targets.
+
+CARGO ?= cargo
+
+.PHONY: help build release check fmt clippy doc test demo interop fault bench deps
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+deps: ## name what is missing to build (a C compiler for ring, cargo)
+	@command -v $(CARGO) >/dev/null || { echo "cargo is missing: install a Rust toolchain (1.85 or newer)"; exit 1; }
+	@command -v cc >/dev/null || { echo "a C compiler is missing: apt-get install gcc"; exit 1; }
+
+build: deps ## debug build
+	$(CARGO) build --locked
+
+release: deps ## small, stripped build: target/release/openclaw
+	$(CARGO) build --locked --release
+
+check: fmt clippy doc ## formatting, lints, documentation
+
+fmt:
+	$(CARGO) fmt --check
+
+clippy: deps
+	$(CARGO) clippy --locked --all-targets --test fault --test interop -- -D warnings
+
+doc: deps
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --quiet
+
+test: deps ## all fast tests
+	$(CARGO) test --locked
+
+demo: build ## the main job in a temporary directory: pair a node, run uname -a on it
+	tests/demo.sh target/debug/openclaw
+
+interop: deps ## against the unmodified OpenClaw from the npm registry (needs node and npm; about 600 MB below target/)
+	tests/interop/install.sh target/interop
+	$(CARGO) test --locked --test interop -- --test-threads=1
+
+fault: deps ## broken on purpose: kill -9 loops, full disk, an idle minute with 100 nodes
+	$(CARGO) test --locked --release --test fault -- --test-threads=1
+
+bench: release ## the budget, measured
+	$(CARGO) bench --locked --bench budget
