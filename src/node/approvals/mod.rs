@@ -7,11 +7,13 @@
 mod allowlist;
 mod document;
 mod file;
+mod inline;
 mod policy;
 mod verdict;
 
 pub use self::allowlist::{Candidate, Judgement, Miss, judge};
 pub use self::document::{AgentPolicy, Agents, Ask, Document, Entry, Scalars, Security, Socket};
 pub use self::file::{ApprovalsError, ApprovalsFile, Content};
+pub use self::inline::refuse_inline;
 pub use self::policy::{Effective, HostPolicy, effective};
 pub use self::verdict::{Denial, Question, Reason, Verdict, decide};

@@ -13,6 +13,8 @@ pub struct HostPolicy {
     pub security: Option<Security>,
     /// `tools.exec.ask`
     pub ask: Option<Ask>,
+    /// `tools.exec.strictInlineEval`, true where the agent or the global section says so.
+    pub strict_inline_eval: bool,
 }
 
 impl HostPolicy {
@@ -29,6 +31,9 @@ impl HostPolicy {
         Self {
             security: first(&places, "security"),
             ask: first(&places, "ask"),
+            strict_inline_eval: places.iter().flatten().any(|place| {
+                place.pointer("/tools/exec/strictInlineEval") == Some(&Value::Bool(true))
+            }),
         }
     }
 }
@@ -163,7 +168,11 @@ mod tests {
         for (agent, security, ask) in cases {
             assert_eq!(
                 HostPolicy::read(&document, agent),
-                HostPolicy { security, ask },
+                HostPolicy {
+                    security,
+                    ask,
+                    strict_inline_eval: false
+                },
                 "{agent:?}"
             );
         }
@@ -184,6 +193,7 @@ mod tests {
         let host = |security, ask| HostPolicy {
             security: Some(security),
             ask: Some(ask),
+            strict_inline_eval: false,
         };
         use Security::{Allowlist, Deny, Full};
         let cases = [

@@ -13,7 +13,8 @@ use super::prepare::{Bound, bind};
 use super::{Reply, RunLabel};
 use crate::identity::Random;
 use crate::node::approvals::{
-    Candidate, Content, Denial, Effective, Question, Reason, Verdict, decide, effective, judge,
+    Candidate, Content, Denial, Effective, Question, Reason, Security, Verdict, decide, effective,
+    judge, refuse_inline,
 };
 use crate::node::environment::{Variables, check_assignments, check_overrides, child_environment};
 use crate::node::machine::Machine;
@@ -144,6 +145,9 @@ fn admit(
     let agent = request.command.agent_id.as_deref();
     let host = (machine.host_policy)(agent).map_err(|fault| Denial::broken_policy(&fault))?;
     let policy = effective(&document, agent, &host);
+    if host.strict_inline_eval && !request.approved && policy.security != Security::Deny {
+        refuse_inline(unwrapped)?;
+    }
     let admitted = match judge_command(machine, request, unwrapped, &policy)? {
         Permission::Free if request.approved || request.plan.is_some() => bound(machine, request)?,
         Permission::Free => received(machine, request),

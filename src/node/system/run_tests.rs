@@ -158,6 +158,23 @@ fn a_broken_policy_denies_and_says_where() {
 }
 
 #[test]
+fn strict_inline_evaluation_needs_an_approval_under_every_policy() {
+    let dir = TempDir::new();
+    policy(&dir, FULL);
+    let mut machine = machine(&dir);
+    let strict = HostPolicy {
+        strict_inline_eval: true,
+        ..HostPolicy::default()
+    };
+    machine.host_policy = Box::new(move |_| Ok(strict));
+    let reply = run(&machine, &json!({"command": ["sh", "-c", "true"]}));
+    assert!(message(&reply).contains("requires explicit approval in strictInlineEval mode"));
+    let approved = json!({"command": ["sh", "-c", "true"], "approved": true});
+    assert!(run(&machine, &approved).result.is_ok());
+    assert!(run(&machine, &json!({"command": ["true"]})).result.is_ok());
+}
+
+#[test]
 fn the_configuration_may_only_tighten() {
     let dir = TempDir::new();
     policy(&dir, FULL);
@@ -165,6 +182,7 @@ fn the_configuration_may_only_tighten() {
     let strict = HostPolicy {
         security: Some(Security::Deny),
         ask: Some(Ask::Off),
+        strict_inline_eval: false,
     };
     machine.host_policy = Box::new(move |_| Ok(strict));
     let reply = run(&machine, &json!({"command": ["true"]}));
