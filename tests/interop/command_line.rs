@@ -13,35 +13,19 @@ fn paired_command_line(gateway: &Gateway) -> crate::support::home::Home {
     let home = reference::home(Some(gateway.address.port()));
     // First contact pairs silently with the first method's scope only (its known lock-out) ...
     reference::run(&home, &["devices", "list", "--json"]).success();
-    let refused = reference::run(&home, &["nodes", "status", "--json"]);
-    assert_ne!(
-        refused.code, 0,
-        "an upgrade of a paired device is never silent: {refused:?}"
-    );
-    let refused = reference::run(
-        &home,
-        &[
-            "nodes",
-            "invoke",
-            "--node",
-            "x",
-            "--command",
-            "system.which",
-        ],
-    );
-    assert_ne!(refused.code, 0, "{refused:?}");
-    // ... and the way out is an approval by somebody who may.
-    let list = gateway.cli(&["devices", "list", "--json"]).success().json();
-    let upgrade = list["pending"][0].clone();
-    assert_eq!(upgrade["isRepair"], true, "{list}");
-    gateway
-        .cli(&[
-            "devices",
-            "approve",
-            upgrade["requestId"].as_str().unwrap(),
-            "--json",
-        ])
-        .success();
+    // ... and each wider one is an upgrade, never silent, that somebody who may approves.
+    for arguments in [
+        &["nodes", "status", "--json"][..],
+        &["gateway", "call", "node.invoke", "--params", "{}"],
+    ] {
+        let refused = reference::run(&home, arguments);
+        assert_ne!(refused.code, 0, "{refused:?}");
+        let list = gateway.cli(&["devices", "list", "--json"]).success().json();
+        let upgrade = list["pending"][0].clone();
+        assert_eq!(upgrade["isRepair"], true, "{list}");
+        let id = upgrade["requestId"].as_str().unwrap();
+        gateway.cli(&["devices", "approve", id, "--json"]).success();
+    }
     home
 }
 
