@@ -9,7 +9,7 @@ help: ## this list
 
 deps: ## name what is missing to build (a C compiler for ring, cargo)
 	@command -v $(CARGO) >/dev/null || { echo "cargo is missing: install a Rust toolchain (1.85 or newer)"; exit 1; }
-	@command -v cc >/dev/null || { echo "a C compiler is missing: apt-get install gcc"; exit 1; }
+	@command -v cc >/dev/null || { echo "a C compiler is missing: apt-get install gcc libc6-dev"; exit 1; }
 
 build: deps ## debug build
 	$(CARGO) build --locked

@@ -137,6 +137,13 @@ impl Invokes {
         Some(invoke)
     }
 
+    /// Whether an invoke still waits for the connection `owner`.
+    pub fn is_open(&self, owner: &ConnId, id: &str) -> bool {
+        self.by_owner
+            .get(owner)
+            .is_some_and(|owned| owned.contains_key(id))
+    }
+
     /// Ends every invoke sent to the connection `owner` that `chosen` selects.
     pub fn take_owned(
         &mut self,

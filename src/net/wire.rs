@@ -18,8 +18,9 @@ use crate::{
 /// Bytes the decoder reads at once, which is what an idle connection keeps allocated.
 const READ_BUFFER_BYTES: usize = 1024;
 
-/// Longest payload of one frame we send; longer texts are sent in fragments of this size.
-pub const FRAGMENT_BYTES: usize = 64 * 1024;
+/// Longest payload of one frame we send; longer texts are sent in fragments of this size. The encoder's
+/// buffer never shrinks, so this is what every connection that once got a long text keeps.
+pub const FRAGMENT_BYTES: usize = 4 * 1024;
 
 /// Bound of the encoder's buffer: one fragment that could not be written, and control frames.
 const WRITE_BUFFER_BYTES: usize = 2 * FRAGMENT_BYTES;

@@ -106,11 +106,20 @@ impl Question {
         })?;
         // A removal that came between the judgement and the opening found nothing to withdraw.
         if let Err(refusal) = self.judge(call, live) {
-            call.context.registry().invokes.take(&live.conn, &id);
-            return Err(refusal);
+            let taken = call.context.registry().invokes.take(&live.conn, &id);
+            // Whoever withdrew it meanwhile has answered it.
+            return taken.map_or(Ok(Reply::Later), |_| Err(refusal));
         }
         set_deadline(call.context, &live.conn, &id, self.timeout_ms);
-        if !node_session.event(REQUEST_EVENT, &event) {
+        // Under the registry's lock: no withdrawal falls between the look and the queueing.
+        let sent = {
+            let registry = call.context.registry();
+            if !registry.invokes.is_open(&live.conn, &id) {
+                return Ok(Reply::Later);
+            }
+            node_session.event(REQUEST_EVENT, &event)
+        };
+        if !sent {
             end(call.context, &live.conn, &id, Fault::SendFailed);
         }
         Ok(Reply::Later)
