@@ -156,6 +156,10 @@ fn an_explicit_url_needs_explicit_credentials() {
     gateway
         .cli(&["nodes", "status", "--url", &url, "--token", SECRET])
         .success();
+    // This home's device is known to the gateway, but what was typed is what counts.
+    gateway.cli(&["nodes", "status"]).success();
+    let typed = gateway.cli(&["nodes", "status", "--url", &url, "--token", "wrong"]);
+    assert_eq!(typed.code, 1, "{typed:?}");
     let by_environment = openclaw_with(
         &gateway.home,
         &[("OPENCLAW_GATEWAY_URL", &url)],

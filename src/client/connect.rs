@@ -107,7 +107,8 @@ impl Connector<'_> {
         Situation {
             shared: &self.endpoint.credentials,
             stored,
-            trusted: self.endpoint.is_trusted(),
+            // What was typed is used as typed: no other credential stands in for a wrong one.
+            trusted: self.endpoint.is_trusted() && !self.endpoint.credentials.is_typed(),
         }
     }
 

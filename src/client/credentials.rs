@@ -114,6 +114,14 @@ pub struct Endpoint {
 }
 
 impl Credentials {
+    /// Whether `--token` or `--password` named them: then exactly those are used (cli.md §1.2).
+    pub fn is_typed(&self) -> bool {
+        [&self.token, &self.password]
+            .into_iter()
+            .flatten()
+            .any(|credential| matches!(credential.source, CredentialSource::Flag(_)))
+    }
+
     /// Whether there is any shared secret.
     pub fn any(&self) -> bool {
         self.token.is_some() || self.password.is_some()

@@ -33,13 +33,24 @@ pub struct Place {
     pub reported: Option<IpAddr>,
 }
 
-/// Names of the headers that prove a proxy stands in between.
-pub const FORWARDING_HEADERS: [&str; 5] = [
+/// Names of the headers that prove a proxy stands in between: those of §4.7, then those that other
+/// proxies in use add, since any evidence of forwarding removes locality.
+pub const FORWARDING_HEADERS: [&str; 15] = [
     "forwarded",
     "x-forwarded-for",
     "x-forwarded-proto",
     "x-forwarded-host",
     "x-real-ip",
+    "cf-connecting-ip",
+    "fly-client-ip",
+    "tailscale-user-login",
+    "true-client-ip",
+    "via",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-forwarded-port",
+    "x-forwarded-server",
+    "x-original-forwarded-for",
 ];
 
 /// Judges the raw peer address together with the forwarding evidence (table of §4.7).

@@ -53,8 +53,10 @@ pub struct RunOptions {
 
 /// Runs a gateway until a signal ends it; the value is the exit code.
 pub fn run(paths: &Paths, environment: &Environment, options: &RunOptions) -> u8 {
+    // Registered once: a stop that arrives while the gateway comes up or restarts is acted on.
+    let mut signals = None;
     loop {
-        match run_once(paths, environment, options) {
+        match run_once(paths, environment, options, &mut signals) {
             Ok(Outcome::Ended) => return 0,
             Ok(Outcome::LeftAlone) => return 0,
             Ok(Outcome::Restart) => {}
@@ -103,6 +105,7 @@ fn run_once(
     paths: &Paths,
     environment: &Environment,
     options: &RunOptions,
+    signals: &mut Option<Signals>,
 ) -> Result<Outcome, Failure> {
     let loaded = load(paths, environment).map_err(unusable)?;
     console::install(level(&loaded, options));
@@ -117,8 +120,10 @@ fn run_once(
     }
     log::info!(target: "gateway", "starting...");
     let under_systemd = loaded.environment.under_systemd();
-    // Signals that arrive while the gateway comes up are acted on once it is.
-    let signals = Signals::register().map_err(failed)?;
+    let signals = match signals {
+        Some(signals) => signals,
+        None => signals.insert(Signals::register().map_err(failed)?),
+    };
     let gateway = match Gateway::start(settings.clone()) {
         Ok(gateway) => gateway,
         Err(error) => return not_started(error, &settings, under_systemd),

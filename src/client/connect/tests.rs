@@ -50,7 +50,7 @@ fn stored(scopes: &[&str]) -> Keeper {
 fn endpoint(url: &str, token: Option<&str>) -> Endpoint {
     let credential = |value: &str| Credential {
         value: value.to_owned(),
-        source: CredentialSource::Flag("--token"),
+        source: CredentialSource::Auth("gateway.auth.token"),
     };
     Endpoint {
         url: GatewayUrl::parse(url).unwrap(),
