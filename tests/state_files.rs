@@ -176,3 +176,22 @@ fn an_acknowledged_approval_is_on_the_disk() {
     assert_eq!(verified["ok"], true);
     assert!(verified["node"].get("token").is_none(), "{verified}");
 }
+
+#[test]
+fn a_store_that_breaks_under_a_running_gateway_is_refused_and_kept() {
+    let gateway = Gateway::start();
+    drop(Peer::node(gateway.address, SECRET, &Device::new(), &[]).unwrap());
+    let whole = gateway.home.read("devices/paired.json");
+    let mut operator = Peer::operator(gateway.address, SECRET);
+    for broken in ["[]", "{\"a\": {,", "null"] {
+        gateway.home.write("devices/paired.json", broken.as_bytes());
+        let error = operator.call("device.pair.list", json!({})).unwrap_err();
+        assert_eq!(error["code"], "UNAVAILABLE", "{error}");
+        assert_eq!(error["message"], "pairing store unavailable", "{error}");
+        assert_eq!(gateway.home.read("devices/paired.json"), broken);
+        assert_eq!(operator.call("health", json!({})).unwrap()["ok"], true);
+    }
+    gateway.home.write("devices/paired.json", whole.as_bytes());
+    let list = operator.call("device.pair.list", json!({})).unwrap();
+    assert_eq!(list["paired"].as_array().unwrap().len(), 1, "{list}");
+}
