@@ -92,7 +92,7 @@ fn a_handshake_that_does_not_come_is_ended_by_its_deadline() {
     let port = crate::support::process::free_port();
     let home = crate::support::home::Home::new();
     home.write_config(&format!(
-        r#"{{ gateway: {{ mode: "local", port: {port}, handshakeTimeoutMs: 300, auth: {{ mode: "token", token: "{SECRET}" }} }} }}"#
+        r#"{{ gateway: {{ mode: "local", port: {port}, handshakeTimeoutMs: 1500, auth: {{ mode: "token", token: "{SECRET}" }} }} }}"#
     ));
     let gateway = Gateway::start_at(home, port);
     let mut upgraded = WebSocket::connect(gateway.address);
@@ -112,6 +112,6 @@ fn a_handshake_that_does_not_come_is_ended_by_its_deadline() {
         .expect("the gateway ends the connection");
     // Whoever finished the handshake stays.
     let mut operator = Peer::operator(gateway.address, SECRET);
-    std::thread::sleep(std::time::Duration::from_millis(400));
+    std::thread::sleep(std::time::Duration::from_millis(1_600));
     assert_eq!(operator.call("health", json!({})).unwrap()["ok"], true);
 }

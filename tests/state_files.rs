@@ -13,7 +13,6 @@ fn refused_start(home: &Home) -> String {
     command.args(["gateway", "run"]);
     let mut process = Running::start(command);
     let code = process.exit_code();
-    process.wait_for_output("");
     assert_ne!(code, 0, "{}", process.output());
     process.output()
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use serde_json::Value;
 
@@ -76,6 +77,7 @@ pub fn openclaw_with(home: &Home, environment: &[(&str, &str)], arguments: &[&st
 pub struct Running {
     child: Child,
     output: Arc<Mutex<String>>,
+    readers: Vec<JoinHandle<()>>,
 }
 
 impl Running {
@@ -86,9 +88,15 @@ impl Running {
             .spawn()
             .expect("it starts");
         let output = Arc::new(Mutex::new(String::new()));
-        collect(child.stdout.take().unwrap(), Arc::clone(&output));
-        collect(child.stderr.take().unwrap(), Arc::clone(&output));
-        Running { child, output }
+        let readers = vec![
+            collect(child.stdout.take().unwrap(), Arc::clone(&output)),
+            collect(child.stderr.take().unwrap(), Arc::clone(&output)),
+        ];
+        Running {
+            child,
+            output,
+            readers,
+        }
     }
 
     pub fn pid(&self) -> u32 {
@@ -108,8 +116,7 @@ impl Running {
                 return;
             }
             if let Some(status) = self.child.try_wait().unwrap() {
-                // The reader threads may still hold the last lines.
-                std::thread::sleep(std::time::Duration::from_millis(50));
+                self.read_to_end();
                 assert!(
                     self.output().contains(text),
                     "ended with {status}:\n{}",
@@ -148,7 +155,15 @@ impl Running {
     #[track_caller]
     pub fn exit_code(&mut self) -> i32 {
         let status = wait_for("the process to end", || self.child.try_wait().unwrap());
+        self.read_to_end();
         status.code().unwrap_or(-1)
+    }
+
+    /// Everything an ended process printed is in the output afterwards.
+    fn read_to_end(&mut self) {
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
+        }
     }
 }
 
@@ -158,14 +173,14 @@ impl Drop for Running {
     }
 }
 
-fn collect(stream: impl Read + Send + 'static, output: Arc<Mutex<String>>) {
+fn collect(stream: impl Read + Send + 'static, output: Arc<Mutex<String>>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
             let mut output = output.lock().unwrap();
             output.push_str(&line);
             output.push('\n');
         }
-    });
+    })
 }
 
 /// A gateway of the program under test with its home.
