@@ -157,11 +157,6 @@ impl Environment {
         self.get("INVOCATION_ID").is_some() || self.get("OPENCLAW_SYSTEMD_UNIT").is_some()
     }
 
-    /// `OPENCLAW_ALLOW_MULTI_GATEWAY=1`: no lock on the configuration.
-    pub fn allow_multi_gateway(&self) -> bool {
-        self.setting("OPENCLAW_ALLOW_MULTI_GATEWAY") == Some("1")
-    }
-
     /// `NO_COLOR`: any non-empty value.
     pub fn no_color(&self) -> bool {
         self.get("NO_COLOR").is_some()

@@ -13,7 +13,7 @@ use crate::gateway::session::Session;
 use crate::identity::{ConnId, DeviceId};
 use crate::protocol::event;
 use crate::protocol::frame::EventText;
-use crate::protocol::scope::{Role, Scope};
+use crate::protocol::scope::Role;
 
 /// The live sessions.
 #[derive(Debug)]
@@ -109,13 +109,6 @@ impl Hub {
             .collect()
     }
 
-    /// Ends every session with the same code and reason, behind what is queued for it.
-    pub fn end_all(&self, code: u16, reason: &str) {
-        for session in self.sessions() {
-            session.end(code, reason);
-        }
-    }
-
     /// How many sessions are live.
     pub fn len(&self) -> usize {
         self.lock().len()
@@ -139,23 +132,9 @@ impl Hub {
         }
     }
 
-    /// Whether any session other than `asking` is an operator that holds `scope`.
-    pub fn has_other_operator(&self, asking: &ConnId, scope: &Scope) -> bool {
-        self.lock().values().any(|session| {
-            session.conn != *asking
-                && session.role == Role::Operator
-                && session.scopes.allows(scope)
-        })
-    }
-
     /// Notes that presence changed; call it before broadcasting `presence`.
     pub fn presence_changed(&self) -> u64 {
         self.presence_version.fetch_add(1, Ordering::SeqCst) + 1
-    }
-
-    /// Notes that health was refreshed; call it before broadcasting `health`.
-    pub fn health_refreshed(&self) -> u64 {
-        self.health_version.fetch_add(1, Ordering::SeqCst) + 1
     }
 
     /// `stateVersion.presence`.
