@@ -49,7 +49,7 @@ pub struct Incoming {
 /// Serves a new connection until it is admitted or over; what is returned serves its session, on a
 /// thread of its own.
 pub fn serve(context: &Arc<Context>, incoming: Incoming) -> Option<Stage> {
-    let deadline = incoming.accepted + context.settings.handshake_timeout;
+    let deadline = incoming.accepted + context.rules().handshake_timeout;
     let (mut peer, live) = admitted(context, incoming, deadline)?;
     Some(Box::new(move || {
         let session = &live.session;

@@ -5,7 +5,7 @@
 //! smaller tables are taken alone and never while another lock is waited for.
 
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
 use crate::gateway::hub::Hub;
@@ -14,6 +14,7 @@ use crate::gateway::pending_work::PendingWork;
 use crate::gateway::preauth::Preauth;
 use crate::gateway::presence::Presence;
 use crate::gateway::registry::Registry;
+use crate::gateway::rules::Rules;
 use crate::gateway::settings::GatewaySettings;
 use crate::gateway::timer::Timer;
 use crate::gateway::upkeep::Upkeep;
@@ -60,6 +61,7 @@ pub struct Context {
     phase: AtomicU8,
     presence: Mutex<Presence>,
     registry: Mutex<Registry>,
+    rules: RwLock<Arc<Rules>>,
 }
 
 impl Context {
@@ -76,6 +78,7 @@ impl Context {
             hub: Hub::default(),
             identity,
             preauth: Preauth::new(settings.max_preauth),
+            rules: RwLock::new(Arc::new(settings.rules.clone())),
             settings,
             started: Instant::now(),
             store,
@@ -100,9 +103,21 @@ impl Context {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// What the gateway judges by now. One decision takes it once and keeps to it.
+    pub fn rules(&self) -> Arc<Rules> {
+        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&rules)
+    }
+
+    /// Judges by other rules from now on; what held before is returned.
+    pub fn replace_rules(&self, rules: Rules) -> Arc<Rules> {
+        let mut current = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *current, Arc::new(rules))
+    }
+
     /// The policy that node commands are filtered by.
     pub fn command_policy(&self) -> CommandPolicy {
-        self.settings.commands.clone()
+        self.rules().commands.clone()
     }
 
     /// Where the gateway is in its life.

@@ -22,7 +22,7 @@ const STOPPING: &str = "stopping";
 /// The response to a request that asks for no upgrade.
 pub fn answer(context: &Context, head: &Head, place: &Place) -> Response {
     let detailed = place.locality == Locality::DirectLocal
-        || bears_secret(head.header("authorization"), &context.settings.auth);
+        || bears_secret(head.header("authorization"), &context.rules().auth);
     respond(
         &head.method,
         head.path(),

@@ -95,15 +95,16 @@ fn judge(
         .ok_or_else(|| Verdict::policy(ErrorShape::invalid("invalid role")))?;
     let client = ClientName::of(&params.client);
     let headers = &arrival.headers;
+    let rules = context.rules();
     check_origin(
         headers,
-        &context.settings.origins,
+        &rules.origins,
         client.needs_origin(),
         arrival.place.locality,
     )
     .map_err(|fault| Verdict::policy(origin_error(fault.reason())))?;
     let sent = Credentials::of(&params.auth);
-    let shared = check_shared(&context.settings.auth, &sent);
+    let shared = check_shared(&rules.auth, &sent);
     let locality = locality(arrival, &client, shared);
     let visitor = Visitor {
         client,

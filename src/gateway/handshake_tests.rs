@@ -142,7 +142,7 @@ fn versions_roles_and_origins_are_checked_in_this_order() {
 #[rustfmt::skip]
 fn wrong_credentials_have_their_reasons() {
     let token = Rig::start();
-    let password = Rig::with(|settings| settings.auth = SharedAuth::Password(Token::from("open")));
+    let password = Rig::with(|settings| settings.rules.auth = SharedAuth::Password(Token::from("open")));
     for (rig, auth, device, detail, message) in [
         (&token, json!({}), true, "AUTH_TOKEN_MISSING", "unauthorized: gateway token missing (set gateway.remote.token to match gateway.auth.token)"),
         (&token, json!({"token": "wrong"}), true, "AUTH_TOKEN_MISMATCH", "unauthorized: gateway token mismatch (set gateway.remote.token to match gateway.auth.token)"),
@@ -181,7 +181,7 @@ fn wrong_credentials_have_their_reasons() {
 #[rustfmt::skip]
 fn connections_without_a_device() {
     let token = Rig::start();
-    let open = Rig::with(|settings| settings.auth = SharedAuth::None);
+    let open = Rig::with(|settings| settings.rules.auth = SharedAuth::None);
     let shared = json!({"token": TOKEN});
     let mut node_without = bare("node-host", "node", &[], shared.clone());
     node_without["role"] = json!("node");
@@ -425,7 +425,7 @@ fn an_unreadable_store_refuses_devices_and_keeps_the_gateway() {
 
 #[test]
 fn silence_ends_with_the_deadline() {
-    let rig = Rig::with(|settings| settings.handshake_timeout = Duration::from_millis(50));
+    let rig = Rig::with(|settings| settings.rules.handshake_timeout = Duration::from_millis(50));
     let mut client = rig.client();
     let (frames, code, reason) = client.closing();
     assert_eq!((frames.len(), code, reason.as_str()), (0, 1000, ""));

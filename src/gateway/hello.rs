@@ -23,7 +23,7 @@ pub fn render(context: &Context, session: &Session, token: Option<&IssuedToken>)
         .then(|| AdminSnapshot {
             config_path: &config_path,
             state_dir: &state_dir,
-            auth_mode: mode(&context.settings.auth),
+            auth_mode: mode(&context.rules().auth),
         });
     // Clients of version 3 store these with the token and ask for exactly them later.
     let scopes = match token {

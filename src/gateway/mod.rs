@@ -35,6 +35,7 @@ pub mod refusal;
 pub mod registry;
 pub mod roster;
 pub mod rpc;
+pub mod rules;
 pub mod run;
 pub mod run_params;
 pub mod server;

@@ -188,7 +188,7 @@ fn settings(paths: &Paths, loaded: &Loaded, flags: &RunFlags) -> Result<GatewayS
 }
 
 fn warn(loaded: &Loaded, settings: &GatewaySettings) {
-    if matches!(settings.auth, SharedAuth::None) {
+    if matches!(settings.rules.auth, SharedAuth::None) {
         log::warn!(target: "gateway", "gateway.auth.mode=none: no shared secret is asked for; devices still need pairing");
     }
     for key in ignored_keys(&loaded.config) {

@@ -11,11 +11,10 @@ use crate::config::load::Loaded;
 use crate::config::word::{AuthMode, Bind, TailscaleMode};
 use crate::config::{Config, Environment, Paths};
 use crate::gateway::auth::SharedAuth;
-use crate::gateway::origin::OriginPolicy;
+use crate::gateway::rules::Rules;
 use crate::gateway::start_checks::StartError;
 use crate::identity::Token;
-use crate::pairing::policy::CommandPolicy;
-use crate::protocol::limits::{HANDSHAKE_TIMEOUT, MAX_PREAUTH_SOCKETS_PER_ADDRESS, TICK_INTERVAL};
+use crate::protocol::limits::{MAX_PREAUTH_SOCKETS_PER_ADDRESS, TICK_INTERVAL};
 
 /// Connections of one process, admitted or not; lowered at start when the process may not open that
 /// many descriptors. The budget asks for 5,000 nodes.
@@ -28,20 +27,14 @@ pub const MAX_ARRIVALS_PER_ADDRESS: usize = 256;
 /// Everything a running gateway was told.
 #[derive(Clone, Debug)]
 pub struct GatewaySettings {
-    /// What every connection must prove.
-    pub auth: SharedAuth,
     /// The bind mode, for messages.
     pub bind: Bind,
-    /// Which node commands the platform lists are changed by.
-    pub commands: CommandPolicy,
     /// The configuration file; need not exist.
     pub config_file: PathBuf,
     /// `gateway.controlUi.dangerouslyDisableDeviceAuth`.
     pub control_ui_break_glass: bool,
     /// `gateway.controlUi.allowInsecureAuth`.
     pub control_ui_insecure: bool,
-    /// From accept to hello-ok.
-    pub handshake_timeout: Duration,
     /// Where to listen; the first address must work, the others are tried.
     pub listen: Vec<IpAddr>,
     /// Sockets of one address at the same time that are not admitted.
@@ -50,10 +43,10 @@ pub struct GatewaySettings {
     pub max_connections: usize,
     /// Connections of one source without hello at the same time.
     pub max_preauth: usize,
-    /// Which browser origins may connect.
-    pub origins: OriginPolicy,
     /// The port; 0 lets the system choose.
     pub port: u16,
+    /// What may change while it runs, as it is at the start.
+    pub rules: Rules,
     /// The state directory.
     pub state_dir: PathBuf,
     /// For temporary files and locks.
@@ -67,19 +60,16 @@ impl GatewaySettings {
     /// system.
     pub fn local(state_dir: PathBuf, auth: SharedAuth) -> Self {
         Self {
-            auth,
             bind: Bind::Loopback,
-            commands: CommandPolicy::default(),
             config_file: state_dir.join("openclaw.json"),
             control_ui_break_glass: false,
             control_ui_insecure: false,
-            handshake_timeout: HANDSHAKE_TIMEOUT,
             listen: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
             max_arrivals: MAX_ARRIVALS_PER_ADDRESS,
             max_connections: MAX_CONNECTIONS,
             max_preauth: MAX_PREAUTH_SOCKETS_PER_ADDRESS,
-            origins: OriginPolicy::default(),
             port: 0,
+            rules: Rules::local(auth),
             temp_dir: state_dir.join("tmp"),
             state_dir,
             tick_interval: TICK_INTERVAL,
@@ -142,25 +132,16 @@ pub fn build(
     let gateway = &loaded.config.gateway;
     let bind = flags.bind.unwrap_or(gateway.bind);
     Ok(GatewaySettings {
-        auth,
         bind,
-        commands: CommandPolicy {
-            allow: gateway.nodes.allow_commands.clone(),
-            deny: gateway.nodes.deny_commands.clone(),
-        },
         config_file: paths.config_file.clone(),
         control_ui_break_glass: gateway.control_ui.device_auth_disabled,
         control_ui_insecure: gateway.control_ui.insecure_auth_allowed,
-        handshake_timeout: Duration::from_millis(gateway.handshake_timeout_ms),
         listen: addresses(bind, gateway.custom_bind_host.as_deref(), tailnet)?,
         max_arrivals: MAX_ARRIVALS_PER_ADDRESS,
         max_connections: MAX_CONNECTIONS,
         max_preauth: max_preauth(&loaded.environment),
-        origins: OriginPolicy {
-            allowed: gateway.control_ui.allowed_origins.clone(),
-            host_header_fallback: gateway.control_ui.host_header_origin_fallback,
-        },
         port: flags.port.unwrap_or(gateway.port),
+        rules: Rules::of(&loaded.config, auth),
         state_dir: paths.state_dir.clone(),
         temp_dir: paths.temp_dir.clone(),
         tick_interval: TICK_INTERVAL,

@@ -1,0 +1,54 @@
+//! The part of the settings that may change while the gateway runs (cli.md §3.5, "hot").
+//!
+//! Readers take the value once per decision and keep to it, so that one decision never sees half of a
+//! change. Whoever replaces it carries out what the difference means for the live sessions.
+
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::gateway::auth::SharedAuth;
+use crate::gateway::origin::OriginPolicy;
+use crate::pairing::policy::CommandPolicy;
+use crate::protocol::limits::HANDSHAKE_TIMEOUT;
+
+/// What the gateway judges by at one moment.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// What every connection must prove.
+    pub auth: SharedAuth,
+    /// Which node commands the platform lists are changed by.
+    pub commands: CommandPolicy,
+    /// From accept to hello-ok.
+    pub handshake_timeout: Duration,
+    /// Which browser origins may connect.
+    pub origins: OriginPolicy,
+}
+
+impl Rules {
+    /// Every default, with this secret.
+    pub fn local(auth: SharedAuth) -> Self {
+        Self {
+            auth,
+            commands: CommandPolicy::default(),
+            handshake_timeout: HANDSHAKE_TIMEOUT,
+            origins: OriginPolicy::default(),
+        }
+    }
+
+    /// The rules of a configuration, once the shared secret is known.
+    pub fn of(config: &Config, auth: SharedAuth) -> Self {
+        let gateway = &config.gateway;
+        Self {
+            auth,
+            commands: CommandPolicy {
+                allow: gateway.nodes.allow_commands.clone(),
+                deny: gateway.nodes.deny_commands.clone(),
+            },
+            handshake_timeout: Duration::from_millis(gateway.handshake_timeout_ms),
+            origins: OriginPolicy {
+                allowed: gateway.control_ui.allowed_origins.clone(),
+                host_header_fallback: gateway.control_ui.host_header_origin_fallback,
+            },
+        }
+    }
+}
