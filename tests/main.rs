@@ -4,6 +4,7 @@
 
 mod support;
 
+mod admission;
 mod bad_input;
 mod commands;
 mod main_job;

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::gateway::apply::apply;
 use crate::gateway::auth::{AuthMethod, AuthReason, ClientName, Credentials, Pairing, rejection};
 use crate::gateway::context::Context;
-use crate::gateway::locality::{Locality, Place, RequestHeaders};
+use crate::gateway::locality::{AddressSource, Locality, Place, RequestHeaders};
 use crate::gateway::proof::ProvenDevice;
 use crate::gateway::refusal::Verdict;
 use crate::gateway::session::Session;
@@ -91,7 +91,7 @@ pub fn enter(
         });
     };
     let claim = connect_claim(arrival, params, candidate, device);
-    let policy = context.command_policy();
+    let rules = context.rules();
     let sent = Credentials::of(&params.auth);
     let (admitted, changes) = context
         .store
@@ -100,10 +100,10 @@ pub fn enter(
             if let Some(stale) = stale_credential(state, candidate, &claim, &sent) {
                 return Err(stale);
             }
-            let (verdict, mut changes) = admit(state, &claim, now, &mut Random);
+            let (verdict, mut changes) = admit(state, &claim, &rules.admission, now, &mut Random);
             if let (Ok(admission), Role::Node) = (&verdict, candidate.role) {
                 let node = node_claim(&claim, params, admission);
-                changes.extend(reconcile(state, &node, &policy, now, &mut Random).1);
+                changes.extend(reconcile(state, &node, &rules.commands, now, &mut Random).1);
                 let instance = params.client.instance_id.as_deref();
                 changes.extend(node::connected(state, &node.node, instance, now));
             }
@@ -164,6 +164,8 @@ fn connect_claim(
         client_id: params.client.id.clone(),
         client_mode: params.client.mode.clone(),
         reported_ip: arrival.place.reported,
+        // An address is reported only where no proxy stands in between.
+        reported_by: AddressSource::Direct,
         locality: candidate.locality,
         has_origin: arrival.headers.origin.is_some(),
         browser_client: client.is_control_ui() || client.is_webchat(),

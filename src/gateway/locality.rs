@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use crate::gateway::origin::{host_name, is_loopback_host, origin_authority};
 
-pub use crate::pairing::connect::Locality;
+pub use crate::pairing::connect::{AddressSource, Locality};
 
 /// The header lines of the request head that locality looks at; absent and empty are the same.
 #[derive(Clone, Debug, Default)]

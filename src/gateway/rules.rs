@@ -8,12 +8,16 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::gateway::auth::SharedAuth;
 use crate::gateway::origin::OriginPolicy;
+use crate::pairing::connect::AdmissionPolicy;
+use crate::pairing::networks::Networks;
 use crate::pairing::policy::CommandPolicy;
 use crate::protocol::limits::HANDSHAKE_TIMEOUT;
 
 /// What the gateway judges by at one moment.
 #[derive(Clone, Debug)]
 pub struct Rules {
+    /// What was decided about joining in advance.
+    pub admission: AdmissionPolicy,
     /// What every connection must prove.
     pub auth: SharedAuth,
     /// Which node commands the platform lists are changed by.
@@ -28,6 +32,7 @@ impl Rules {
     /// Every default, with this secret.
     pub fn local(auth: SharedAuth) -> Self {
         Self {
+            admission: AdmissionPolicy::default(),
             auth,
             commands: CommandPolicy::default(),
             handshake_timeout: HANDSHAKE_TIMEOUT,
@@ -39,6 +44,9 @@ impl Rules {
     pub fn of(config: &Config, auth: SharedAuth) -> Self {
         let gateway = &config.gateway;
         Self {
+            admission: AdmissionPolicy {
+                auto_approve: Networks::parse(&gateway.nodes.auto_approve_cidrs),
+            },
             auth,
             commands: CommandPolicy {
                 allow: gateway.nodes.allow_commands.clone(),

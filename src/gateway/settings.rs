@@ -156,9 +156,6 @@ pub fn ignored_keys(config: &Config) -> Vec<&'static str> {
     if !gateway.trusted_proxies.is_empty() {
         keys.push("gateway.trustedProxies (every proxied client counts as remote)");
     }
-    if !gateway.nodes.auto_approve_cidrs.is_empty() {
-        keys.push("gateway.nodes.pairing.autoApproveCidrs (every node is approved by hand)");
-    }
     keys
 }
 

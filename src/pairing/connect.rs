@@ -13,8 +13,10 @@ use super::{
     change::{AuditEntry, Change, Changes, Part},
     device,
     device_record::{DeviceRecord, DeviceRequest, address_text},
-    expiry, request, scopes,
-    state::Entry,
+    expiry,
+    networks::Networks,
+    request, scopes,
+    silence::{Silence, silence},
     token::{self, IssuedToken},
     waiting::{PairingRequired, Reason},
 };
@@ -64,6 +66,25 @@ pub enum Locality {
     Remote,
 }
 
+/// Whose word a reported client address is (protocol §4.7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AddressSource {
+    /// The socket's own: nobody stands in between.
+    #[default]
+    Direct,
+    /// A header from a trusted proxy on this host, which any local program could have sent.
+    LoopbackTrustedProxy,
+    /// A header from a trusted proxy elsewhere.
+    TrustedProxy,
+}
+
+/// What the operator decided about joining in advance.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AdmissionPolicy {
+    /// `gateway.nodes.pairing.autoApproveCidrs`: where a first node pairing needs no person; empty is off.
+    pub auto_approve: Networks,
+}
+
 /// Whether this connection is subject to pairing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pairing {
@@ -98,6 +119,8 @@ pub struct ConnectClaim {
     pub client_mode: String,
     /// The reported client address: absent for local and for hidden ones (protocol §4.7).
     pub reported_ip: Option<IpAddr>,
+    /// Whose word the reported address is.
+    pub reported_by: AddressSource,
     /// How far away it is.
     pub locality: Locality,
     /// Whether the request carried an `Origin`.
@@ -130,29 +153,12 @@ pub enum NotAdmitted {
     RecordUnreadable,
 }
 
-/// The rules that approve without a person (protocol §5.4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Silence {
-    /// The first pairing of a device on this host.
-    Local,
-    /// Only the metadata of a local device changed.
-    Metadata,
-}
-
-impl Silence {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Silence::Local => "local",
-            Silence::Metadata => "metadata",
-        }
-    }
-}
-
 /// Decides about one connect. The changes are to be carried out whatever the verdict is: a refusal
 /// leaves a request behind.
 pub fn admit(
     state: &mut State,
     claim: &ConnectClaim,
+    policy: &AdmissionPolicy,
     now: u64,
     entropy: &mut dyn Entropy,
 ) -> (Result<Admission, NotAdmitted>, Changes) {
@@ -167,7 +173,8 @@ pub fn admit(
         let mut tried = None;
         while let Some(reason) = shortfall(state, claim) {
             // A silent approval removes its reason for good; should it not, a person decides.
-            let silence = silence(state, claim, reason).filter(|_| tried != Some(reason));
+            let silence = silence(state, claim, reason, &policy.auto_approve)
+                .filter(|_| tried != Some(reason));
             tried = Some(reason);
             let waiting = ask(state, claim, reason, silence, now, entropy, &mut changes);
             if let Some(waiting) = waiting {
@@ -206,7 +213,8 @@ fn shortfall(state: &State, claim: &ConnectClaim) -> Option<Reason> {
     }
 }
 
-fn own_record<'a>(state: &'a State, claim: &ConnectClaim) -> Option<&'a DeviceRecord> {
+/// The record of this device, if it has this very key.
+pub(super) fn own_record<'a>(state: &'a State, claim: &ConnectClaim) -> Option<&'a DeviceRecord> {
     let record = state.devices.paired.record(claim.device.as_str());
     record.filter(|record| record.public_key == claim.public_key)
 }
@@ -226,37 +234,12 @@ pub(super) fn given(text: &Option<String>) -> Option<String> {
     text.clone().filter(|text| !text.trim().is_empty())
 }
 
-/// The rule of protocol §5.4 that lets this request be approved without a person, if there is one.
-/// Whatever the rule, nothing but a first pairing or a change of metadata alone is ever silent.
-fn silence(state: &State, claim: &ConnectClaim, reason: Reason) -> Option<Silence> {
-    match reason {
-        Reason::NotPaired => {
-            let local = claim.locality != Locality::Remote;
-            let first = state.devices.paired.entry(claim.device.as_str()) == Entry::Absent;
-            (local && first && (!claim.has_origin || claim.browser_client))
-                .then_some(Silence::Local)
-        }
-        Reason::MetadataUpgrade => {
-            let local = claim.locality == Locality::DirectLocal;
-            let browser = claim.has_origin || claim.browser_client;
-            let proven = claim.method != AuthMethod::None;
-            // Else a changed platform would carry new roles and scopes past the approver.
-            let nothing_else = own_record(state, claim).is_some_and(|record| {
-                record.effective_roles().contains(claim.role.as_str())
-                    && record.approves(claim.role.as_str(), &claim.scopes)
-            });
-            (local && !browser && proven && nothing_else).then_some(Silence::Metadata)
-        }
-        Reason::RoleUpgrade | Reason::ScopeUpgrade => None,
-    }
-}
-
 /// Approves the request at once, or puts it on the list and says what the device waits for.
 fn ask(
     state: &mut State,
     claim: &ConnectClaim,
     reason: Reason,
-    silence: Option<Silence>,
+    silence: Option<Silence<'_>>,
     now: u64,
     entropy: &mut dyn Entropy,
     changes: &mut Changes,
@@ -275,9 +258,13 @@ fn ask(
         if let Ok(record) = granted {
             request::forget(state, &old);
             let audit = audit(claim, "device.approve");
-            let audit = audit.detailing(json!({
+            let mut detail = json!({
                 "requestId": request.request_id, "role": request.role, "rule": rule.as_str(),
-            }));
+            });
+            if let Some(network) = rule.network() {
+                detail["network"] = json!(network);
+            }
+            let audit = audit.detailing(detail);
             changes.extend(device::settle(state, &request, record, audit, now));
             if !old.is_empty() {
                 changes.push(Change::Save(Part::DevicesPending));

@@ -5,7 +5,10 @@ use serde_json::{Value, json};
 use super::{
     Caller, Change, Changes, Entropy, State,
     change::Part,
-    connect::{Admission, AuthMethod, ConnectClaim, Locality, NotAdmitted, Pairing, admit},
+    connect::{
+        AddressSource, Admission, AdmissionPolicy, AuthMethod, ConnectClaim, Locality, NotAdmitted,
+        Pairing, admit,
+    },
     node_record::NodeMetadata,
     surface::NodeClaim,
     waiting::PairingRequired,
@@ -60,6 +63,7 @@ pub fn remote(role: Role, words: &[&str]) -> ConnectClaim {
         .to_owned(),
         client_mode: if role == Role::Node { "node" } else { "cli" }.to_owned(),
         reported_ip: Some([203, 0, 113, 9].into()),
+        reported_by: AddressSource::Direct,
         locality: Locality::Remote,
         has_origin: false,
         browser_client: false,
@@ -124,7 +128,7 @@ pub fn enters(
     claim: &ConnectClaim,
     entropy: &mut Counter,
 ) -> (Admission, Changes) {
-    let (verdict, changes) = admit(state, claim, NOW, entropy);
+    let (verdict, changes) = admit(state, claim, &AdmissionPolicy::default(), NOW, entropy);
     (verdict.unwrap(), changes)
 }
 
@@ -135,7 +139,7 @@ pub fn waits(
     now: u64,
     entropy: &mut Counter,
 ) -> (PairingRequired, Changes) {
-    match admit(state, claim, now, entropy) {
+    match admit(state, claim, &AdmissionPolicy::default(), now, entropy) {
         (Err(NotAdmitted::PairingRequired(waiting)), changes) => (*waiting, changes),
         (other, _) => panic!("should wait: {other:?}"),
     }

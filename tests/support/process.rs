@@ -236,6 +236,17 @@ impl Gateway {
     }
 }
 
+/// An address of this machine that is not loopback, so that a peer comes "from elsewhere" without leaving
+/// the machine; `None` where there is no such interface. No packet is sent to find it.
+pub fn outer_address() -> Option<std::net::Ipv4Addr> {
+    let probe = std::net::UdpSocket::bind(("0.0.0.0", 0)).ok()?;
+    probe.connect(("192.0.2.1", 9)).ok()?;
+    match probe.local_addr().ok()?.ip() {
+        std::net::IpAddr::V4(address) if !address.is_loopback() => Some(address),
+        _ => None,
+    }
+}
+
 fn launch(home: &Home) -> Running {
     let mut command = command(&program(), home);
     command.args(["gateway", "run"]);
