@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::gateway::apply::apply;
 use crate::gateway::auth::{AuthMethod, AuthReason, ClientName, Credentials, Pairing, rejection};
 use crate::gateway::context::Context;
-use crate::gateway::locality::{AddressSource, Locality, Place, RequestHeaders};
+use crate::gateway::locality::{Locality, Place, RequestHeaders};
 use crate::gateway::proof::ProvenDevice;
 use crate::gateway::refusal::Verdict;
 use crate::gateway::session::Session;
@@ -164,10 +164,9 @@ fn connect_claim(
         client_id: params.client.id.clone(),
         client_mode: params.client.mode.clone(),
         reported_ip: arrival.place.reported,
-        // An address is reported only where no proxy stands in between.
-        reported_by: AddressSource::Direct,
+        reported_by: arrival.place.source.unwrap_or_default(),
         locality: candidate.locality,
-        has_origin: arrival.headers.origin.is_some(),
+        has_origin: arrival.headers.has_origin(),
         browser_client: client.is_control_ui() || client.is_webchat(),
         method: candidate.method,
         pairing: candidate.pairing,

@@ -17,14 +17,14 @@ use crate::gateway::context::{Context, Phase};
 use crate::gateway::endpoints;
 use crate::gateway::handshake::{Welcome, shake_hands};
 use crate::gateway::hello;
-use crate::gateway::locality::{FORWARDING_HEADERS, RequestHeaders, place};
+use crate::gateway::locality::{RequestHeaders, place};
 use crate::gateway::preauth::Ticket;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::rpc;
 use crate::gateway::session::Session;
 use crate::identity::{ConnId, Random};
 use crate::net::http::{Response, read_head};
-use crate::net::{Closed, Head, Outbox, Peer, Side, Step, Stream, upgrade};
+use crate::net::{Closed, Outbox, Peer, Side, Step, Stream, upgrade};
 use crate::protocol::close;
 use crate::protocol::frame::{self, EventText, parse_request};
 use crate::protocol::limits::{MAX_FRAME_BYTES, MAX_PREAUTH_FRAME_BYTES};
@@ -114,9 +114,10 @@ fn upgraded(
             return None;
         }
     };
-    let headers = request_headers(&head);
+    let rules = context.rules();
+    let headers = RequestHeaders::new(head.headers.clone(), &rules.proxies);
     let address: IpAddr = incoming.address.ip().to_canonical();
-    let place = place(address, &headers);
+    let place = place(address, &headers, &rules.proxies);
     // A peer that is gone before it has its answer needs none.
     if !upgrade::is_wanted(&head) {
         let response = endpoints::answer(context, &head, &place);
@@ -155,17 +156,6 @@ fn upgraded(
         place,
     };
     Some((peer, arrival, [incoming.arrival, ticket]))
-}
-
-fn request_headers(head: &Head) -> RequestHeaders {
-    let text = |name| head.header(name).map(str::to_owned);
-    RequestHeaders {
-        forwarded: FORWARDING_HEADERS
-            .iter()
-            .any(|name| head.headers.all(name).any(|value| !value.trim().is_empty())),
-        host: text("host"),
-        origin: text("origin"),
-    }
 }
 
 /// The first text of a peer; `None` when it closed, stopped or said nothing in time.

@@ -110,7 +110,7 @@ fn judge(
         client,
         control_ui_break_glass: context.settings.control_ui_break_glass,
         control_ui_insecure: context.settings.control_ui_insecure,
-        has_origin: headers.origin.is_some(),
+        has_origin: headers.has_origin(),
         locality,
         role,
         shared,

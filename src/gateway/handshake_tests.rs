@@ -10,6 +10,7 @@ use crate::gateway::context::Phase;
 use crate::gateway::loopback::{Rig, TOKEN, bare, key, node, now_ms, operator, signed, wait_until};
 use crate::gateway::upkeep;
 use crate::identity::Token;
+use crate::pairing::networks::Networks;
 use crate::store::ManualClock;
 
 /// Sends a first frame and returns the answers, the close code and the close reason.
@@ -232,6 +233,32 @@ fn connections_without_a_device() {
         let listed = client.call("node.list", json!({}));
         assert_eq!(listed["ok"], kept, "{listed}");
         assert_eq!(client.call("health", json!({}))["ok"], true);
+    }
+}
+
+#[test]
+#[rustfmt::skip]
+fn a_trusted_proxy_names_the_client_and_nobody_else_does() {
+    const HOPS: &str = "127.0.0.1, 203.0.113.9, 198.51.100.7";
+    // What a proxy on this host says lets nobody in: any local program could say it.
+    let trusting = Rig::with(|settings| {
+        settings.rules.proxies.networks = Networks::parse(&["127.0.0.1".to_owned()]);
+        settings.rules.admission.auto_approve = Networks::parse(&["0.0.0.0/0".to_owned()]);
+    });
+    let plain = Rig::start();
+    for (rig, headers, remote_ip) in [
+        (&trusting, &[("x-forwarded-for", HOPS)][..], json!("198.51.100.7")),
+        (&trusting, &[("x-forwarded-for", "127.0.0.1")], Value::Null),
+        (&trusting, &[("x-real-ip", "203.0.113.9")], Value::Null),
+        (&plain, &[("x-forwarded-for", HOPS)], Value::Null),
+    ] {
+        let (error, ..) = refused(rig, headers, |nonce| node(&key(9), nonce, &[]));
+        assert_eq!(error["details"]["code"], "PAIRING_REQUIRED", "{headers:?}");
+        let mut admin = rig.session(|_| operator(&["operator.pairing"]));
+        let waiting = admin.call("device.pair.list", json!({}))["payload"]["pending"].clone();
+        assert_eq!(waiting[0]["remoteIp"], remote_ip, "{headers:?}");
+        let id = json!({"requestId": waiting[0]["requestId"]});
+        assert_eq!(admin.call("device.pair.reject", id)["ok"], true);
     }
 }
 

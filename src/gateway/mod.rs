@@ -15,6 +15,7 @@ pub mod console;
 pub mod context;
 pub mod ending;
 pub mod endpoints;
+pub mod forwarded;
 pub mod gate;
 pub mod handshake;
 pub mod hello;

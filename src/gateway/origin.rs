@@ -43,27 +43,45 @@ pub fn check_origin(
     browser_client: bool,
     locality: Locality,
 ) -> Result<(), OriginFault> {
-    if headers.origin.is_none() && !browser_client {
+    if !headers.has_origin() && !browser_client {
         return Ok(());
     }
-    let origin = headers.origin.as_deref().map(str::trim).unwrap_or_default();
+    let origin = headers.origin().map(str::trim).unwrap_or_default();
     let authority = origin_authority(origin).ok_or(OriginFault::MissingOrInvalid)?;
     let listed = policy
         .allowed
         .iter()
         .map(|entry| entry.trim())
-        .any(|entry| entry == "*" || entry.eq_ignore_ascii_case(origin));
+        .any(|entry| entry == "*" || canonical(entry).eq_ignore_ascii_case(canonical(origin)));
     let same_host = policy.host_header_fallback
-        && headers
-            .host
-            .as_deref()
-            .is_some_and(|host| host.trim().eq_ignore_ascii_case(authority));
+        && headers.host().is_some_and(|host| {
+            let host = without_default_port(origin, host.trim());
+            host.eq_ignore_ascii_case(without_default_port(origin, authority))
+        });
     let local = locality == Locality::DirectLocal && is_loopback_host(host_name(authority));
     if listed || same_host || local {
         Ok(())
     } else {
         Err(OriginFault::NotAllowed)
     }
+}
+
+/// An origin as browsers write it: a person may add the slash of the address bar or the port that the
+/// scheme implies.
+fn canonical(origin: &str) -> &str {
+    let origin = origin.strip_suffix('/').unwrap_or(origin);
+    without_default_port(origin, origin)
+}
+
+/// `text` without the port that the scheme of `origin` implies.
+fn without_default_port<'a>(origin: &str, text: &'a str) -> &'a str {
+    let scheme = origin.split("://").next().unwrap_or_default();
+    let implied = match scheme.to_ascii_lowercase().as_str() {
+        "http" | "ws" => ":80",
+        "https" | "wss" => ":443",
+        _ => return text,
+    };
+    text.strip_suffix(implied).unwrap_or(text)
 }
 
 /// `host[:port]` of a serialized origin `scheme://host[:port]`; `None` for `null`, a path, a user or
@@ -107,10 +125,11 @@ mod tests {
     use super::*;
 
     fn headers(host: Option<&str>, origin: Option<&str>) -> RequestHeaders {
+        let host = host.map(|host| ("host", host));
+        let origin = origin.map(|origin| ("origin", origin));
         RequestHeaders {
             forwarded: false,
-            host: host.map(str::to_owned),
-            origin: origin.map(str::to_owned),
+            lines: host.into_iter().chain(origin).collect(),
         }
     }
 
@@ -133,6 +152,24 @@ mod tests {
             (Some("https://evil"), Some("evil"), false, Remote, &[][..], false, Err(NotAllowed)),
             (Some("https://evil:1"), Some("evil:1"), false, Remote, &[][..], true, Ok(())),
             (Some("https://evil"), Some("evil:1"), false, Remote, &[][..], true, Err(NotAllowed)),
+            (Some("HTTPS://Evil:1"), Some("eVIL:1"), false, Remote, &[][..], true, Ok(())),
+            (Some("https://evil"), Some("evil:443"), false, Remote, &[][..], true, Ok(())),
+            (Some("https://evil"), Some("evil:80"), false, Remote, &[][..], true, Err(NotAllowed)),
+            (Some("http://[2001:db8::1]:8080"), Some("[2001:DB8::1]:8080"), false, Remote, &[][..], true, Ok(())),
+            (Some("http://[2001:db8::1]"), Some("[2001:db8::2]"), false, Remote, &[][..], true, Err(NotAllowed)),
+            (Some("https://evil"), None, false, Remote, &[][..], true, Err(NotAllowed)),
+            (Some("https://a"), None, false, Remote, &["https://a/"][..], false, Ok(())),
+            (Some("https://a"), None, false, Remote, &["https://a:443"][..], false, Ok(())),
+            (Some("https://a:8443"), None, false, Remote, &["https://a"][..], false, Err(NotAllowed)),
+            (Some("http://a"), None, false, Remote, &["https://a"][..], false, Err(NotAllowed)),
+            (Some("https://aa"), None, false, Remote, &["https://a"][..], false, Err(NotAllowed)),
+            (Some("https://a.b"), None, false, Remote, &["https://b"][..], false, Err(NotAllowed)),
+            (Some("http://[2001:DB8::1]"), None, false, Remote, &["http://[2001:db8::1]"][..], false, Ok(())),
+            (Some("file://"), None, false, DirectLocal, &["*"][..], false, Err(MissingOrInvalid)),
+            (Some("http://[::ffff:127.0.0.1]"), None, true, DirectLocal, &[][..], false, Ok(())),
+            (Some("http://[::2]"), None, true, DirectLocal, &[][..], false, Err(NotAllowed)),
+            (Some("http://LOCALHOST"), None, true, DirectLocal, &[][..], false, Ok(())),
+            (Some("http://localhost"), None, true, Locality::BrowserContainerLocal, &[][..], false, Err(NotAllowed)),
             (Some("http://localhost:3000"), None, true, DirectLocal, &[][..], false, Ok(())),
             (Some("http://127.0.0.2"), None, true, DirectLocal, &[][..], false, Ok(())),
             (Some("http://[::1]:18789"), None, true, DirectLocal, &[][..], false, Ok(())),
@@ -147,5 +184,28 @@ mod tests {
             let verdict = check_origin(&headers(host, origin), &policy, browser, locality);
             assert_eq!(verdict, expected, "{origin:?} host={host:?} {locality:?}");
         }
+    }
+
+    #[test]
+    fn two_origins_are_none() {
+        let mut lines = vec![
+            ("host", "gw"),
+            ("origin", "https://a"),
+            ("origin", "https://b"),
+        ];
+        let policy = OriginPolicy {
+            allowed: vec!["*".to_owned()],
+            host_header_fallback: true,
+        };
+        let verdict = |lines: &[(&str, &str)]| {
+            let headers = RequestHeaders {
+                forwarded: false,
+                lines: lines.iter().copied().collect(),
+            };
+            check_origin(&headers, &policy, false, Locality::Remote)
+        };
+        assert_eq!(verdict(&lines), Err(OriginFault::MissingOrInvalid));
+        lines.pop();
+        assert_eq!(verdict(&lines), Ok(()));
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::gateway::auth::SharedAuth;
+use crate::gateway::forwarded::ProxyTrust;
 use crate::gateway::origin::OriginPolicy;
 use crate::pairing::connect::AdmissionPolicy;
 use crate::pairing::networks::Networks;
@@ -26,6 +27,8 @@ pub struct Rules {
     pub handshake_timeout: Duration,
     /// Which browser origins may connect.
     pub origins: OriginPolicy,
+    /// Whose forwarding headers count.
+    pub proxies: ProxyTrust,
 }
 
 impl Rules {
@@ -37,6 +40,7 @@ impl Rules {
             commands: CommandPolicy::default(),
             handshake_timeout: HANDSHAKE_TIMEOUT,
             origins: OriginPolicy::default(),
+            proxies: ProxyTrust::default(),
         }
     }
 
@@ -56,6 +60,11 @@ impl Rules {
             origins: OriginPolicy {
                 allowed: gateway.control_ui.allowed_origins.clone(),
                 host_header_fallback: gateway.control_ui.host_header_origin_fallback,
+            },
+            proxies: ProxyTrust {
+                identity_header: None,
+                networks: Networks::parse(&gateway.trusted_proxies),
+                real_ip_fallback: gateway.allow_real_ip_fallback,
             },
         }
     }

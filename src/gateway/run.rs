@@ -23,7 +23,7 @@ use crate::gateway::auth::SharedAuth;
 use crate::gateway::console;
 use crate::gateway::port_owner;
 use crate::gateway::server::{Ending, Gateway, GatewayError};
-use crate::gateway::settings::{GatewaySettings, RunFlags, build, ignored_keys};
+use crate::gateway::settings::{GatewaySettings, RunFlags, build};
 use crate::gateway::start_checks::{AuthPlan, StartError, check_mode, check_supported, plan_auth};
 use crate::identity::{Random, Token};
 use crate::net::NetError;
@@ -190,9 +190,6 @@ fn settings(paths: &Paths, loaded: &Loaded, flags: &RunFlags) -> Result<GatewayS
 fn warn(loaded: &Loaded, settings: &GatewaySettings) {
     if matches!(settings.rules.auth, SharedAuth::None) {
         log::warn!(target: "gateway", "gateway.auth.mode=none: no shared secret is asked for; devices still need pairing");
-    }
-    for key in ignored_keys(&loaded.config) {
-        log::warn!(target: "gateway", "not supported by this version and without effect: {key}");
     }
     let former = loaded.environment.former_names();
     if !former.is_empty() {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::config::load::Loaded;
 use crate::config::word::{AuthMode, Bind, TailscaleMode};
-use crate::config::{Config, Environment, Paths};
+use crate::config::{Environment, Paths};
 use crate::gateway::auth::SharedAuth;
 use crate::gateway::rules::Rules;
 use crate::gateway::start_checks::StartError;
@@ -146,17 +146,6 @@ pub fn build(
         temp_dir: paths.temp_dir.clone(),
         tick_interval: TICK_INTERVAL,
     })
-}
-
-/// Keys that are configured and have no effect in this version; each is one warning. All of them only
-/// make the gateway stricter than configured.
-pub fn ignored_keys(config: &Config) -> Vec<&'static str> {
-    let gateway = &config.gateway;
-    let mut keys = Vec::new();
-    if !gateway.trusted_proxies.is_empty() {
-        keys.push("gateway.trustedProxies (every proxied client counts as remote)");
-    }
-    keys
 }
 
 fn max_preauth(environment: &Environment) -> usize {

@@ -94,10 +94,27 @@ impl Headers {
         self.0.iter().filter(same).map(|(_, value)| value.as_str())
     }
 
+    /// The value of a header that may stand once; `None` also when it is repeated.
+    pub fn only(&self, name: &str) -> Option<&str> {
+        let mut values = self.all(name);
+        values.next().filter(|_| values.next().is_none())
+    }
+
     /// Whether a comma-separated header contains a word, whatever its case.
     pub fn has_word(&self, name: &str, word: &str) -> bool {
         let mut words = self.all(name).flat_map(|value| value.split(','));
         words.any(|candidate| candidate.trim().eq_ignore_ascii_case(word))
+    }
+}
+
+impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(lines: I) -> Self {
+        let lines = lines.into_iter();
+        Headers(
+            lines
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        )
     }
 }
 

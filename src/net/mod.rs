@@ -19,7 +19,7 @@ mod boundary;
 mod wire;
 
 pub use error::{HeadFault, NetError};
-pub use head::Head;
+pub use head::{Head, Headers};
 pub use listener::Listener;
 pub use outbox::Outbox;
 pub use peer::{Closed, Peer, Side, Step, Text};

@@ -2,7 +2,7 @@
 //!
 //! IPv4-mapped IPv6 is normalized to IPv4 on both sides, so one machine has one address however it came.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use ipnetwork::{IpNetwork, Ipv4Network};
@@ -33,6 +33,18 @@ impl Networks {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.listed.is_empty()
+    }
+
+    /// Whether `address` is in one of them.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.matching(address).is_some()
+    }
+
+    /// Whether one of them holds a loopback address.
+    pub fn covers_loopback(&self) -> bool {
+        let usual = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let mut listed = self.listed.iter();
+        listed.any(|(network, _)| network.ip().is_loopback() || network.contains(usual))
     }
 
     /// The first listed network that `address` is in, as it was written.
@@ -94,5 +106,22 @@ mod tests {
         }
         assert!(Networks::default().is_empty());
         assert_eq!(Networks::default().matching([127, 0, 0, 1].into()), None);
+    }
+
+    #[test]
+    fn loopback_is_seen_in_every_form() {
+        for (entry, expected) in [
+            ("127.0.0.1", true),
+            ("127.0.0.0/8", true),
+            ("127.9.0.0/16", true),
+            ("::1", true),
+            ("0.0.0.0/0", true),
+            ("::ffff:127.0.0.1", true),
+            ("10.0.0.0/8", false),
+            ("nobody", false),
+        ] {
+            let networks = Networks::parse(&words(&[entry]));
+            assert_eq!(networks.covers_loopback(), expected, "{entry}");
+        }
     }
 }
