@@ -9,5 +9,6 @@ mod bad_input;
 mod commands;
 mod main_job;
 mod sessions;
+mod setup_codes;
 mod stalled;
 mod state_files;

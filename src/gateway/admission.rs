@@ -16,13 +16,15 @@ use crate::gateway::locality::{Locality, Place, RequestHeaders};
 use crate::gateway::proof::ProvenDevice;
 use crate::gateway::refusal::Verdict;
 use crate::gateway::session::Session;
-use crate::identity::{ConnId, NodeId, Random, Token};
+use crate::identity::{ConnId, DeviceId, NodeId, Random, Token};
 use crate::net::Outbox;
 use crate::pairing::connect::{Admission, ConnectClaim, NotAdmitted, admit};
+use crate::pairing::invitation::Denied;
 use crate::pairing::node_record::NodeMetadata;
 use crate::pairing::policy::words;
 use crate::pairing::surface::{NodeClaim, reconcile};
 use crate::pairing::token::IssuedToken;
+use crate::pairing::waiting::PairingRequired;
 use crate::pairing::{Change, Changes, State, node, token};
 use crate::protocol::close;
 use crate::protocol::connect::ConnectParams;
@@ -73,6 +75,10 @@ pub struct Admitted {
     pub platform: String,
     /// The token for hello-ok.
     pub token: Option<IssuedToken>,
+    /// The tokens of further roles for hello-ok.
+    pub hand_off: Vec<(Role, IssuedToken)>,
+    /// The bootstrap token to discard once hello-ok was sent.
+    pub spent: Option<Token>,
 }
 
 /// Decides about membership. What it changed is durable and told to everybody when this returns,
@@ -88,6 +94,8 @@ pub fn enter(
             token: None,
             platform: params.client.platform.clone(),
             device_family: params.client.device_family.clone(),
+            hand_off: Vec::new(),
+            spent: None,
         });
     };
     let claim = connect_claim(arrival, params, candidate, device);
@@ -121,8 +129,20 @@ pub fn enter(
         })?;
     log_decision(arrival, candidate, &claim, &admitted, &changes);
     apply(context, changes, None);
-    let admission = admitted.map_err(not_admitted)?;
+    let admission = admitted.map_err(|reason| match reason {
+        // Somebody was faster, or it expired, since the credentials were looked at.
+        NotAdmitted::NotInvited(denied) => {
+            not_invited(context, arrival, &claim.device, &denied);
+            let client = ClientName::of(&params.client);
+            let reason = AuthReason::BootstrapTokenInvalid;
+            Verdict::policy(rejection(reason, &client, &sent, true))
+        }
+        NotAdmitted::RecordUnreadable => Verdict::store_unavailable(),
+        NotAdmitted::PairingRequired(waiting) => waits(&waiting),
+    })?;
     Ok(Admitted {
+        hand_off: admission.hand_off,
+        spent: admission.spent,
         token: admission.token,
         platform: admission
             .platform
@@ -169,6 +189,9 @@ fn connect_claim(
         has_origin: arrival.headers.has_origin(),
         browser_client: client.is_control_ui() || client.is_webchat(),
         method: candidate.method,
+        invitation: Credentials::of(&params.auth)
+            .bootstrap_token
+            .filter(|_| candidate.method == AuthMethod::BootstrapToken),
         pairing: candidate.pairing,
     }
 }
@@ -200,14 +223,29 @@ fn node_claim(claim: &ConnectClaim, params: &ConnectParams, admission: &Admissio
     }
 }
 
-fn not_admitted(reason: NotAdmitted) -> Verdict {
-    match reason {
-        NotAdmitted::RecordUnreadable => Verdict::store_unavailable(),
-        NotAdmitted::PairingRequired(waiting) => Verdict::with_close(
-            ErrorShape::not_paired(waiting.message()).with_details(waiting.details()),
-            close::POLICY,
-            waiting.close_reason(),
-        ),
+fn waits(waiting: &PairingRequired) -> Verdict {
+    Verdict::with_close(
+        ErrorShape::not_paired(waiting.message()).with_details(waiting.details()),
+        close::POLICY,
+        waiting.close_reason(),
+    )
+}
+
+/// Says precisely why an invitation was refused: in the log always, in the trail when the invitation
+/// exists, so that guessing does not fill it. The peer is told none of it.
+pub fn not_invited(context: &Context, arrival: &Arrival, device: &DeviceId, denied: &Denied) {
+    let from = arrival.place.reported;
+    let name = denied.invitation.as_deref();
+    log::warn!(
+        target: "gateway",
+        "security audit: invitation refused invitation={} device={device} ip={} conn={}: {}",
+        name.unwrap_or("-"),
+        from.map_or_else(|| "-".to_owned(), |address| address.to_string()),
+        arrival.conn,
+        denied.why,
+    );
+    if let Some(entry) = denied.audit(device, from) {
+        context.store.audit(&entry);
     }
 }
 

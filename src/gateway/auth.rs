@@ -2,7 +2,7 @@
 //! connections without a device, as pure functions over what was sent and what is configured.
 //!
 //! It never touches the socket, the stores or the clock: whether a device token is right is asked
-//! through a closure. Rate limits, bootstrap tokens, trusted proxies and Tailscale identities belong
+//! through a closure, and so is an invitation. Rate limits, trusted proxies and Tailscale identities belong
 //! here too, as further reasons and methods.
 
 use serde_json::json;
@@ -156,14 +156,18 @@ pub fn check_shared(auth: &SharedAuth, sent: &Credentials) -> Result<AuthMethod,
     }
 }
 
-/// Steps 2 and 3 of §4.2 for a connection with a proven device: the shared verdict stands; otherwise
-/// a bootstrap token and then a device token are tried. `verify` says whether a token is the device's
-/// current one for its role and the requested scopes.
+/// Steps 2 and 3 of §4.2 for a connection with a proven device: an invitation counts even beside a right
+/// shared secret; without either a device token is tried. `invited` says whether a bootstrap token invites
+/// this device, `verify` whether a token is the device's current one for its role and the requested scopes.
 pub fn decide_with_device(
     shared: Result<AuthMethod, AuthReason>,
     sent: &Credentials,
+    invited: impl FnOnce(&Token) -> bool,
     verify: impl FnOnce(&Token) -> bool,
 ) -> Result<AuthMethod, AuthReason> {
+    if sent.bootstrap_token.as_ref().is_some_and(invited) {
+        return Ok(AuthMethod::BootstrapToken);
+    }
     let mut reason = match shared {
         Ok(method) => return Ok(method),
         Err(reason) => reason,
@@ -433,8 +437,31 @@ mod tests {
                 "d",
                 Ok(AuthMethod::Token),
             ),
+            (
+                Ok(AuthMethod::Token),
+                sent("s", "", "", "i"),
+                "d",
+                Ok(AuthMethod::BootstrapToken),
+            ),
+            (
+                Err(TokenMismatch),
+                sent("wrong", "", "d", "i"),
+                "d",
+                Ok(AuthMethod::BootstrapToken),
+            ),
+            (
+                Err(TokenMismatch),
+                sent("wrong", "", "", "b"),
+                "d",
+                Err(BootstrapTokenInvalid),
+            ),
         ] {
-            let verdict = decide_with_device(shared, &credentials, |token| token.as_str() == right);
+            let verdict = decide_with_device(
+                shared,
+                &credentials,
+                |secret| secret.as_str() == "i",
+                |token| token.as_str() == right,
+            );
             assert_eq!(verdict, expected, "{shared:?} {credentials:?}");
         }
     }

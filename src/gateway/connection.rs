@@ -4,6 +4,7 @@
 //! that needs another peer, and leaves nothing behind: whatever ends it, the session is taken out of
 //! the hub, its invokes fail and its presence ends.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,9 +23,10 @@ use crate::gateway::preauth::Ticket;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::rpc;
 use crate::gateway::session::Session;
-use crate::identity::{ConnId, Random};
+use crate::identity::{ConnId, Random, Token};
 use crate::net::http::{Response, read_head};
 use crate::net::{Closed, Outbox, Peer, Side, Step, Stream, upgrade};
+use crate::pairing::invitation::bootstrap;
 use crate::protocol::close;
 use crate::protocol::frame::{self, EventText, parse_request};
 use crate::protocol::limits::{MAX_FRAME_BYTES, MAX_PREAUTH_FRAME_BYTES};
@@ -53,7 +55,7 @@ pub fn serve(context: &Arc<Context>, incoming: Incoming) -> Option<Stage> {
     let (mut peer, live) = admitted(context, incoming, deadline)?;
     Some(Box::new(move || {
         let session = &live.session;
-        let closed = converse(&live.context, session, &mut peer);
+        let closed = converse(&live, &mut peer);
         log::info!(
             target: "ws",
             "closed conn={} role={} client={} code={} reason={}",
@@ -187,6 +189,8 @@ fn run_out(peer: &mut Peer) -> Closed {
 struct Live {
     context: Arc<Context>,
     session: Arc<Session>,
+    /// The bootstrap token that goes once the hello was sent.
+    spent: Option<Token>,
 }
 
 impl Live {
@@ -196,9 +200,10 @@ impl Live {
         let live = Self {
             context: Arc::clone(context),
             session: Arc::clone(&session),
+            spent: welcome.spent,
         };
         attendance::opened(context, &session);
-        let hello = hello::render(context, &session, welcome.token.as_ref());
+        let hello = hello::render(context, &session, welcome.token.as_ref(), &welcome.hand_off);
         context
             .hub
             .register(Arc::clone(&session), frame::ok(&welcome.request_id, &hello));
@@ -224,6 +229,19 @@ impl Live {
     }
 }
 
+impl Live {
+    /// Discards a used-up bootstrap token behind the hello: a device that never got it can come again.
+    fn discard(&self, spent: &Token) {
+        let discarded = self
+            .context
+            .store
+            .transact(|state, _| Ok::<_, Infallible>(((), bootstrap::discard(state, spent))));
+        if let Err(fault) = discarded {
+            log::error!(target: "gateway", "a used-up bootstrap token cannot be removed: {fault}");
+        }
+    }
+}
+
 impl Drop for Live {
     fn drop(&mut self) {
         self.context.hub.remove(&self.session.conn);
@@ -232,9 +250,20 @@ impl Drop for Live {
 }
 
 /// Runs requests until the connection is over.
-fn converse(context: &Arc<Context>, session: &Arc<Session>, peer: &mut Peer) -> Closed {
+fn converse(live: &Live, peer: &mut Peer) -> Closed {
+    let (context, session) = (&live.context, &live.session);
+    let mut spent = live.spent.as_ref();
+    if spent.is_some() {
+        session.outbox.poke();
+    }
     loop {
-        match peer.wait(None) {
+        let step = peer.wait(None);
+        // Whatever happened, the hello was written before, unless the connection just broke.
+        let broke = matches!(&step, Step::Closed(closed) if closed.code == close::ABNORMAL);
+        if let Some(token) = spent.take_if(|_| !broke) {
+            live.discard(token);
+        }
+        match step {
             Step::Text(text) => match parse_request(&text) {
                 Ok(request) => rpc::dispatch(context, session, request),
                 Err(fault) => match fault.response() {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::gateway::admission::{Arrival, Candidate, enter, session};
+use crate::gateway::admission::{Arrival, Candidate, enter, not_invited, session};
 use crate::gateway::auth::{
     AuthMethod, AuthReason, ClientName, Credentials, check_shared, decide_with_device, rejection,
 };
@@ -19,8 +19,9 @@ use crate::gateway::proof::{DeviceClaim, ProvenDevice, check as check_proof};
 use crate::gateway::refusal::{Refusal, Verdict};
 use crate::gateway::session::Session;
 use crate::gateway::visitor::{Visitor, WithoutDevice};
-use crate::identity::ProofInput;
+use crate::identity::{ProofInput, Token};
 use crate::net::Outbox;
+use crate::pairing::invitation::{self, Visit};
 use crate::pairing::token::{self, IssuedToken};
 use crate::protocol::close;
 use crate::protocol::connect::{ConnectParams, DeviceProof, negotiate};
@@ -40,6 +41,10 @@ pub struct Welcome {
     pub session: Session,
     /// The device token for hello-ok, if there is one.
     pub token: Option<IssuedToken>,
+    /// The device tokens of further roles for hello-ok.
+    pub hand_off: Vec<(Role, IssuedToken)>,
+    /// The bootstrap token to discard once hello-ok was sent.
+    pub spent: Option<Token>,
 }
 
 /// Judges the first frame of a connection. What it changes in the pairing state is durable and told to
@@ -59,6 +64,8 @@ pub fn shake_hands(
         request_id,
         session,
         token: admitted.token,
+        hand_off: admitted.hand_off,
+        spent: admitted.spent,
     })
 }
 
@@ -133,7 +140,7 @@ fn judge(
         }
         Some(proof) => {
             let device = prove(context, arrival, params, proof, role).map_err(Verdict::policy)?;
-            candidate.method = authenticate(context, &device, &visitor, &sent, &params.scopes)?;
+            candidate.method = authenticate(context, arrival, &device, &visitor, &sent, params)?;
             candidate.device = Some(device);
         }
     }
@@ -248,16 +255,30 @@ fn prove(
 /// Step 8, for a proven device.
 fn authenticate(
     context: &Context,
+    arrival: &Arrival,
     device: &ProvenDevice,
     visitor: &Visitor<'_>,
     sent: &Credentials,
-    requested: &Scopes,
+    params: &ConnectParams,
 ) -> Result<AuthMethod, Verdict> {
+    let requested = &params.scopes;
     let state = context.store.snapshot().map_err(|fault| {
         log::error!(target: "gateway", "connect refused: {fault}");
         Verdict::store_unavailable()
     })?;
-    decide_with_device(visitor.shared, sent, |candidate| {
+    let key = device.key.encode();
+    let visit = Visit {
+        device: &device.id,
+        public_key: &key,
+        role: visitor.role,
+        scopes: requested,
+    };
+    let invited = |secret: &Token| {
+        invitation::verify(&state, secret.as_str(), &visit, context.now_ms())
+            .map_err(|denied| not_invited(context, arrival, &device.id, &denied))
+            .is_ok()
+    };
+    decide_with_device(visitor.shared, sent, invited, |candidate| {
         token::verify(
             &state,
             &device.id,

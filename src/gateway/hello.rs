@@ -6,14 +6,19 @@ use crate::gateway::auth::SharedAuth;
 use crate::gateway::context::Context;
 use crate::gateway::session::Session;
 use crate::pairing::token::IssuedToken;
-use crate::protocol::hello::{AdminSnapshot, HelloOk};
-use crate::protocol::scope::Scope;
+use crate::protocol::hello::{AdminSnapshot, HandedToken, HelloOk};
+use crate::protocol::scope::{Role, Scope};
 
 /// Last protocol version that reports the scopes of the token instead of those of the session.
 const LAST_WITH_TOKEN_SCOPES: u8 = 3;
 
 /// The payload of the response to `connect`.
-pub fn render(context: &Context, session: &Session, token: Option<&IssuedToken>) -> Value {
+pub fn render(
+    context: &Context,
+    session: &Session,
+    token: Option<&IssuedToken>,
+    hand_off: &[(Role, IssuedToken)],
+) -> Value {
     let presence = context.presence().rows(context.now_ms());
     let config_path = context.settings.config_file.to_string_lossy();
     let state_dir = context.settings.state_dir.to_string_lossy();
@@ -45,6 +50,15 @@ pub fn render(context: &Context, session: &Session, token: Option<&IssuedToken>)
         scopes,
         device_token: token.map(|token| token.token.as_str()),
         issued_at_ms: token.map(|token| token.issued_at_ms),
+        hand_off: hand_off
+            .iter()
+            .map(|(role, token)| HandedToken {
+                role: *role,
+                token: token.token.as_str(),
+                scopes: &token.scopes,
+                issued_at_ms: token.issued_at_ms,
+            })
+            .collect(),
         auth_method: session.auth.as_str(),
     }
     .to_value()

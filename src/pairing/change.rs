@@ -12,7 +12,7 @@ use crate::{
     protocol::scope::Role,
 };
 
-/// One of the four pairing files.
+/// One of the pairing files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Part {
     /// Approved devices and their tokens.
@@ -23,16 +23,23 @@ pub enum Part {
     NodesPaired,
     /// Nodes that wait.
     NodesPending,
+    /// Bootstrap tokens of setup codes.
+    Bootstrap,
 }
 
 impl Part {
     /// All parts.
-    pub const ALL: [Part; 4] = [
+    pub const ALL: [Part; 5] = [
         Part::DevicesPaired,
         Part::DevicesPending,
         Part::NodesPaired,
         Part::NodesPending,
+        Part::Bootstrap,
     ];
+
+    /// The invitations. A file of them that cannot be read invites nobody and keeps nobody else out;
+    /// one of the others stops everything.
+    pub const INVITATIONS: [Part; 1] = [Part::Bootstrap];
 
     /// The file, relative to the state directory (protocol §10).
     pub const fn file(self) -> &'static str {
@@ -41,7 +48,18 @@ impl Part {
             Part::DevicesPending => "devices/pending.json",
             Part::NodesPaired => "nodes/paired.json",
             Part::NodesPending => "nodes/pending.json",
+            Part::Bootstrap => "devices/bootstrap.json",
         }
+    }
+
+    /// Whether it holds invitations.
+    pub fn is_invitation(self) -> bool {
+        Part::INVITATIONS.contains(&self)
+    }
+
+    /// Whether the keys in the file are secrets themselves, which no message may show.
+    pub const fn has_secret_keys(self) -> bool {
+        matches!(self, Part::Bootstrap)
     }
 }
 
@@ -176,7 +194,8 @@ mod tests {
                 "devices/paired.json",
                 "devices/pending.json",
                 "nodes/paired.json",
-                "nodes/pending.json"
+                "nodes/pending.json",
+                "devices/bootstrap.json",
             ]
         );
     }

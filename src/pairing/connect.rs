@@ -14,6 +14,7 @@ use super::{
     device,
     device_record::{DeviceRecord, DeviceRequest, address_text},
     expiry,
+    invitation::{self, Denied, Presented, Visit, bootstrap},
     networks::Networks,
     request, scopes,
     silence::{Silence, silence},
@@ -21,13 +22,15 @@ use super::{
     waiting::{PairingRequired, Reason},
 };
 use crate::{
-    identity::{DeviceId, RequestId, normalize_for_auth},
+    identity::{DeviceId, RequestId, Token, normalize_for_auth},
     protocol::scope::{Role, Scopes},
 };
 
 /// How a connection's credentials were accepted (protocol §4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthMethod {
+    /// The secret of an invitation: a setup code.
+    BootstrapToken,
     /// A device token.
     DeviceToken,
     /// The gateway asks for nothing.
@@ -42,6 +45,7 @@ impl AuthMethod {
     /// The word used on the wire and in log lines.
     pub const fn as_str(self) -> &'static str {
         match self {
+            AuthMethod::BootstrapToken => "bootstrap-token",
             AuthMethod::DeviceToken => "device-token",
             AuthMethod::None => "none",
             AuthMethod::Password => "password",
@@ -129,6 +133,8 @@ pub struct ConnectClaim {
     pub browser_client: bool,
     /// How its credentials were accepted.
     pub method: AuthMethod,
+    /// The secret of the invitation that it was accepted for, with that method.
+    pub invitation: Option<Token>,
     /// Whether pairing applies.
     pub pairing: Pairing,
 }
@@ -142,6 +148,10 @@ pub struct Admission {
     pub platform: Option<String>,
     /// The device family of the session: the pinned one where there is one.
     pub device_family: Option<String>,
+    /// The tokens of further roles that an invitation hands over, by role.
+    pub hand_off: Vec<(Role, IssuedToken)>,
+    /// The bootstrap token of which nothing is left: to be discarded once the device has its hello.
+    pub spent: Option<Token>,
 }
 
 /// A device may not come in.
@@ -149,6 +159,8 @@ pub struct Admission {
 pub enum NotAdmitted {
     /// It waits for an approval.
     PairingRequired(Box<PairingRequired>),
+    /// Its invitation does not hold any more.
+    NotInvited(Denied),
     /// Its record cannot be read: `UNAVAILABLE`, `pairing store unavailable` (D17).
     RecordUnreadable,
 }
@@ -169,9 +181,28 @@ pub fn admit(
     if state.devices.paired.is_unreadable(claim.device.as_str()) {
         return (Err(NotAdmitted::RecordUnreadable), changes);
     }
+    let mut presented = None;
+    if let Some(secret) = &claim.invitation {
+        match invitation::accept(state, secret.as_str(), &claim.visit(), now) {
+            Ok((accepted, bound)) => {
+                presented = Some(accepted);
+                changes.extend(bound);
+            }
+            Err(denied) => return (Err(NotAdmitted::NotInvited(denied)), changes),
+        }
+    }
     if claim.pairing == Pairing::Required {
         let mut tried = None;
         while let Some(reason) = shortfall(state, claim) {
+            if reason == Reason::NotPaired && tried.is_none() {
+                if let Some(joined) =
+                    invitation::join(state, claim, presented.as_ref(), now, entropy)
+                {
+                    tried = Some(reason);
+                    changes.extend(joined);
+                    continue;
+                }
+            }
             // A silent approval removes its reason for good; should it not, a person decides.
             let silence = silence(state, claim, reason, &policy.auto_approve)
                 .filter(|_| tried != Some(reason));
@@ -183,7 +214,23 @@ pub fn admit(
             }
         }
     }
-    (Ok(enter(state, claim, now, entropy, &mut changes)), changes)
+    let mut admission = enter(state, claim, now, entropy, &mut changes);
+    if let Some(Presented::Bootstrap(token)) = &presented {
+        redeem(state, claim, token, &mut admission, &mut changes);
+    }
+    (Ok(admission), changes)
+}
+
+impl ConnectClaim {
+    /// The claim as far as invitations look at it.
+    pub fn visit(&self) -> Visit<'_> {
+        Visit {
+            device: &self.device,
+            public_key: &self.public_key,
+            role: self.role,
+            scopes: &self.scopes,
+        }
+    }
 }
 
 fn unpaired(claim: &ConnectClaim) -> Admission {
@@ -191,6 +238,8 @@ fn unpaired(claim: &ConnectClaim) -> Admission {
         token: None,
         platform: given(&claim.platform),
         device_family: given(&claim.device_family),
+        hand_off: Vec::new(),
+        spent: None,
     }
 }
 
@@ -319,7 +368,43 @@ fn enter(
         token: issued.map(|(issued, _)| issued),
         platform: given(&before.platform).or_else(|| given(&claim.platform)),
         device_family: given(&before.device_family).or_else(|| given(&claim.device_family)),
+        hand_off: Vec::new(),
+        spent: None,
     }
+}
+
+/// What a device that came in with a setup code takes of it: its role, and with a pairing that the code
+/// itself made the tokens of all roles it offers. A device whose hello got lost gets them again.
+fn redeem(
+    state: &mut State,
+    claim: &ConnectClaim,
+    token: &Token,
+    admission: &mut Admission,
+    changes: &mut Changes,
+) {
+    if admission.token.is_none() {
+        return;
+    }
+    let role = claim.role.as_str();
+    if claim.role == Role::Node && bootstrap::is_spent(state, token) {
+        let offered = bootstrap::offer(state, token).unwrap_or_default();
+        let record = own_record(state, claim);
+        let others = offered.roles.iter().filter(|other| *other != role);
+        for other in others.filter_map(|other| Role::parse(other)) {
+            let entry = record.and_then(|record| record.tokens.get(other.as_str()));
+            let own = entry.filter(|entry| {
+                let scopes = scopes::family(other.as_str(), &offered.scopes);
+                entry.revoked_at_ms.is_none()
+                    && scopes::grants(other.as_str(), &scopes, &entry.scopes)
+            });
+            admission
+                .hand_off
+                .extend(own.map(|entry| (other, IssuedToken::of(entry))));
+        }
+    }
+    let (spent, redeemed) = bootstrap::redeem(state, token, Some((role, &claim.scopes)));
+    changes.extend(redeemed);
+    admission.spent = spent.then(|| token.clone());
 }
 
 /// What a connect changes in the record: never the pins, and nothing it did not say (D14).
@@ -339,7 +424,7 @@ fn refresh_record(record: &mut DeviceRecord, claim: &ConnectClaim, now: u64) {
     }
 }
 
-fn audit(claim: &ConnectClaim, action: &'static str) -> AuditEntry {
+pub(super) fn audit(claim: &ConnectClaim, action: &'static str) -> AuditEntry {
     let caller = Caller {
         scopes: &claim.scopes,
         device_bound: None,

@@ -11,6 +11,7 @@ pub mod connect;
 pub mod device;
 pub mod device_record;
 pub mod expiry;
+pub mod invitation;
 pub mod networks;
 pub mod node;
 pub mod node_record;
@@ -33,7 +34,7 @@ mod testing;
 pub use change::{AuditEntry, Change, Changes, Part, SessionEnd};
 pub use expiry::{expire, next_expiry};
 pub use refusal::{Denial, Refusal};
-pub use state::{Devices, Nodes, State, Table};
+pub use state::{Devices, Nodes, Shelf, State, Table};
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! The pairing data in memory: four tables that share their records when cloned.
+//! The pairing data in memory: tables that share their records when cloned.
 //!
 //! A table keeps what it cannot read: such an entry counts as present and unreadable, so that
 //! whoever it belongs to is refused, and it is written back word for word.
@@ -11,17 +11,21 @@ use serde_json::Value;
 use super::{
     change::Part,
     device_record::{DeviceRecord, DeviceRequest},
+    invitation::Invitations,
     node_record::{NodeRecord, NodeRequest},
+    refusal::Refusal,
 };
 use crate::identity::{DeviceId, NodeId, RequestId};
 
-/// Everything this room knows. Cloning copies four pointers.
+/// Everything this room knows. Cloning copies one pointer per part.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
     /// The first layer: who may connect.
     pub devices: Devices,
     /// The second layer: whose commands may run.
     pub nodes: Nodes,
+    /// What lets a device in without a person at the moment it asks.
+    pub invitations: Invitations,
 }
 
 /// Devices by id and their requests by request id.
@@ -53,20 +57,32 @@ impl State {
             Part::DevicesPending => self.devices.pending = Table::from_document(document)?,
             Part::NodesPaired => self.nodes.paired = Table::from_document(document)?,
             Part::NodesPending => self.nodes.pending = Table::from_document(document)?,
+            Part::Bootstrap => self.invitations.bootstrap = Shelf::from_document(document)?,
         }
         Ok(())
+    }
+
+    /// Takes note that the file of an invitation part cannot be read, and why: nobody is invited by it,
+    /// and it is never written. The parts that hold approvals have no such state.
+    pub fn close(&mut self, part: Part, why: &str) {
+        match part {
+            Part::Bootstrap => self.invitations.bootstrap = Shelf::Closed(why.into()),
+            Part::DevicesPaired | Part::DevicesPending | Part::NodesPaired | Part::NodesPending => {
+            }
+        }
     }
 
     /// The text of one part's file: JSON with two spaces and no newline at the end (protocol §10).
     ///
     /// # Errors
-    /// Never for data that came through this room; the serializer's own error otherwise.
+    /// For a part that was closed; else never for data that came through this room.
     pub fn render(&self, part: Part) -> Result<String, serde_json::Error> {
         match part {
             Part::DevicesPaired => serde_json::to_string_pretty(&self.devices.paired),
             Part::DevicesPending => serde_json::to_string_pretty(&self.devices.pending),
             Part::NodesPaired => serde_json::to_string_pretty(&self.nodes.paired),
             Part::NodesPending => serde_json::to_string_pretty(&self.nodes.pending),
+            Part::Bootstrap => self.invitations.bootstrap.render(),
         }
     }
 
@@ -77,6 +93,7 @@ impl State {
             Part::DevicesPending => self.devices.pending.unreadable(),
             Part::NodesPaired => self.nodes.paired.unreadable(),
             Part::NodesPending => self.nodes.pending.unreadable(),
+            Part::Bootstrap => self.invitations.bootstrap.unreadable(),
         }
     }
 }
@@ -115,6 +132,16 @@ enum Slot<T> {
     Unreadable { document: Arc<Value>, why: Arc<str> },
 }
 
+/// A table whose file may be unusable as a whole. Whoever needs it is refused then, everybody else is
+/// served, and the file is left as it is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Shelf<K: Ord, T> {
+    /// The file is missing or was read.
+    Open(Table<K, T>),
+    /// The file cannot be read, for this reason.
+    Closed(Arc<str>),
+}
+
 /// What stands under a key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Entry<'a, T> {
@@ -131,6 +158,70 @@ impl<K: Ord, T> Default for Table<K, T> {
         Table {
             entries: Arc::default(),
         }
+    }
+}
+
+impl<K: Ord, T> Default for Shelf<K, T> {
+    fn default() -> Self {
+        Shelf::Open(Table::default())
+    }
+}
+
+impl<K: Ord, T> Shelf<K, T> {
+    /// Why the file cannot be used, if it cannot.
+    pub fn fault(&self) -> Option<&str> {
+        match self {
+            Shelf::Open(_) => None,
+            Shelf::Closed(why) => Some(why),
+        }
+    }
+
+    /// The table.
+    ///
+    /// # Errors
+    /// `RecordUnreadable` when the file cannot be used.
+    pub fn table(&self) -> Result<&Table<K, T>, Refusal> {
+        match self {
+            Shelf::Open(table) => Ok(table),
+            Shelf::Closed(_) => Err(Refusal::RecordUnreadable),
+        }
+    }
+
+    /// The table, to be changed.
+    ///
+    /// # Errors
+    /// As [`Shelf::table`].
+    pub(super) fn table_mut(&mut self) -> Result<&mut Table<K, T>, Refusal> {
+        match self {
+            Shelf::Open(table) => Ok(table),
+            Shelf::Closed(_) => Err(Refusal::RecordUnreadable),
+        }
+    }
+}
+
+impl<K, T> Shelf<K, T>
+where
+    K: Clone + Ord + From<String> + AsRef<str> + Borrow<str>,
+    T: Clone + Keyed<Key = K> + Serialize + DeserializeOwned,
+{
+    fn from_document(document: Value) -> Result<Self, NotATable> {
+        Table::from_document(document).map(Shelf::Open)
+    }
+
+    fn render(&self) -> Result<String, serde_json::Error> {
+        match self {
+            Shelf::Open(table) => serde_json::to_string_pretty(table),
+            Shelf::Closed(_) => Err(serde::ser::Error::custom("its content could not be read")),
+        }
+    }
+
+    /// The readable records; none when the file cannot be used.
+    pub fn records(&self) -> impl Iterator<Item = &T> {
+        self.table().ok().into_iter().flat_map(Table::records)
+    }
+
+    fn unreadable(&self) -> Vec<(String, String)> {
+        self.table().map(Table::unreadable).unwrap_or_default()
     }
 }
 

@@ -68,6 +68,7 @@ pub fn remote(role: Role, words: &[&str]) -> ConnectClaim {
         has_origin: false,
         browser_client: false,
         method: AuthMethod::Token,
+        invitation: None,
         pairing: Pairing::Required,
     }
 }

@@ -29,6 +29,17 @@ pub struct IssuedToken {
     pub issued_at_ms: u64,
 }
 
+impl IssuedToken {
+    /// The token of an entry.
+    pub(super) fn of(entry: &TokenEntry) -> IssuedToken {
+        IssuedToken {
+            token: entry.token.clone(),
+            scopes: entry.scopes.clone(),
+            issued_at_ms: entry.issued_at_ms(),
+        }
+    }
+}
+
 /// The answer of `device.token.rotate`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -202,11 +213,7 @@ pub(super) fn ensure(
             true,
         ),
     };
-    let issued = IssuedToken {
-        token: entry.token.clone(),
-        scopes: entry.scopes.clone(),
-        issued_at_ms: entry.issued_at_ms(),
-    };
+    let issued = IssuedToken::of(&entry);
     if made {
         store(state, device, role, entry);
     }

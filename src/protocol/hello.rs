@@ -41,8 +41,24 @@ pub struct HelloOk<'a> {
     pub device_token: Option<&'a str>,
     /// When that token was made, epoch milliseconds.
     pub issued_at_ms: Option<u64>,
+    /// Device tokens of further roles, handed over to a device that came with a setup code; not sent when
+    /// there are none.
+    pub hand_off: Vec<HandedToken<'a>>,
     /// How the session authenticated; sent at version 4 only.
     pub auth_method: &'a str,
+}
+
+/// One entry of `auth.deviceTokens`.
+#[derive(Clone, Debug)]
+pub struct HandedToken<'a> {
+    /// Role of the token.
+    pub role: Role,
+    /// The secret.
+    pub token: &'a str,
+    /// Its scopes.
+    pub scopes: &'a Scopes,
+    /// When it was made, epoch milliseconds.
+    pub issued_at_ms: u64,
 }
 
 /// What only administrators are told in the snapshot.
@@ -108,10 +124,28 @@ impl HelloOk<'_> {
             ("deviceToken", self.device_token.map(Value::from)),
             ("issuedAtMs", self.issued_at_ms.map(Value::from)),
             (
+                "deviceTokens",
+                (!self.hand_off.is_empty()).then(|| {
+                    let rows = self.hand_off.iter().map(HandedToken::to_value);
+                    Value::Array(rows.collect())
+                }),
+            ),
+            (
                 "method",
                 (self.protocol >= 4).then(|| self.auth_method.into()),
             ),
         ])
+    }
+}
+
+impl HandedToken<'_> {
+    fn to_value(&self) -> Value {
+        json!({
+            "deviceToken": self.token,
+            "role": self.role.as_str(),
+            "scopes": self.scopes,
+            "issuedAtMs": self.issued_at_ms,
+        })
     }
 }
 
@@ -191,6 +225,7 @@ mod tests {
             scopes,
             device_token: None,
             issued_at_ms: None,
+            hand_off: Vec::new(),
             auth_method: "token",
         }
     }
@@ -244,6 +279,28 @@ mod tests {
                 "exec.approval.requested",
                 "exec.approval.resolved"
             ])
+        );
+    }
+
+    #[test]
+    fn a_setup_code_hands_over_further_tokens() {
+        let (none, scopes) = (Scopes::none(), ["operator.read"].into_iter().collect());
+        let value = HelloOk {
+            device_token: Some("n"),
+            issued_at_ms: Some(9),
+            hand_off: vec![HandedToken {
+                role: Role::Operator,
+                token: "o",
+                scopes: &scopes,
+                issued_at_ms: 8,
+            }],
+            ..hello(&none)
+        }
+        .to_value();
+        assert_eq!(
+            value["auth"],
+            json!({"role":"node","scopes":[],"deviceToken":"n","issuedAtMs":9,"deviceTokens":[
+                {"deviceToken":"o","role":"operator","scopes":["operator.read"],"issuedAtMs":8}]})
         );
     }
 

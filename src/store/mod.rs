@@ -2,7 +2,7 @@
 //! anybody hears of it.
 //!
 //! One process holds the [`Lock`]. It opens the [`Store`], which keeps the pairing [`State`] in
-//! memory and its four files on the disk; concurrent changes share saves. The formats are the
+//! memory and its files on the disk; concurrent changes share saves. The formats are the
 //! reference's (protocol §10), so a state directory moves between both programs.
 //!
 //! This room holds no rules about who may do what, and reads no configuration and no environment:

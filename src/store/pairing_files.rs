@@ -1,4 +1,4 @@
-//! The four pairing files as documents of the commit engine: reading them strictly, noticing edits
+//! The pairing files as documents of the commit engine: reading them strictly, noticing edits
 //! of others, replacing them together.
 //!
 //! Everything that takes space is written and synced before anything becomes visible, so that a
@@ -84,27 +84,27 @@ impl PairingFiles {
         let mut prints = [None; Part::ALL.len()];
         for (part, print) in Part::ALL.into_iter().zip(&mut prints) {
             let path = self.path(part);
-            let Some((text, found)) = read_with_print(&path)? else {
-                continue;
-            };
-            let document: Value = serde_json::from_str(&text)
-                .map_err(|fault| StoreError::malformed(&path, &fault))?;
-            state.read(part, document).map_err(|fault| {
-                let (line, column) = start_of_content(&text);
-                StoreError::Malformed {
-                    path: path.clone(),
-                    line,
-                    column,
-                    message: fault.to_string(),
+            let (text, found) = match read_with_print(&path) {
+                Ok(Some(read)) => read,
+                Ok(None) => continue,
+                Err(fault) if part.is_invitation() => {
+                    log::error!("{fault}");
+                    state.close(part, &fault.to_string());
+                    *print = print_of(&path);
+                    continue;
                 }
-            })?;
-            for (key, why) in state.unreadable(part) {
-                log::warn!(
-                    "{}: entry {key:?} is malformed ({why}); it is kept, and whoever it belongs to is refused",
-                    path.display()
-                );
-            }
+                Err(fault) => return Err(fault),
+            };
             *print = Some(found);
+            match read_part(&mut state, part, &path, &text) {
+                Ok(()) => report_unreadable(&state, part, &path),
+                // Nobody is invited by such a file; whoever is in already is served.
+                Err(fault) if part.is_invitation() => {
+                    log::error!("{fault}");
+                    state.close(part, &fault.to_string());
+                }
+                Err(fault) => return Err(fault),
+            }
         }
         Ok((state, prints))
     }
@@ -212,6 +212,35 @@ impl Print {
 
 fn file_of(dir: &StateDir, part: Part) -> PathBuf {
     dir.root().join(part.file())
+}
+
+fn read_part(state: &mut State, part: Part, path: &Path, text: &str) -> Result<(), StoreError> {
+    let document: Value =
+        serde_json::from_str(text).map_err(|fault| StoreError::malformed(path, &fault))?;
+    state.read(part, document).map_err(|fault| {
+        let (line, column) = start_of_content(text);
+        StoreError::Malformed {
+            path: path.to_owned(),
+            line,
+            column,
+            message: fault.to_string(),
+        }
+    })
+}
+
+fn report_unreadable(state: &State, part: Part, path: &Path) {
+    for (number, (key, why)) in state.unreadable(part).into_iter().enumerate() {
+        // What is wrong with an entry may repeat a piece of it.
+        let entry = if part.has_secret_keys() {
+            format!("malformed entry number {}", number + 1)
+        } else {
+            format!("entry {key:?} is malformed ({why})")
+        };
+        log::warn!(
+            "{}: {entry}; it is kept, and whoever it belongs to is refused",
+            path.display()
+        );
+    }
 }
 
 fn print_of(path: &Path) -> Option<Print> {
@@ -348,8 +377,16 @@ mod tests {
                 let mut files = files(&temp);
                 let path = files.path(part);
                 fs::write(&path, bytes).unwrap();
-                let error = files.load().unwrap_err();
-                let text = error.to_string();
+                let text = match files.load() {
+                    Err(error) => error.to_string(),
+                    // Nobody is invited by it, everything else works.
+                    Ok(state) => {
+                        assert!(part.is_invitation(), "{part:?}");
+                        assert!(!files.changed());
+                        assert!(state.render(part).is_err());
+                        state.invitations.fault(part).unwrap().to_owned()
+                    }
+                };
                 let place = format!("{}:{line}:{column}: ", path.display());
                 assert!(text.contains(&place), "{bytes:?}: {text}");
                 assert!(text.contains(message), "{bytes:?}: {text}");

@@ -77,8 +77,8 @@ impl Store {
         &self.clock
     }
 
-    /// The last durable state; files changed by somebody else are read again first. Costs four
-    /// `stat` calls and no copy.
+    /// The last durable state; files changed by somebody else are read again first. Costs one
+    /// `stat` call per file and no copy.
     pub fn snapshot(&self) -> Result<Arc<State>, StoreError> {
         self.engine.read()
     }

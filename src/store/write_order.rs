@@ -6,6 +6,10 @@
 //! leaves the record without its request). A batch that does both in one layer writes `paired`
 //! first: a request that outlives its record for a moment is harmless, an approval that lost both
 //! is not. The directories are synced between the two.
+//!
+//! Invitations go before everything else: a crash leaves one that is bound to the device it let in, or was
+//! let go of by the device that was removed, never one that serves twice. A device that joins by one is
+//! written after its commands, so that a device on the disk has all that it joined with.
 
 use std::collections::BTreeSet;
 
@@ -36,7 +40,22 @@ pub(super) fn write_order(operations: &[Vec<Part>]) -> Vec<Vec<Part>> {
             (false, false) => {}
         }
     }
-    [first, second]
+    let invitations: Vec<Part> = changed
+        .iter()
+        .copied()
+        .filter(|part| part.is_invitation())
+        .collect();
+    let joins = operations.iter().any(|parts| {
+        parts.iter().any(|part| part.is_invitation())
+            && comes_before(parts, Part::NodesPaired, Part::DevicesPaired)
+    });
+    let mut devices = Vec::new();
+    if joins {
+        if let Some(place) = first.iter().position(|part| *part == Part::DevicesPaired) {
+            devices.push(first.remove(place));
+        }
+    }
+    [invitations, first, devices, second]
         .into_iter()
         .filter(|step| !step.is_empty())
         .collect()
@@ -51,7 +70,7 @@ fn comes_before(parts: &[Part], earlier: Part, later: Part) -> bool {
 mod tests {
     use super::*;
 
-    use Part::{DevicesPaired, DevicesPending, NodesPaired, NodesPending};
+    use Part::{Bootstrap, DevicesPaired, DevicesPending, NodesPaired, NodesPending};
 
     #[test]
     fn the_order_on_the_disk_is_the_one_that_a_crash_may_interrupt() {
@@ -86,6 +105,25 @@ mod tests {
             (
                 vec![vec![DevicesPending], vec![DevicesPaired]],
                 vec![vec![DevicesPending], vec![DevicesPaired]],
+            ),
+            (
+                vec![vec![
+                    Bootstrap,
+                    NodesPaired,
+                    DevicesPaired,
+                    NodesPending,
+                    DevicesPending,
+                ]],
+                vec![
+                    vec![Bootstrap],
+                    vec![NodesPaired],
+                    vec![DevicesPaired],
+                    vec![DevicesPending, NodesPending],
+                ],
+            ),
+            (
+                vec![vec![Bootstrap], vec![DevicesPaired, DevicesPending]],
+                vec![vec![Bootstrap], vec![DevicesPaired], vec![DevicesPending]],
             ),
         ] {
             assert_eq!(write_order(&operations), expected, "{operations:?}");

@@ -563,6 +563,7 @@ fn claim(
         has_origin: false,
         browser_client: false,
         method: methods[usize::from(method)],
+        invitation: None,
         pairing: if place == 3 {
             Pairing::Waived
         } else {
