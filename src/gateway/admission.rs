@@ -138,7 +138,7 @@ pub fn enter(
             Verdict::policy(rejection(reason, &client, &sent, true))
         }
         NotAdmitted::RecordUnreadable => Verdict::store_unavailable(),
-        NotAdmitted::PairingRequired(waiting) => waits(&waiting),
+        NotAdmitted::PairingRequired(waiting) => waits(&waiting, candidate),
     })?;
     Ok(Admitted {
         hand_off: admission.hand_off,
@@ -223,9 +223,19 @@ fn node_claim(claim: &ConnectClaim, params: &ConnectParams, admission: &Admissio
     }
 }
 
-fn waits(waiting: &PairingRequired) -> Verdict {
+/// Oldest version whose clients understand that they may go on trying (protocol.md §5.4).
+const FIRST_WITH_PATIENCE: u8 = 4;
+
+fn waits(waiting: &PairingRequired, candidate: &Candidate) -> Verdict {
+    // A node waits for its approval; a person at a command line is told at once.
+    let patient = candidate.role == Role::Node && candidate.protocol >= FIRST_WITH_PATIENCE;
+    let details = if patient {
+        waiting.patient_details()
+    } else {
+        waiting.details()
+    };
     Verdict::with_close(
-        ErrorShape::not_paired(waiting.message()).with_details(waiting.details()),
+        ErrorShape::not_paired(waiting.message()).with_details(details),
         close::POLICY,
         waiting.close_reason(),
     )

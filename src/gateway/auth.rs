@@ -120,6 +120,8 @@ pub enum AuthReason {
     BootstrapTokenInvalid,
     /// The device token is not this device's for this role and these scopes.
     DeviceTokenMismatch,
+    /// The device token is right but does not cover the scopes; said at protocol 4 only.
+    ScopeMismatch,
     /// The gateway asks for a password and none was sent.
     PasswordMissing,
     /// The password is wrong.
@@ -201,6 +203,7 @@ pub fn rejection(
         AuthReason::PasswordMissing | AuthReason::PasswordMismatch => password_hint(client),
         AuthReason::BootstrapTokenInvalid => "scan a fresh setup code",
         AuthReason::DeviceTokenMismatch => "rotate/reissue device token",
+        AuthReason::ScopeMismatch => "re-pair or approve scope upgrade",
     };
     let can_retry = reason == AuthReason::TokenMismatch
         && has_device
@@ -246,6 +249,12 @@ fn describe(reason: AuthReason) -> (&'static str, &'static str, &'static str, &'
             "password_mismatch",
             "update_auth_credentials",
             "gateway password mismatch",
+        ),
+        AuthReason::ScopeMismatch => (
+            "AUTH_SCOPE_MISMATCH",
+            "scope_mismatch",
+            "review_auth_configuration",
+            "device token scope mismatch",
         ),
         AuthReason::TokenMissing => (
             "AUTH_TOKEN_MISSING",
@@ -492,6 +501,7 @@ mod tests {
             (AuthReason::PasswordMismatch, node, sent("", "x", "", ""), true, "unauthorized: gateway password mismatch (provide gateway auth password)", "AUTH_PASSWORD_MISMATCH", "password_mismatch", false, "update_auth_credentials"),
             (AuthReason::BootstrapTokenInvalid, node, sent("", "", "", "b"), true, "unauthorized: bootstrap token invalid or expired (scan a fresh setup code)", "AUTH_BOOTSTRAP_TOKEN_INVALID", "bootstrap_token_invalid", false, "review_auth_configuration"),
             (AuthReason::DeviceTokenMismatch, node, sent("", "", "d", ""), true, "unauthorized: device token mismatch (rotate/reissue device token)", "AUTH_DEVICE_TOKEN_MISMATCH", "device_token_mismatch", false, "update_auth_credentials"),
+            (AuthReason::ScopeMismatch, cli(), sent("", "", "d", ""), true, "unauthorized: device token scope mismatch (re-pair or approve scope upgrade)", "AUTH_SCOPE_MISMATCH", "scope_mismatch", false, "review_auth_configuration"),
         ] {
             let error = rejection(reason, &client, &credentials, device);
             assert_eq!(error.message, message);

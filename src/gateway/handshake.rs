@@ -252,6 +252,10 @@ fn prove(
     check_proof(&claim, &input, &arrival.nonce, context.now_ms())
 }
 
+/// First protocol version whose clients know that a right token can be too narrow (protocol.md §2.5);
+/// older ones throw their token away.
+const FIRST_WITH_SCOPE_MISMATCH: u64 = 4;
+
 /// Step 8, for a proven device.
 fn authenticate(
     context: &Context,
@@ -267,6 +271,7 @@ fn authenticate(
         Verdict::store_unavailable()
     })?;
     let key = device.key.encode();
+    let role = visitor.role.as_str();
     let visit = Visit {
         device: &device.id,
         public_key: &key,
@@ -278,14 +283,17 @@ fn authenticate(
             .map_err(|denied| not_invited(context, arrival, &device.id, &denied))
             .is_ok()
     };
-    decide_with_device(visitor.shared, sent, invited, |candidate| {
-        token::verify(
-            &state,
-            &device.id,
-            visitor.role.as_str(),
-            candidate.as_str(),
-            requested,
-        )
+    let verify = |token: &Token| token::verify(&state, &device.id, role, token.as_str(), requested);
+    let too_narrow =
+        |token: &Token| token::is_too_narrow(&state, &device.id, role, token.as_str(), requested);
+    decide_with_device(visitor.shared, sent, invited, verify).map_err(|reason| {
+        let knows = params.max_protocol >= FIRST_WITH_SCOPE_MISMATCH;
+        let narrow = knows && sent.device_token_candidate().is_some_and(too_narrow);
+        let reason = if narrow {
+            AuthReason::ScopeMismatch
+        } else {
+            reason
+        };
+        Verdict::policy(rejection(reason, &visitor.client, sent, true))
     })
-    .map_err(|reason| Verdict::policy(rejection(reason, &visitor.client, sent, true)))
 }

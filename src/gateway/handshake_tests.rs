@@ -409,6 +409,66 @@ fn a_remote_device_waits_and_its_request_is_told() {
 }
 
 #[test]
+fn a_waiting_node_of_version_4_is_told_to_go_on_trying() {
+    let rig = Rig::start();
+    let forwarded = [("x-forwarded-for", "203.0.113.9")];
+    let patience = |error: &Value| {
+        let details = &error["details"];
+        assert_eq!(details["code"], "PAIRING_REQUIRED");
+        ["recommendedNextStep", "retryable", "pauseReconnect"].map(|name| details[name].clone())
+    };
+    let waits = [json!("wait_then_retry"), json!(true), json!(false)];
+    let nothing = [Value::Null, Value::Null, Value::Null];
+    let (error, ..) = refused(&rig, &forwarded, |nonce| node(&key(7), nonce, &[]));
+    assert_eq!(patience(&error), waits);
+    let (error, ..) = refused(&rig, &forwarded, |nonce| {
+        let mut params = node(&key(7), nonce, &[]);
+        params["maxProtocol"] = json!(3);
+        params
+    });
+    assert_eq!(
+        patience(&error),
+        nothing,
+        "the older client has no such words"
+    );
+    let (error, ..) = refused(&rig, &forwarded, |nonce| {
+        let asked = bare("cli", "cli", &["operator.read"], json!({"token": TOKEN}));
+        signed(asked, &key(8), nonce, now_ms())
+    });
+    assert_eq!(patience(&error), nothing, "a person is told at once");
+}
+
+#[test]
+fn a_right_token_that_is_too_narrow_is_called_so_at_version_4() {
+    let rig = Rig::start();
+    let mut first = rig.client();
+    let asked = bare("cli", "cli", &["operator.read"], json!({"token": TOKEN}));
+    let params = signed(asked, &key(9), &first.nonce, now_ms());
+    let answer = first.call("connect", params);
+    let token = answer["payload"]["auth"]["deviceToken"].clone();
+    for (version, field, sent, code) in [
+        (4, "deviceToken", &token, "AUTH_SCOPE_MISMATCH"),
+        (4, "token", &token, "AUTH_SCOPE_MISMATCH"),
+        (3, "deviceToken", &token, "AUTH_DEVICE_TOKEN_MISMATCH"),
+        (3, "token", &token, "AUTH_TOKEN_MISMATCH"),
+        (
+            4,
+            "deviceToken",
+            &json!("wrong"),
+            "AUTH_DEVICE_TOKEN_MISMATCH",
+        ),
+    ] {
+        let (error, close, _) = refused(&rig, &[], |nonce| {
+            let mut asked = bare("cli", "cli", &["operator.admin"], json!({ field: sent }));
+            asked["maxProtocol"] = json!(version);
+            signed(asked, &key(9), nonce, now_ms())
+        });
+        assert_eq!(error["details"]["code"], code, "{version} {field}: {error}");
+        assert_eq!(close, 1008);
+    }
+}
+
+#[test]
 fn an_early_client_is_told_to_come_back() {
     let rig = Rig::start();
     rig.gateway().context().enter(Phase::Starting);

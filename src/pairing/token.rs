@@ -90,6 +90,19 @@ pub fn verify(
         && scopes::grants(role, &entry.scopes, requested)
 }
 
+/// Whether this is the live token of the device for this role, only that it does not cover the scopes
+/// asked for: its holder must ask for less or be approved for more, not throw the token away.
+pub fn is_too_narrow(
+    state: &State,
+    device: &DeviceId,
+    role: &str,
+    token: &str,
+    requested: &Scopes,
+) -> bool {
+    verify(state, device, role, token, &Scopes::none())
+        && !verify(state, device, role, token, requested)
+}
+
 /// Replaces the token of a role, optionally with other scopes; creates it when the approved role has
 /// none, and brings a revoked one back (protocol §5.6).
 ///

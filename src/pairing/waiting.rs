@@ -108,4 +108,14 @@ impl PairingRequired {
         }
         details
     }
+
+    /// The details for a client of protocol 4 that should go on trying by itself until somebody
+    /// decides: without them its node host stays away for ever (protocol §5.4).
+    pub fn patient_details(&self) -> Value {
+        let mut details = self.details();
+        details["recommendedNextStep"] = json!("wait_then_retry");
+        details["retryable"] = json!(true);
+        details["pauseReconnect"] = json!(false);
+        details
+    }
 }

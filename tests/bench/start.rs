@@ -62,7 +62,7 @@ pub fn measure(report: &mut Report) {
 fn reference() -> Option<(PathBuf, PathBuf)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/interop");
     let node = root.join("node24/bin/node");
-    let script = root.join("packages/node_modules/openclaw/openclaw.mjs");
+    let script = root.join("openclaw-2026.4.29/node_modules/openclaw/openclaw.mjs");
     (node.exists() && script.exists()).then_some((node, script))
 }
 

@@ -1,11 +1,11 @@
 //! The reference's command line drives this gateway: all of `nodes` and `devices`.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::reference;
+use crate::reference::{self, document};
 use crate::support::device::Device;
 use crate::support::peer::{Peer, node_params};
-use crate::support::process::{Gateway, Outcome, SECRET};
+use crate::support::process::{Gateway, SECRET};
 use crate::support::websocket::WebSocket;
 
 /// A home for the reference's command line, paired with every scope it will ask for.
@@ -29,18 +29,8 @@ fn paired_command_line(gateway: &Gateway) -> crate::support::home::Home {
     home
 }
 
-/// stdout of a command whose text mode may print notes before the JSON.
-fn document(outcome: &Outcome) -> Value {
-    let start = outcome
-        .stdout
-        .find(['{', '['])
-        .unwrap_or_else(|| panic!("no JSON: {outcome:?}"));
-    serde_json::from_str(&outcome.stdout[start..])
-        .unwrap_or_else(|error| panic!("{error}: {outcome:?}"))
-}
-
 /// A first connect that is not local, so that it waits.
-fn waiting_device(gateway: &Gateway) -> (Device, String) {
+pub fn waiting_device(gateway: &Gateway) -> (Device, String) {
     let device = Device::new();
     let socket =
         WebSocket::connect_with(gateway.address, "/", &[("X-Forwarded-For", "203.0.113.9")])

@@ -1,22 +1,35 @@
 #!/bin/sh
-# Installs the reference program from the npm registry below the given directory, once, in the
-# layout of an ordinary Node installation: bin/node, bin/npm, lib/node_modules/npm.
+# Installs the reference programs from the npm registry below the given directory, once each, with a
+# Node of their own in the layout of an ordinary installation: bin/node, bin/npm, lib/node_modules/npm.
 # Usage: install.sh DIRECTORY
 set -eu
 
-openclaw=2026.4.29 node=24 npm=11
+releases="2026.4.29 2026.9.6" node=24 npm=11
 mkdir -p "$1"
 cd "$1"
-[ ! -e "installed-$openclaw" ] || exit 0
-if ! command -v npm >/dev/null; then
-  echo "npm is missing: apt-get install nodejs npm (any version that can install packages)" >&2
-  exit 1
+if [ ! -e "node24/installed" ]; then
+  if ! command -v npm >/dev/null; then
+    echo "npm is missing: apt-get install nodejs npm (any version that can install packages)" >&2
+    exit 1
+  fi
+  rm -rf node24 bootstrap
+  mkdir -p bootstrap node24/bin node24/lib/node_modules
+  echo '{"private":true}' >bootstrap/package.json
+  (cd bootstrap && npm install --no-audit --no-fund --loglevel=error "node@$node" "npm@$npm")
+  cp "$(readlink -f bootstrap/node_modules/node/bin/node)" node24/bin/node
+  cp -R bootstrap/node_modules/npm node24/lib/node_modules/npm
+  ln -sf ../lib/node_modules/npm/bin/npm-cli.js node24/bin/npm
+  rm -rf bootstrap
+  touch node24/installed
 fi
-rm -rf packages node24
-mkdir -p packages node24/bin node24/lib/node_modules
-echo '{"private":true}' >packages/package.json
-(cd packages && npm install --no-audit --no-fund --loglevel=error "node@$node" "npm@$npm" "openclaw@$openclaw")
-cp "$(readlink -f packages/node_modules/node/bin/node)" node24/bin/node
-cp -R packages/node_modules/npm node24/lib/node_modules/npm
-ln -sf ../lib/node_modules/npm/bin/npm-cli.js node24/bin/npm
-touch "installed-$openclaw"
+# The newer release refuses to be installed by an old Node.
+PATH="$PWD/node24/bin:$PATH"
+for release in $releases; do
+  home="openclaw-$release"
+  [ ! -e "$home/installed" ] || continue
+  rm -rf "$home"
+  mkdir -p "$home"
+  echo '{"private":true}' >"$home/package.json"
+  (cd "$home" && npm install --no-audit --no-fund --loglevel=error "openclaw@$release")
+  touch "$home/installed"
+done

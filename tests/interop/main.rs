@@ -1,4 +1,4 @@
-//! The unmodified OpenClaw 2026.4.29 against this program, both ways. `install.sh` puts it below
+//! The unmodified OpenClaw 2026.4.29 and 2026.9.6 against this program, both ways. `install.sh` puts it below
 //! `target/interop`; every process here is bound to loopback and ends with its test.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -8,6 +8,10 @@ mod support;
 
 mod reference;
 
+mod forwarder;
+
 mod command_line;
+mod newer_command_line;
+mod newer_node_host;
 mod node_host;
 mod state_directory;

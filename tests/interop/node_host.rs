@@ -89,6 +89,7 @@ fn the_reference_node_host_joins_is_approved_and_survives_a_restart() {
     });
     which(&gateway, &id).success();
     drop(node);
+    reference::nothing_left_behind(&home);
 }
 
 #[test]
@@ -160,4 +161,5 @@ fn this_node_host_works_for_the_reference_gateway() {
     node.signal("TERM");
     assert_eq!(node.exit_code(), 0, "{}", node.output());
     drop(gateway);
+    reference::nothing_left_behind(&gateway_home);
 }

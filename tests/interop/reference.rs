@@ -1,10 +1,15 @@
-//! The reference program as a child process: its own Node, its own home, no mDNS, no plugins.
+//! The reference program as a child process: its own Node, its own home, no mDNS, no plugins, no updates.
+//!
+//! Two releases are installed; what names none is the older one. A long-running one is the leader of a
+//! process group, which ends with it: the reference starts children of its own.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::support::home::Home;
+use serde_json::Value;
+
 use crate::support::process::{Outcome, Running, SECRET, command};
 
 /// The reference needs seconds where this program needs milliseconds.
@@ -31,34 +36,68 @@ pub fn config(port: Option<u16>) -> String {
     format!(r#"{{ {gateway} "plugins": {{ "enabled": false }} }}"#)
 }
 
-/// A command line of the reference at `home`.
-pub fn openclaw_js(home: &Home) -> Command {
-    let node = install().join("node24/bin/node");
-    assert!(
-        node.exists(),
-        "run `make interop`, which installs the reference first"
-    );
-    let mut command = command(&node, home);
-    command
-        .env(
-            "PATH",
-            format!(
-                "{}:/usr/local/bin:/usr/bin:/bin",
-                install().join("node24/bin").display()
-            ),
+/// One installed release of the reference.
+#[derive(Clone, Copy, Debug)]
+pub struct Release(&'static str);
+
+/// Protocol 3.
+pub const OLDER: Release = Release("2026.4.29");
+/// Protocol 4.
+pub const NEWER: Release = Release("2026.9.6");
+
+impl Release {
+    /// A command line of this release at `home`; the shared secret comes from the configuration.
+    pub fn bare_command(self, home: &Home) -> Command {
+        let node = install().join("node24/bin/node");
+        let package = format!("openclaw-{}/node_modules/openclaw/openclaw.mjs", self.0);
+        assert!(
+            node.exists() && install().join(&package).exists(),
+            "run `make interop`, which installs the reference first"
+        );
+        let mut command = command(&node, home);
+        let folder = install().join("node24/bin");
+        let path = format!("{}:/usr/local/bin:/usr/bin:/bin", folder.display());
+        command
+            .env("PATH", path)
+            .env("OPENCLAW_DISABLE_BONJOUR", "1")
+            .env("OPENCLAW_NO_AUTO_UPDATE", "1")
+            .arg(install().join(package));
+        command
+    }
+
+    /// The same with the shared secret in the environment.
+    pub fn command(self, home: &Home) -> Command {
+        let mut command = self.bare_command(home);
+        command.env("OPENCLAW_GATEWAY_TOKEN", SECRET);
+        command
+    }
+
+    /// Runs one command.
+    pub fn run(self, home: &Home, arguments: &[&str]) -> Outcome {
+        finish(self.command(home), arguments)
+    }
+
+    /// Starts a long-running command.
+    pub fn start(self, home: &Home, arguments: &[&str]) -> Running {
+        let mut command = self.command(home);
+        command.args(arguments);
+        Running::start_group(command)
+    }
+
+    /// A node host.
+    pub fn node_host(self, home: &Home, port: u16) -> Running {
+        let port = port.to_string();
+        let name = ["--display-name", "Reference Node"];
+        self.start(
+            home,
+            &[&["node", "run", "--port", &port][..], &name].concat(),
         )
-        .env("OPENCLAW_DISABLE_BONJOUR", "1")
-        .env("OPENCLAW_GATEWAY_TOKEN", SECRET)
-        .arg(install().join("packages/node_modules/openclaw/openclaw.mjs"));
-    command
+    }
 }
 
-/// Runs one command of the reference.
-pub fn run(home: &Home, arguments: &[&str]) -> Outcome {
-    let output = openclaw_js(home)
-        .args(arguments)
-        .output()
-        .expect("node starts");
+/// Runs a prepared command to its end.
+pub fn finish(mut command: Command, arguments: &[&str]) -> Outcome {
+    let output = command.args(arguments).output().expect("node starts");
     Outcome {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -66,11 +105,49 @@ pub fn run(home: &Home, arguments: &[&str]) -> Outcome {
     }
 }
 
-/// Starts a long-running command of the reference.
+/// stdout of a command whose text mode may print notes before the JSON.
+pub fn document(outcome: &Outcome) -> Value {
+    let start = outcome
+        .stdout
+        .find(['{', '['])
+        .unwrap_or_else(|| panic!("no JSON: {outcome:?}"));
+    serde_json::from_str(&outcome.stdout[start..])
+        .unwrap_or_else(|error| panic!("{error}: {outcome:?}"))
+}
+
+/// Processes that still run with `home` as their `HOME`.
+pub fn left_behind(home: &Home) -> Vec<String> {
+    let wanted = format!("HOME={}", home.path().display());
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter_map(|process| {
+            let read = |name: &str| std::fs::read(process.path().join(name));
+            let environment = read("environ").ok()?;
+            let mine = environment
+                .split(|byte| *byte == 0)
+                .any(|variable| variable == wanted.as_bytes());
+            let line = String::from_utf8_lossy(&read("cmdline").ok()?).replace('\0', " ");
+            (mine && !line.is_empty()).then_some(line)
+        })
+        .collect()
+}
+
+/// Waits until nothing runs at `home` any more.
+#[track_caller]
+pub fn nothing_left_behind(home: &Home) {
+    wait_long("the reference's processes to be gone", || {
+        left_behind(home).is_empty().then_some(())
+    });
+}
+
+/// Runs one command of the older release.
+pub fn run(home: &Home, arguments: &[&str]) -> Outcome {
+    OLDER.run(home, arguments)
+}
+
+/// Starts a long-running command of the older release.
 pub fn start(home: &Home, arguments: &[&str]) -> Running {
-    let mut command = openclaw_js(home);
-    command.args(arguments);
-    Running::start(command)
+    OLDER.start(home, arguments)
 }
 
 /// Starts its gateway and waits until it is ready.
@@ -84,19 +161,9 @@ pub fn gateway(home: &Home) -> Running {
     process
 }
 
-/// A node host of the reference.
+/// A node host of the older release.
 pub fn node_host(home: &Home, port: u16) -> Running {
-    start(
-        home,
-        &[
-            "node",
-            "run",
-            "--port",
-            &port.to_string(),
-            "--display-name",
-            "Reference Node",
-        ],
-    )
+    OLDER.node_host(home, port)
 }
 
 /// Waits for a condition with the reference's patience.

@@ -2,12 +2,14 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 
 use super::home::Home;
@@ -76,12 +78,24 @@ pub fn openclaw_with(home: &Home, environment: &[(&str, &str)], arguments: &[&st
 /// A long-running child whose output is collected; killed and reaped on drop.
 pub struct Running {
     child: Child,
+    /// It leads a process group that ends with it.
+    group: bool,
     output: Arc<Mutex<String>>,
     readers: Vec<JoinHandle<()>>,
 }
 
 impl Running {
-    pub fn start(mut command: Command) -> Running {
+    pub fn start(command: Command) -> Running {
+        Self::spawn(command, false)
+    }
+
+    /// Starts it as the leader of a process group of its own; whatever it starts ends with it.
+    pub fn start_group(mut command: Command) -> Running {
+        command.process_group(0);
+        Self::spawn(command, true)
+    }
+
+    fn spawn(mut command: Command, group: bool) -> Running {
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -94,6 +108,7 @@ impl Running {
         ];
         Running {
             child,
+            group,
             output,
             readers,
         }
@@ -142,8 +157,17 @@ impl Running {
     }
 
     pub fn kill(&mut self) {
+        self.end_group();
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// Ends what it started, once: an empty group's number may belong to somebody else later.
+    fn end_group(&mut self) {
+        if std::mem::take(&mut self.group) {
+            let group = Pid::from_raw(self.pid() as i32).unwrap();
+            let _ = kill_process_group(group, Signal::KILL);
+        }
     }
 
     /// Whether it still runs.
@@ -155,6 +179,7 @@ impl Running {
     #[track_caller]
     pub fn exit_code(&mut self) -> i32 {
         let status = wait_for("the process to end", || self.child.try_wait().unwrap());
+        self.end_group();
         self.read_to_end();
         status.code().unwrap_or(-1)
     }

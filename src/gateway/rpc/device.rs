@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::call::{Call, Outcome, Reply, payload};
 use crate::gateway::apply::Applied;
-use crate::identity::Random;
-use crate::pairing::{device, token};
+use crate::identity::{NodeId, Random};
+use crate::pairing::{State, device, node, token};
 use crate::protocol::error::ErrorShape;
 use crate::protocol::params::{
     DevicePairRemove, DeviceTokenRevoke, DeviceTokenRotate, parse_nothing, parse_request_id,
@@ -16,8 +16,32 @@ use crate::protocol::params::{
 pub fn list(call: &Call<'_>, params: Option<Value>) -> Outcome {
     parse_nothing(call.method, params)?;
     let state = call.state()?;
-    let listed = device::list(&state, &call.caller(), call.context.now_ms());
-    Ok(Reply::Now(payload(&listed)?))
+    let now_ms = call.context.now_ms();
+    let mut listed = payload(&device::list(&state, &call.caller(), now_ms))?;
+    if call.session.protocol >= FIRST_WITH_STANDING {
+        let rows = listed["paired"].as_array_mut().into_iter().flatten();
+        rows.for_each(|row| add_standing(call, &state, now_ms, row));
+    }
+    Ok(Reply::Now(listed))
+}
+
+/// Oldest version whose clients show where a paired device stands (protocol.md §2.5).
+const FIRST_WITH_STANDING: u8 = 4;
+
+/// Whether the device is connected, and the node request that waits behind it: newer command lines
+/// point from `devices list` to the approval that is still missing.
+fn add_standing(call: &Call<'_>, state: &State, now_ms: u64, row: &mut Value) {
+    let Some(id) = row["deviceId"].as_str().map(str::to_owned) else {
+        return;
+    };
+    let sessions = call.context.hub.sessions();
+    let mut devices = sessions
+        .iter()
+        .filter_map(|session| session.device.as_ref());
+    row["connected"] = json!(devices.any(|device| device.as_str() == id));
+    if let Some(request) = node::request_of(state, &NodeId::from(id.as_str()), now_ms) {
+        row["pendingNodeSurface"] = request.shown();
+    }
 }
 
 /// `device.pair.approve`.
@@ -114,6 +138,36 @@ mod tests {
             }),
         );
         house
+    }
+
+    #[test]
+    fn version_4_sees_where_a_paired_device_stands() {
+        let house = house();
+        let _node = house.join(|session| session.device = Some("n".into()));
+        house.seed(
+            Part::NodesPending,
+            json!({"rn": {"requestId": "rn", "nodeId": "n", "commands": ["system.run"], "silent": false, "ts": START_MS}}),
+        );
+        let older = house.operator(PAIRING);
+        let newer = house.join(|session| {
+            session.protocol = 4;
+            session.scopes = PAIRING.iter().copied().collect();
+        });
+        let row = |listed: &Value, id: &str| {
+            let rows = listed["paired"].as_array().unwrap();
+            rows.iter()
+                .find(|row| row["deviceId"] == id)
+                .unwrap()
+                .clone()
+        };
+        let listed = newer.ask("device.pair.list", json!({}));
+        let waiting = row(&listed, "n");
+        assert_eq!(waiting["connected"], true, "{listed}");
+        assert_eq!(waiting["pendingNodeSurface"]["requestId"], "rn");
+        assert_eq!(row(&listed, "a")["connected"], false);
+        assert!(row(&listed, "a").get("pendingNodeSurface").is_none());
+        let listed = older.ask("device.pair.list", json!({}));
+        assert!(row(&listed, "n").get("connected").is_none(), "{listed}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::gateway::attendance;
 use crate::gateway::context::Context;
 use crate::gateway::presence::Row;
 use crate::gateway::roster::Roster;
-use crate::protocol::params::{SetHeartbeats, SystemEvent, parse_nothing};
+use crate::protocol::params::{SetHeartbeats, SystemEvent, parse_nothing, parse_status};
 
 /// The payload of `health`, of `health` broadcasts and of `snapshot.health`. It names no path and no
 /// session (D18); `nodes` is ours.
@@ -48,7 +48,7 @@ pub fn answer_health(call: &Call<'_>) -> Outcome {
 
 /// `status`.
 pub fn status(call: &Call<'_>, params: Option<Value>) -> Outcome {
-    parse_nothing(call.method, params)?;
+    parse_status(call.method, params)?;
     Ok(Reply::Now(json!({
         "runtimeVersion": call.context.version,
         "heartbeat": {"defaultAgentId": "main", "agents": []},
@@ -143,6 +143,12 @@ mod tests {
         let person = house.operator(&["operator.admin"]);
         let status = person.ask("status", json!({}));
         assert_eq!(status["runtimeVersion"], env!("CARGO_PKG_VERSION"));
+        let newer = json!({"includeChannelSummary": false, "includeCliProjection": true});
+        assert_eq!(person.ask("status", newer), status);
+        assert_eq!(
+            person.refused("status", json!({"other": 1}))["message"],
+            "invalid status params: at root: unexpected property 'other'"
+        );
         assert_eq!(person.ask("last-heartbeat", json!({})), Value::Null);
         assert_eq!(
             person.ask("set-heartbeats", json!({"enabled": true})),

@@ -4,12 +4,22 @@ use serde_json::Value;
 
 use crate::protocol::{
     error::ErrorShape,
-    schema::{Fields, Kind, parse_params},
+    schema::{Fields, Kind, optional, parse_params},
 };
 
 /// Checks the params of a method that takes none (`status`, `node.list` and so on).
 pub fn parse_nothing(method: &str, params: Option<Value>) -> Result<(), ErrorShape> {
     parse_params(method, params, &Kind::Object(&[])).map(|_| ())
+}
+
+/// Checks the params of `status`: newer command lines say whether they want channels and a view of the
+/// agents' configuration, of which there is nothing here.
+pub fn parse_status(method: &str, params: Option<Value>) -> Result<(), ErrorShape> {
+    const STATUS: Kind = Kind::Object(&[
+        optional("includeChannelSummary", Kind::Boolean),
+        optional("includeCliProjection", Kind::Boolean),
+    ]);
+    parse_params(method, params, &STATUS).map(|_| ())
 }
 
 /// `set-heartbeats`.
