@@ -16,7 +16,9 @@ use super::{
     expiry,
     invitation::{self, Denied, Presented, Visit, bootstrap},
     networks::Networks,
-    request, scopes,
+    request,
+    resolution::{self, Fate, Resolution},
+    scopes,
     silence::{Silence, silence},
     token::{self, IssuedToken},
     waiting::{PairingRequired, Reason},
@@ -306,6 +308,15 @@ fn ask(
         let granted = approval::grant(&state.devices.paired, &request, &claim.scopes, now, entropy);
         if let Ok(record) = granted {
             request::forget(state, &old);
+            let ended = old
+                .iter()
+                .map(|old| match old.request_id == request.request_id {
+                    true => Resolution::of_device(old, Fate::Approved, now).by("gateway"),
+                    false => superseded(old, &request, now),
+                });
+            for end in ended {
+                changes.push(resolution::note(state, end));
+            }
             let audit = audit(claim, "device.approve");
             let mut detail = json!({
                 "requestId": request.request_id, "role": request.role, "rule": rule.as_str(),
@@ -325,11 +336,14 @@ fn ask(
     let waiting = refusal(state, claim, reason, request.request_id.clone());
     if created {
         request::forget(state, &old);
+        for old in &old {
+            changes.push(resolution::note(state, superseded(old, &request, now)));
+        }
         changes.extend(expiry::make_room_for_device(state, now));
         changes.push(Change::Save(Part::DevicesPending));
         changes.push(Change::Emit {
             event: device::REQUESTED,
-            payload: request.shown(),
+            payload: request.shown(&state.devices.paired),
         });
         state.devices.pending.put(request);
     } else if old.first() != Some(&request) {
@@ -337,6 +351,10 @@ fn ask(
         state.devices.pending.put(request);
     }
     Some(waiting)
+}
+
+fn superseded(old: &DeviceRequest, by: &DeviceRequest, now: u64) -> Resolution {
+    Resolution::of_device(old, Fate::Superseded, now).replaced_by(&by.request_id)
 }
 
 /// Refreshes the record of a device that comes in, and hands out its token.
