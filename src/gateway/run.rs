@@ -24,7 +24,9 @@ use crate::gateway::console;
 use crate::gateway::port_owner;
 use crate::gateway::server::{Ending, Gateway, GatewayError};
 use crate::gateway::settings::{GatewaySettings, RunFlags, build};
-use crate::gateway::start_checks::{AuthPlan, StartError, check_mode, check_supported, plan_auth};
+use crate::gateway::start_checks::{
+    AuthPlan, StartError, advice, check_mode, check_supported, plan_auth,
+};
 use crate::identity::{Random, Token};
 use crate::net::NetError;
 use crate::net::readiness::wait_all;
@@ -114,7 +116,7 @@ fn run_once(
         log::warn!(target: "gateway", "{warning}");
     }
     let settings = settings(paths, &loaded, &options.flags)?;
-    warn(&loaded, &settings);
+    warn(&loaded, &settings, &options.flags);
     if options.force {
         port_owner::evict(settings.port).map_err(|text| Failure { text, exit: 1 })?;
     }
@@ -171,7 +173,7 @@ fn level(loaded: &Loaded, options: &RunOptions) -> log::LevelFilter {
 /// Points 2 to 7 of the start checks.
 fn settings(paths: &Paths, loaded: &Loaded, flags: &RunFlags) -> Result<GatewaySettings, Failure> {
     check_mode(loaded, flags)?;
-    check_supported(&loaded.config, flags)?;
+    check_supported(&loaded.config)?;
     let bind = flags.bind.unwrap_or(loaded.config.gateway.bind);
     let auth = match plan_auth(loaded, flags, bind)? {
         AuthPlan::Ready(auth) => auth,
@@ -187,9 +189,10 @@ fn settings(paths: &Paths, loaded: &Loaded, flags: &RunFlags) -> Result<GatewayS
     Ok(build(loaded, paths, flags, auth, tailnet)?)
 }
 
-fn warn(loaded: &Loaded, settings: &GatewaySettings) {
-    if matches!(settings.rules.auth, SharedAuth::None) {
-        log::warn!(target: "gateway", "gateway.auth.mode=none: no shared secret is asked for; devices still need pairing");
+fn warn(loaded: &Loaded, settings: &GatewaySettings, flags: &RunFlags) {
+    let auth = &settings.rules.auth;
+    for line in advice(&loaded.config, flags, auth, settings.bind, settings.port) {
+        log::warn!(target: "gateway", "{line}");
     }
     let former = loaded.environment.former_names();
     if !former.is_empty() {

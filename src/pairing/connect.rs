@@ -39,8 +39,12 @@ pub enum AuthMethod {
     None,
     /// The shared password.
     Password,
+    /// The tailnet that its address belongs to named the user.
+    Tailscale,
     /// The shared token.
     Token,
+    /// A trusted proxy named the user.
+    TrustedProxy,
 }
 
 impl AuthMethod {
@@ -51,13 +55,20 @@ impl AuthMethod {
             AuthMethod::DeviceToken => "device-token",
             AuthMethod::None => "none",
             AuthMethod::Password => "password",
+            AuthMethod::Tailscale => "tailscale",
             AuthMethod::Token => "token",
+            AuthMethod::TrustedProxy => "trusted-proxy",
         }
     }
 
     /// Whether the shared secret was proven.
     pub const fn is_shared_secret(self) -> bool {
         matches!(self, AuthMethod::Password | AuthMethod::Token)
+    }
+
+    /// Whether what the gateway asks everybody for was proven (`sharedAuthOk` of protocol §4.2).
+    pub const fn is_shared_auth(self) -> bool {
+        self.is_shared_secret() || matches!(self, AuthMethod::TrustedProxy)
     }
 }
 
