@@ -8,6 +8,8 @@ mod admission;
 mod bad_input;
 mod commands;
 mod main_job;
+mod reload;
+mod restart;
 mod sessions;
 mod setup_codes;
 mod stalled;

@@ -15,7 +15,12 @@ use crate::config::expand;
 use crate::config::key::{self, Effect};
 use crate::config::load::Draft;
 use crate::config::path::ConfigPath;
+use crate::config::view::View;
+use crate::config::word::ReloadMode;
 use crate::config::write::{self, Operation};
+
+/// What to do when a running gateway does not apply a change by itself.
+const RESTART_BY_HAND: &str = "Restart the gateway to apply.";
 
 /// `config set`: a value, a secret reference, or a batch.
 pub fn set(invocation: &Invocation) -> Result<Answer, CliError> {
@@ -27,7 +32,8 @@ pub fn set(invocation: &Invocation) -> Result<Answer, CliError> {
     let draft =
         write::apply(&paths, invocation.environment(), &request.operations).map_err(refused)?;
     let names = names(&request.operations);
-    let mut answer = changed("Updated", "updated", &names, &request.operations);
+    let mode = reload_mode(&draft);
+    let mut answer = changed("Updated", "updated", &names, &request.operations, mode);
     answer.notes = warnings_of(&draft, &names);
     Ok(answer)
 }
@@ -37,13 +43,23 @@ pub fn unset(invocation: &Invocation) -> Result<Answer, CliError> {
     let path = parse_path(invocation.required_argument(0)?)?;
     let paths = invocation.paths()?;
     let operations = [Operation::Unset(path)];
-    write::apply(&paths, invocation.environment(), &operations).map_err(refused)?;
+    let draft = write::apply(&paths, invocation.environment(), &operations).map_err(refused)?;
     Ok(changed(
         "Removed",
         "removed",
         &names(&operations),
         &operations,
+        reload_mode(&draft),
     ))
+}
+
+/// What a running gateway does about a changed file.
+fn reload_mode(draft: &Draft) -> ReloadMode {
+    let view = View {
+        document: &draft.document,
+        missing: &draft.missing,
+    };
+    view.word("gateway.reload.mode", ReloadMode::Hybrid)
 }
 
 fn names(operations: &[Operation]) -> Vec<String> {
@@ -54,23 +70,43 @@ fn names(operations: &[Operation]) -> Vec<String> {
 }
 
 /// The answer of a finished change: what was changed, and what makes it effective.
-fn changed(word: &str, key: &str, names: &[String], operations: &[Operation]) -> Answer {
+fn changed(
+    word: &str,
+    key: &str,
+    names: &[String],
+    operations: &[Operation],
+    mode: ReloadMode,
+) -> Answer {
     let strongest = operations
         .iter()
         .map(|operation| effect(operation.path()))
-        .max();
-    // A running gateway reads the file at start only, so what could be applied live waits as well.
-    let restart = strongest.is_some_and(|effect| effect != Effect::None);
-    let follow_up = if restart {
-        "Restart the gateway to apply."
-    } else {
-        "No restart needed."
-    };
-    let document = json!({"ok": true, key: names, "restartRequired": restart});
+        .max()
+        .unwrap_or(Effect::None);
+    let follow_up = follow_up(strongest, mode);
+    let document = json!({
+        "ok": true,
+        key: names,
+        "effect": strongest.as_str(),
+        "restartRequired": follow_up == RESTART_BY_HAND,
+    });
     Answer::new(
         document,
         format!("{word} {}. {follow_up}", names.join(", ")),
     )
+}
+
+/// What makes a change effective, in one sentence.
+fn follow_up(effect: Effect, mode: ReloadMode) -> &'static str {
+    match (effect, mode) {
+        (Effect::None, _) => "No restart needed.",
+        (Effect::Hot, ReloadMode::Hybrid | ReloadMode::Hot) => {
+            "A running gateway applies it at once."
+        }
+        (_, ReloadMode::Hybrid | ReloadMode::Restart) => {
+            "A running gateway restarts by itself to apply it."
+        }
+        (Effect::Restart, ReloadMode::Hot) | (_, ReloadMode::Off) => RESTART_BY_HAND,
+    }
 }
 
 fn effect(path: &ConfigPath) -> Effect {
@@ -117,22 +153,22 @@ mod tests {
             (
                 "config set gateway.port 0x10",
                 json!(16),
-                "Updated gateway.port. Restart the gateway to apply.",
+                "Updated gateway.port. A running gateway restarts by itself to apply it.",
             ),
             (
                 "config set gateway.mode local",
                 json!("local"),
-                "Updated gateway.mode. Restart the gateway to apply.",
+                "Updated gateway.mode. A running gateway restarts by itself to apply it.",
             ),
             (
                 "config set gateway.auth.token 123",
                 json!("123"),
-                "Updated gateway.auth.token. Restart the gateway to apply.",
+                "Updated gateway.auth.token. A running gateway applies it at once.",
             ),
             (
                 "config set gateway.auth.token ${TOK}",
                 json!("${TOK}"),
-                "Updated gateway.auth.token. Restart the gateway to apply.",
+                "Updated gateway.auth.token. A running gateway applies it at once.",
             ),
             (
                 "config set logging.level debug",
@@ -142,7 +178,7 @@ mod tests {
             (
                 "config set gateway.nodes.denyCommands ['a']",
                 json!(["a"]),
-                "Updated gateway.nodes.denyCommands. Restart the gateway to apply.",
+                "Updated gateway.nodes.denyCommands. A running gateway applies it at once.",
             ),
             (
                 "config set gateway.nodes.allowCommands[0] x --strict-json",
@@ -152,13 +188,13 @@ mod tests {
             (
                 "config set gateway.tailscale.mode off",
                 json!("off"),
-                "Updated gateway.tailscale.mode. Restart the gateway to apply.",
+                "Updated gateway.tailscale.mode. A running gateway restarts by itself to apply it.",
             ),
             ("config set gateway.customBindHost ''", json!(null), ""),
             (
                 "config set gateway.auth.token --ref-provider default --ref-source env --ref-id TOK",
                 json!({"source": "env", "provider": "default", "id": "TOK"}),
-                "Updated gateway.auth.token. Restart the gateway to apply.",
+                "Updated gateway.auth.token. A running gateway applies it at once.",
             ),
         ] {
             let home = Home::new("{}");
@@ -180,13 +216,46 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_depends_on_the_key_and_the_mode() {
+        let (once, itself) = (
+            "A running gateway applies it at once.",
+            "A running gateway restarts by itself to apply it.",
+        );
+        for (key, mode, expected) in [
+            ("logging.level warn", "off", "No restart needed."),
+            ("gateway.nodes.denyCommands []", "hybrid", once),
+            ("gateway.nodes.denyCommands []", "hot", once),
+            ("gateway.nodes.denyCommands []", "restart", itself),
+            ("gateway.nodes.denyCommands []", "off", RESTART_BY_HAND),
+            ("gateway.port 5", "hybrid", itself),
+            ("gateway.port 5", "hot", RESTART_BY_HAND),
+            ("gateway.port 5", "restart", itself),
+            ("gateway.port 5", "off", RESTART_BY_HAND),
+        ] {
+            let home = Home::new(&format!("{{gateway: {{reload: {{mode: '{mode}'}}}}}}"));
+            let answer = run(&home, &format!("config set {key}")).unwrap();
+            assert!(
+                answer.text.ends_with(expected),
+                "{key} {mode}: {}",
+                answer.text
+            );
+            let by_hand = expected == RESTART_BY_HAND;
+            assert_eq!(
+                answer.document.unwrap()["restartRequired"],
+                by_hand,
+                "{key} {mode}"
+            );
+        }
+    }
+
+    #[test]
     fn set_warns_about_what_it_cannot_find_and_reports_as_json() {
         let home = Home::new("{gateway: {auth: {password: '${OTHER}'}}}");
         let answer = run(&home, "config set gateway.auth.token '${TOK}' --json").unwrap();
         assert_eq!(answer.notes.len(), 1);
         assert!(answer.notes[0].contains("\"TOK\" at gateway.auth.token"));
-        let expected =
-            json!({"ok": true, "updated": ["gateway.auth.token"], "restartRequired": true});
+        let expected = json!({"ok": true, "updated": ["gateway.auth.token"], "effect": "hot",
+            "restartRequired": false});
         assert_eq!(answer.document, Some(expected));
     }
 
@@ -274,7 +343,7 @@ mod tests {
         .unwrap();
         assert_eq!(
             answer.text,
-            "Updated gateway.port, gateway.auth.token. Restart the gateway to apply."
+            "Updated gateway.port, gateway.auth.token. A running gateway restarts by itself to apply it."
         );
         assert!(
             home.text()
@@ -292,7 +361,7 @@ mod tests {
         let answer = run(&home, "config unset gateway.auth.token").unwrap();
         assert_eq!(
             answer.text,
-            "Removed gateway.auth.token. Restart the gateway to apply."
+            "Removed gateway.auth.token. A running gateway applies it at once."
         );
         assert_eq!(home.text(), "{\n  gateway: {port: 5},\n}\n");
     }

@@ -1,16 +1,20 @@
 //! Which keys differ between two documents, and what that means for a running gateway (cli.md §3.5).
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::config::key::{self, Effect};
 
 /// One path whose value differs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ChangedKey {
     /// Dotted path of the smallest differing part; lists count as a whole.
     pub path: String,
     /// What the change does to a running gateway.
     pub effect: Effect,
+    /// The value before; secrets in it are not hidden.
+    pub before: Option<Value>,
+    /// The value now; secrets in it are not hidden.
+    pub after: Option<Value>,
 }
 
 /// The keys that differ between two expanded documents, in the order of the old one, added ones last.
@@ -37,6 +41,8 @@ fn compare<'a>(
         changed.push(ChangedKey {
             path: segments.join("."),
             effect: key::effect(segments),
+            before: old.cloned(),
+            after: new.cloned(),
         });
         return;
     }
@@ -54,6 +60,44 @@ fn compare<'a>(
         );
         segments.pop();
     }
+}
+
+/// `new`, but with every key whose change would need a restart as it is in `old`: what a gateway that
+/// does not restart may go by.
+pub fn without_restart(old: &Value, new: &Value) -> Value {
+    settled(Some(old), Some(new), &mut Vec::new()).unwrap_or_else(|| new.clone())
+}
+
+fn settled<'a>(
+    old: Option<&'a Value>,
+    new: Option<&'a Value>,
+    segments: &mut Vec<&'a str>,
+) -> Option<Value> {
+    if old == new {
+        return new.cloned();
+    }
+    let members = |value: Option<&'a Value>| value.and_then(Value::as_object);
+    let (before, after) = (members(old), members(new));
+    let sections = (before.is_some() || old.is_none()) && (after.is_some() || new.is_none());
+    if !sections || !key::is_section(segments) {
+        let stays = key::effect(segments) == Effect::Restart;
+        return if stays { old } else { new }.cloned();
+    }
+    let mut merged = Map::new();
+    let names = before.into_iter().chain(after).flat_map(Map::keys);
+    for name in names {
+        segments.push(name);
+        let value = settled(
+            before.and_then(|old| old.get(name)),
+            after.and_then(|new| new.get(name)),
+            segments,
+        );
+        segments.pop();
+        if let Some(value) = value {
+            merged.insert(name.clone(), value);
+        }
+    }
+    (new.is_some() || !merged.is_empty()).then_some(Value::Object(merged))
 }
 
 #[cfg(test)]
@@ -87,6 +131,34 @@ mod tests {
                 .map(|key| format!("{} {:?}", key.path, key.effect))
                 .collect();
             assert_eq!(found.join("|"), expected);
+        }
+    }
+
+    #[test]
+    fn a_gateway_that_may_not_restart_goes_by_the_rest() {
+        let old = json!({"gateway": {"port": 1, "auth": {"mode": "token", "token": "x"}}, "agents": {"a": 1}});
+        for (new, expected) in [
+            (old.clone(), old.clone()),
+            (
+                json!({"gateway": {"port": 2, "auth": {"mode": "none", "token": "y"}, "nodes": {"denyCommands": ["a"]}}}),
+                json!({"gateway": {"port": 1, "auth": {"mode": "token", "token": "y"}, "nodes": {"denyCommands": ["a"]}}}),
+            ),
+            (
+                json!({"gateway": {"bind": "lan"}, "agents": {"a": 2}}),
+                json!({"gateway": {"port": 1, "auth": {"mode": "token"}}, "agents": {"a": 2}}),
+            ),
+            (
+                json!({}),
+                json!({"gateway": {"port": 1, "auth": {"mode": "token"}}}),
+            ),
+        ] {
+            let found = without_restart(&old, &new);
+            assert_eq!(found, expected, "{new}");
+            let left = diff(&old, &found);
+            assert!(
+                left.iter().all(|key| key.effect != Effect::Restart),
+                "{left:?}"
+            );
         }
     }
 }

@@ -15,11 +15,16 @@ const INCLUDE_KEY: &str = "$include";
 /// How many files may include each other in a row.
 const MAX_INCLUDE_LEVELS: usize = 10;
 
-/// Resolves every `$include` of a document that was read from `file`.
+/// Resolves every `$include` of a document that was read from `file`. The name of every included file,
+/// readable or not, is added to `sources`.
 ///
 /// # Errors
 /// Every file that is missing, outside, circular, too deep in the chain, not JSON5 or not an object.
-pub fn resolve(document: Value, file: &Path) -> Result<Value, Vec<Issue>> {
+pub fn resolve(
+    document: Value,
+    file: &Path,
+    sources: &mut Vec<PathBuf>,
+) -> Result<Value, Vec<Issue>> {
     // A linked file includes from where the link is, and may not leave that directory.
     let base = file.parent().unwrap_or(Path::new("/")).to_owned();
     let mut resolver = Resolver {
@@ -29,6 +34,7 @@ pub fn resolve(document: Value, file: &Path) -> Result<Value, Vec<Issue>> {
             base,
         }],
         issues: Vec::new(),
+        sources,
     };
     let resolved = resolver.value(document, "");
     if resolver.issues.is_empty() && depth(&resolved) > MAX_NESTING {
@@ -43,12 +49,14 @@ pub fn resolve(document: Value, file: &Path) -> Result<Value, Vec<Issue>> {
     }
 }
 
-struct Resolver {
+struct Resolver<'a> {
     /// Canonical; includes must stay inside.
     directory: PathBuf,
     /// Files being read, the outermost first.
     chain: Vec<Link>,
     issues: Vec<Issue>,
+    /// Names of the included files.
+    sources: &'a mut Vec<PathBuf>,
 }
 
 /// One file of the chain.
@@ -59,7 +67,7 @@ struct Link {
     base: PathBuf,
 }
 
-impl Resolver {
+impl Resolver<'_> {
     fn value(&mut self, value: Value, path: &str) -> Value {
         match value {
             Value::Object(members) => self.object(members, path),
@@ -133,8 +141,10 @@ impl Resolver {
     /// The resolved value of one included file; issues inside it are collected on the way.
     fn file(&mut self, name: &str, path: &str) -> Result<Value, String> {
         let base = self.chain.last().map_or(&self.directory, |link| &link.base);
-        let file = std::fs::canonicalize(base.join(name))
-            .map_err(|cause| format!("cannot read included file {name:?}: {cause}"))?;
+        let named = base.join(name);
+        let file = std::fs::canonicalize(&named);
+        self.sources.push(named);
+        let file = file.map_err(|cause| format!("cannot read included file {name:?}: {cause}"))?;
         if !file.starts_with(&self.directory) {
             return Err(format!(
                 "included file {name:?} is outside the config directory"

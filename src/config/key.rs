@@ -21,6 +21,17 @@ pub enum Effect {
     Restart,
 }
 
+impl Effect {
+    /// The word of machine output.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Hot => "hot",
+            Self::Restart => "restart",
+        }
+    }
+}
+
 /// The value of a key that the file does not name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preset {

@@ -5,13 +5,16 @@ use std::path::PathBuf;
 use serde_json::{Map, Value};
 
 use crate::config::build::Builder;
+use crate::config::diff::without_restart;
 use crate::config::dotenv;
 use crate::config::environment::Environment;
 use crate::config::error::{ConfigError, Issue};
 use crate::config::expand::{self, Missing};
 use crate::config::include;
+use crate::config::key::{self, Effect};
 use crate::config::model::Config;
 use crate::config::paths::Paths;
+use crate::config::reference;
 use crate::config::source;
 use crate::config::validate::validate;
 use crate::config::view::View;
@@ -30,6 +33,8 @@ pub struct Loaded {
     pub environment: Environment,
     /// The file as authored, includes and variables resolved, no defaults added.
     pub document: Value,
+    /// Places in it that need a variable without a value.
+    pub missing: Missing,
 }
 
 /// A document that was read but not yet judged.
@@ -50,7 +55,20 @@ pub struct Draft {
 /// # Errors
 /// [`ConfigError::File`] when the file cannot be read, [`ConfigError::Invalid`] with every issue.
 pub fn load(paths: &Paths, environment: &Environment) -> Result<Loaded, ConfigError> {
-    let draft = read(paths, environment)?;
+    load_noting(paths, environment, &mut Vec::new())
+}
+
+/// [`load`], and the names of all files that the result depends on, whatever comes of it: the file
+/// itself, what it includes, `<state>/.env`, and the files of its secrets.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_noting(
+    paths: &Paths,
+    environment: &Environment,
+    sources: &mut Vec<PathBuf>,
+) -> Result<Loaded, ConfigError> {
+    let draft = read_noting(paths, environment, sources)?;
     let issues = draft.issues();
     if issues.is_empty() {
         Ok(draft.build(paths))
@@ -64,12 +82,25 @@ pub fn load(paths: &Paths, environment: &Environment) -> Result<Loaded, ConfigEr
 /// # Errors
 /// As [`load`], but [`ConfigError::Invalid`] only when the text is no JSON5 object or an include fails.
 pub fn read(paths: &Paths, environment: &Environment) -> Result<Draft, ConfigError> {
+    read_noting(paths, environment, &mut Vec::new())
+}
+
+fn read_noting(
+    paths: &Paths,
+    environment: &Environment,
+    sources: &mut Vec<PathBuf>,
+) -> Result<Draft, ConfigError> {
+    sources.extend([paths.config_file.clone(), state_dotenv(paths)]);
     let bytes = source::read(&paths.config_file)?;
     let text = match &bytes {
         Some(bytes) => Some(source::decode(bytes).map_err(|issue| invalid(paths, vec![issue]))?),
         None => None,
     };
-    draft(text, paths, environment).map_err(|issues| invalid(paths, issues))
+    let draft =
+        draft_noting(text, paths, environment, sources).map_err(|issues| invalid(paths, issues))?;
+    let providers = draft.document.pointer("/secrets/providers");
+    sources.extend(reference::files(providers, &draft.environment));
+    Ok(draft)
 }
 
 /// The draft of a text that stands, or would stand, in the configuration file.
@@ -81,15 +112,24 @@ pub fn draft(
     paths: &Paths,
     environment: &Environment,
 ) -> Result<Draft, Vec<Issue>> {
+    draft_noting(text, paths, environment, &mut Vec::new())
+}
+
+fn draft_noting(
+    text: Option<&str>,
+    paths: &Paths,
+    environment: &Environment,
+    sources: &mut Vec<PathBuf>,
+) -> Result<Draft, Vec<Issue>> {
     let document = match text {
         Some(text) => source::parse(text).map_err(|issue| vec![issue])?,
         None => Value::Object(Map::new()),
     };
-    let mut document = include::resolve(document, &paths.config_file)?;
+    let mut document = include::resolve(document, &paths.config_file, sources)?;
     let mut environment = environment.clone();
     dotenv::read(
         &mut environment,
-        &paths.state_dir.join(".env"),
+        &state_dotenv(paths),
         dotenv::Origin::StateDir,
     );
     apply_env_block(&document, &mut environment);
@@ -100,6 +140,11 @@ pub fn draft(
         environment,
         exists: text.is_some(),
     })
+}
+
+/// `<state>/.env`, the operator's own.
+fn state_dotenv(paths: &Paths) -> PathBuf {
+    paths.state_dir.join(".env")
 }
 
 impl Draft {
@@ -135,6 +180,40 @@ impl Draft {
             warnings,
             environment: self.environment,
             document: self.document,
+            missing: self.missing,
+        }
+    }
+}
+
+impl Loaded {
+    /// This configuration, but with every key whose change needs a restart as it is in `running`.
+    ///
+    /// # Errors
+    /// The issues of a mixture that is not valid although both configurations are.
+    pub fn without_restart(&self, running: &Loaded, paths: &Paths) -> Result<Loaded, ConfigError> {
+        let needs_restart = |path: &str| {
+            let segments: Vec<&str> = path.split('.').collect();
+            key::effect(&segments) == Effect::Restart
+        };
+        let own = self.missing.iter().filter(|(path, _)| !needs_restart(path));
+        let kept = running
+            .missing
+            .iter()
+            .filter(|(path, _)| needs_restart(path));
+        let draft = Draft {
+            document: without_restart(&running.document, &self.document),
+            missing: own
+                .chain(kept)
+                .map(|(path, name)| (path.clone(), name.clone()))
+                .collect(),
+            environment: self.environment.clone(),
+            exists: self.exists,
+        };
+        let issues = draft.issues();
+        if issues.is_empty() {
+            Ok(draft.build(paths))
+        } else {
+            Err(invalid(paths, issues))
         }
     }
 }
@@ -192,6 +271,32 @@ mod tests {
         assert!(gateway.tls.auto_generate && !gateway.tls.enabled && loaded.config.browser.enabled);
         assert_eq!(loaded.config.discovery.mdns_mode, MdnsMode::Minimal);
         assert_eq!(gateway.auth.token, Secret::Absent);
+    }
+
+    #[test]
+    fn every_file_that_matters_is_noted_even_of_a_file_that_is_refused() {
+        let home = Home::new(
+            "{$include: ['a.json', 'none.json'], secrets: {providers: {
+                 f: {source: 'file', path: '~/secret', mode: 'singleValue'}}}}",
+        );
+        home.write("a.json", "{gateway: {$include: 'sub/b.json'}}");
+        home.write("sub/b.json", "{}");
+        let noted = |home: &Home| {
+            let mut sources = Vec::new();
+            let _ = load_noting(&home.paths, &home.environment, &mut sources);
+            let names = sources
+                .iter()
+                .map(|path| path.strip_prefix(&home.paths.home).unwrap());
+            names
+                .map(|name| name.display().to_string())
+                .collect::<Vec<_>>()
+        };
+        let without_secret = ["openclaw.json", ".env", "a.json", "sub/b.json", "none.json"]
+            .map(|name| format!(".openclaw/{name}"));
+        assert_eq!(noted(&home), without_secret);
+        home.write("none.json", "{}");
+        let all = [&without_secret[..], &["secret".to_owned()]].concat();
+        assert_eq!(noted(&home), all);
     }
 
     #[test]

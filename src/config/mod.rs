@@ -32,6 +32,7 @@ pub(crate) mod testing;
 pub mod token;
 pub mod validate;
 pub mod view;
+pub mod watch;
 pub mod word;
 pub mod write;
 

@@ -181,6 +181,18 @@ impl Reference {
     }
 }
 
+/// The files that secret providers read.
+pub fn files(providers: Option<&Value>, environment: &Environment) -> Vec<PathBuf> {
+    let all = providers.and_then(Value::as_object);
+    let providers = all.into_iter().flat_map(|all| all.values());
+    let text = |provider: &Value, key| provider.get(key).and_then(Value::as_str).map(str::to_owned);
+    providers
+        .filter(|provider| text(provider, "source").as_deref() == Some(Source::File.as_str()))
+        .filter_map(|provider| text(provider, "path"))
+        .map(|path| expand_home(&path, environment))
+        .collect()
+}
+
 /// Why a variable gives no secret.
 pub fn missing_variable(name: &str) -> String {
     format!("Environment variable \"{name}\" is missing or empty.")

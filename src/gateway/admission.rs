@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::gateway::apply::apply;
 use crate::gateway::auth::{AuthMethod, AuthReason, ClientName, Credentials, Pairing, rejection};
 use crate::gateway::context::Context;
+use crate::gateway::grounds::Grounds;
 use crate::gateway::locality::{Locality, Place, RequestHeaders};
 use crate::gateway::proof::ProvenDevice;
 use crate::gateway::refusal::Verdict;
@@ -52,6 +53,8 @@ pub struct Arrival {
 pub struct Candidate {
     /// The proven device, if there is one.
     pub device: Option<ProvenDevice>,
+    /// What of the rules it was judged by lets it in.
+    pub grounds: Grounds,
     /// Where it comes from.
     pub locality: Locality,
     /// How its credentials were accepted.
@@ -325,6 +328,7 @@ pub fn session(
         declared: words(&params.commands),
         device: candidate.device.map(|device| device.id),
         device_family: admitted.device_family.clone(),
+        grounds: candidate.grounds,
         locality: candidate.locality,
         outbox: outbox.clone(),
         path_env: params.path_env,

@@ -23,6 +23,7 @@ use crate::gateway::preauth::Ticket;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::rpc;
 use crate::gateway::session::Session;
+use crate::gateway::transition::dismiss_if_lost;
 use crate::identity::{ConnId, Random, Token};
 use crate::net::http::{Response, read_head};
 use crate::net::{Closed, Outbox, Peer, Side, Step, Stream, upgrade};
@@ -222,6 +223,7 @@ impl Live {
         if session.device.is_some() && !still.unwrap_or(false) {
             session.end(close::AUTH_CHANGED, close::DEVICE_REMOVED);
         }
+        dismiss_if_lost(context, &session);
         if context.phase() == Phase::Stopping {
             session.end(close::RESTART, close::SERVICE_RESTART);
         }

@@ -78,7 +78,7 @@ impl Context {
             hub: Hub::default(),
             identity,
             preauth: Preauth::new(settings.max_preauth),
-            rules: RwLock::new(Arc::new(settings.rules.clone())),
+            rules: RwLock::new(Arc::new(settings.rules.clone().sealed())),
             settings,
             started: Instant::now(),
             store,
@@ -109,10 +109,11 @@ impl Context {
         Arc::clone(&rules)
     }
 
-    /// Judges by other rules from now on; what held before is returned.
+    /// Judges by other rules from now on; what held before is returned. For `transition`, which also
+    /// carries out what the difference means.
     pub fn replace_rules(&self, rules: Rules) -> Arc<Rules> {
         let mut current = self.rules.write().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *current, Arc::new(rules))
+        std::mem::replace(&mut *current, Arc::new(rules.sealed()))
     }
 
     /// The policy that node commands are filtered by.

@@ -10,14 +10,15 @@ use serde_json::json;
 
 use crate::gateway::admission::{Arrival, Candidate, enter, not_invited, session};
 use crate::gateway::auth::{
-    AuthMethod, AuthReason, ClientName, Credentials, SharedAuth, check_shared, decide_with_device,
-    rejection,
+    AuthMethod, AuthReason, ClientName, Credentials, check_shared, decide_with_device, rejection,
 };
 use crate::gateway::context::{Context, Phase};
+use crate::gateway::grounds::{Browser, Grounds};
 use crate::gateway::locality::{Locality, is_browser_container_local};
 use crate::gateway::origin::check_origin;
 use crate::gateway::proof::{DeviceClaim, ProvenDevice, check as check_proof};
 use crate::gateway::refusal::{Refusal, Verdict};
+use crate::gateway::rules::Rules;
 use crate::gateway::session::Session;
 use crate::gateway::visitor::{Visitor, WithoutDevice};
 use crate::identity::{ProofInput, Token};
@@ -112,12 +113,7 @@ fn judge(
     )
     .map_err(|fault| Verdict::policy(origin_error(fault.reason())))?;
     let sent = Credentials::of(&params.auth);
-    let shared = match &rules.auth {
-        SharedAuth::TrustedProxy(proxy) => {
-            proxy.check(arrival.peer, &arrival.place, headers, &rules.proxies, &sent)
-        }
-        auth => check_shared(auth, &sent),
-    };
+    let shared = check_shared(&rules.auth, &sent);
     let locality = locality(arrival, &client, shared);
     let visitor = Visitor {
         client,
@@ -132,6 +128,7 @@ fn judge(
     let proof = params.device.as_ref().filter(|_| !visitor.ignores_device());
     let mut candidate = Candidate {
         device: None,
+        grounds: Grounds::default(),
         locality,
         method: AuthMethod::None,
         pairing: visitor.pairing(),
@@ -150,7 +147,16 @@ fn judge(
             candidate.device = Some(device);
         }
     }
+    candidate.grounds = grounds(arrival, &rules, candidate.method);
     Ok(candidate)
+}
+
+/// What a later change of the rules may take back.
+fn grounds(arrival: &Arrival, rules: &Rules, method: AuthMethod) -> Grounds {
+    Grounds {
+        browser: Browser::of(&arrival.headers, arrival.place.locality),
+        secret: rules.generation().filter(|_| method.is_shared_secret()),
+    }
 }
 
 fn check_phase(phase: Phase) -> Result<(), Verdict> {

@@ -97,12 +97,17 @@ impl Hub {
         role: Option<Role>,
         keep: Option<&ConnId>,
     ) -> Vec<Arc<Session>> {
+        self.take_where(|session| session.is_of(device, role) && keep != Some(&session.conn))
+    }
+
+    /// Takes the live sessions that `chosen` selects out of the hub and returns them for ending.
+    pub fn take_where(&self, chosen: impl Fn(&Session) -> bool) -> Vec<Arc<Session>> {
         let mut sessions = self.lock();
-        let chosen = sessions
+        let chosen: Vec<ConnId> = sessions
             .values()
-            .filter(|session| session.is_of(device, role) && keep != Some(&session.conn))
+            .filter(|session| chosen(session))
             .map(|session| session.conn.clone())
-            .collect::<Vec<_>>();
+            .collect();
         chosen
             .iter()
             .filter_map(|conn| sessions.remove(conn))
@@ -140,6 +145,11 @@ impl Hub {
     /// `stateVersion.presence`.
     pub fn presence_version(&self) -> u64 {
         self.presence_version.load(Ordering::SeqCst)
+    }
+
+    /// Notes that the health payload changed; call it before broadcasting `health`.
+    pub fn health_changed(&self) -> u64 {
+        self.health_version.fetch_add(1, Ordering::SeqCst) + 1
     }
 
     /// `stateVersion.health`.

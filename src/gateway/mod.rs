@@ -9,6 +9,7 @@ pub mod announcer;
 pub mod apply;
 pub mod attendance;
 pub mod auth;
+pub mod changes;
 pub mod connection;
 pub mod connections;
 pub mod console;
@@ -17,6 +18,7 @@ pub mod ending;
 pub mod endpoints;
 pub mod forwarded;
 pub mod gate;
+pub mod grounds;
 pub mod handshake;
 pub mod hello;
 pub mod host;
@@ -31,10 +33,10 @@ pub mod port_owner;
 pub mod preauth;
 pub mod presence;
 pub mod proof;
-pub mod proxy_auth;
 pub mod refilter;
 pub mod refusal;
 pub mod registry;
+pub mod reload;
 pub mod roster;
 pub mod rpc;
 pub mod rules;
@@ -43,8 +45,11 @@ pub mod run_params;
 pub mod server;
 pub mod session;
 pub mod settings;
+pub mod setup;
+pub mod signals;
 pub mod start_checks;
 pub mod timer;
+pub mod transition;
 pub mod upkeep;
 pub mod visitor;
 
@@ -52,8 +57,6 @@ pub mod visitor;
 mod handshake_tests;
 #[cfg(test)]
 mod loopback;
-#[cfg(test)]
-mod proxied_tests;
 #[cfg(test)]
 mod session_tests;
 #[cfg(test)]

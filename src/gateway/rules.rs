@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::gateway::auth::SharedAuth;
+use crate::gateway::auth::{Generation, SharedAuth};
 use crate::gateway::forwarded::ProxyTrust;
 use crate::gateway::origin::OriginPolicy;
 use crate::pairing::connect::AdmissionPolicy;
@@ -29,6 +29,8 @@ pub struct Rules {
     pub origins: OriginPolicy,
     /// Whose forwarding headers count.
     pub proxies: ProxyTrust,
+    /// Of `auth`, kept because every request asks for it; [`Rules::sealed`] brings it up to date.
+    generation: Option<Generation>,
 }
 
 impl Rules {
@@ -41,17 +43,14 @@ impl Rules {
             handshake_timeout: HANDSHAKE_TIMEOUT,
             origins: OriginPolicy::default(),
             proxies: ProxyTrust::default(),
+            generation: None,
         }
+        .sealed()
     }
 
     /// The rules of a configuration, once the shared secret is known.
     pub fn of(config: &Config, auth: SharedAuth) -> Self {
         let gateway = &config.gateway;
-        let proxies = ProxyTrust {
-            identity_header: identity_header(&auth),
-            networks: Networks::parse(&gateway.trusted_proxies),
-            real_ip_fallback: gateway.allow_real_ip_fallback,
-        };
         Self {
             admission: AdmissionPolicy {
                 auto_approve: Networks::parse(&gateway.nodes.auto_approve_cidrs),
@@ -66,15 +65,25 @@ impl Rules {
                 allowed: gateway.control_ui.allowed_origins.clone(),
                 host_header_fallback: gateway.control_ui.host_header_origin_fallback,
             },
-            proxies,
+            proxies: ProxyTrust {
+                identity_header: None,
+                networks: Networks::parse(&gateway.trusted_proxies),
+                real_ip_fallback: gateway.allow_real_ip_fallback,
+            },
+            generation: None,
         }
+        .sealed()
     }
-}
 
-/// The header by which a proxy names its user, in the mode that has one.
-fn identity_header(auth: &SharedAuth) -> Option<String> {
-    match auth {
-        SharedAuth::TrustedProxy(proxy) => Some(proxy.rule.user_header.trim().to_owned()),
-        SharedAuth::None | SharedAuth::Password(_) | SharedAuth::Token(_) => None,
+    /// The same rules, fit to judge by: whoever puts them in force calls this, so that what follows from
+    /// other parts cannot be stale.
+    pub fn sealed(mut self) -> Self {
+        self.generation = self.auth.generation();
+        self
+    }
+
+    /// The generation of the shared secret (protocol.md §4.8).
+    pub fn generation(&self) -> Option<Generation> {
+        self.generation
     }
 }

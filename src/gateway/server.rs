@@ -7,7 +7,7 @@ use std::fmt;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
+use std::thread::{Builder, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -31,6 +31,9 @@ use crate::store::{
 
 /// How long stopping waits for connections to take their goodbye.
 pub const STOP_BOUND: Duration = Duration::from_secs(20);
+
+/// Pause between two looks at a thread that is about to end; only while stopping.
+const JOIN_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Milliseconds after which clients may expect a restarting gateway back (cli.md §3.5).
 const RESTART_EXPECTED_MS: u64 = 1_500;
@@ -122,7 +125,7 @@ pub struct Gateway {
 impl Gateway {
     /// Takes the state directory, binds and serves; ready when this returns.
     pub fn start(settings: GatewaySettings) -> Result<Self, GatewayError> {
-        Self::start_with_clock(settings, Arc::new(SystemClock))
+        Self::start_on(settings, None)
     }
 
     /// [`Gateway::start`] with another clock, for tests of expiry.
@@ -130,30 +133,35 @@ impl Gateway {
         settings: GatewaySettings,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, GatewayError> {
+        Self::start_with(settings, clock, None)
+    }
+
+    /// [`Gateway::start`] with addresses that were bound before.
+    pub fn start_on(
+        settings: GatewaySettings,
+        bound: Option<Listener>,
+    ) -> Result<Self, GatewayError> {
+        Self::start_with(settings, Arc::new(SystemClock), bound)
+    }
+
+    fn start_with(
+        mut settings: GatewaySettings,
+        clock: Arc<dyn Clock>,
+        bound: Option<Listener>,
+    ) -> Result<Self, GatewayError> {
         let directory = StateDir::open(&settings.state_dir)?;
         let config_lock = ConfigLock {
             temp_dir: &settings.temp_dir,
             config_file: &settings.config_file,
         };
         let lock = Lock::acquire(&directory, config_lock, Purpose::Gateway)?;
-        Self::start_locked(settings, lock, clock)
-    }
-
-    /// [`Gateway::start_with_clock`] for a caller that holds the lock already.
-    pub fn start_locked(
-        mut settings: GatewaySettings,
-        lock: Lock,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, GatewayError> {
         settings.max_connections = affordable(settings.max_connections);
         let identity = load_or_create_key(lock.dir(), clock.now_ms())?;
         let store = Store::with_clock(lock, clock)?;
-        let wanted: Vec<SocketAddr> = settings
-            .listen
-            .iter()
-            .map(|address| SocketAddr::new(*address, settings.port))
-            .collect();
-        let listener = Listener::bind(&wanted)?;
+        let listener = match bound {
+            Some(listener) => listener,
+            None => Listener::bind(&wanted_addresses(&settings))?,
+        };
         let addresses = listener.addresses();
         let stop = Arc::new(Wake::new()?);
         let (timer, timer_thread) = Timer::start()?;
@@ -234,13 +242,14 @@ impl Gateway {
             .close_all(close::RESTART, close::SERVICE_RESTART);
         let ended = self.connections.join_all(deadline);
         self.context.timer.stop();
+        let mut joined = true;
         for thread in self.threads.drain(..) {
-            let _ = thread.join();
+            joined &= join_until(thread, deadline);
         }
         // A connection that was accepted while the listener stopped.
         self.connections
             .close_all(close::RESTART, close::SERVICE_RESTART);
-        let ended = ended & self.connections.join_all(deadline);
+        let ended = ended & joined & self.connections.join_all(deadline);
         if let Err(fault) = self.context.store.flush() {
             log::error!(target: "shutdown", "last-seen times are not saved: {fault}");
         }
@@ -287,6 +296,29 @@ fn accept(
     if let Err(error) = started {
         log::error!(target: "gateway", "cannot serve {address}: {error}");
     }
+}
+
+/// Joins a thread that was told to end; `false`, and it is left alone, when it does not in time.
+fn join_until(thread: JoinHandle<()>, deadline: Instant) -> bool {
+    while !thread.is_finished() {
+        if Instant::now() >= deadline {
+            let name = thread.thread().name().unwrap_or("unnamed").to_owned();
+            log::error!(target: "shutdown", "the thread {name} does not end");
+            return false;
+        }
+        sleep(JOIN_INTERVAL);
+    }
+    // A panic in it was logged when it happened.
+    let _ = thread.join();
+    true
+}
+
+/// Where a gateway with these settings listens.
+pub fn wanted_addresses(settings: &GatewaySettings) -> Vec<SocketAddr> {
+    let listen = settings.listen.iter();
+    listen
+        .map(|address| SocketAddr::new(*address, settings.port))
+        .collect()
 }
 
 /// The connections that the process may have descriptors for, at most `wanted`.

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::Value;
 
 use crate::gateway::auth::AuthMethod;
+use crate::gateway::grounds::Grounds;
 use crate::gateway::locality::Locality;
 use crate::identity::{ConnId, DeviceId, NodeId};
 use crate::net::Outbox;
@@ -43,6 +44,8 @@ pub struct Session {
     pub device: Option<DeviceId>,
     /// Device family as pinned at pairing, else as claimed.
     pub device_family: Option<String>,
+    /// What of the rules admitted it.
+    pub grounds: Grounds,
     /// Where it comes from.
     pub locality: Locality,
     /// The way to it.

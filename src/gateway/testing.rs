@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::gateway::attendance;
 use crate::gateway::auth::{AuthMethod, SharedAuth};
 use crate::gateway::context::Context;
+use crate::gateway::grounds::Grounds;
 use crate::gateway::locality::Locality;
 use crate::gateway::presence::{Presence, Row};
 use crate::gateway::rpc::dispatch;
@@ -159,6 +160,10 @@ impl House {
             declared: Vec::new(),
             device: None,
             device_family: None,
+            grounds: Grounds {
+                browser: None,
+                secret: self.context.rules().generation(),
+            },
             locality: Locality::DirectLocal,
             outbox: Outbox::new(MAX_BUFFERED_BYTES).unwrap(),
             path_env: None,
@@ -171,6 +176,9 @@ impl House {
             unauthorized: Default::default(),
         };
         change(&mut session);
+        if !session.auth.is_shared_secret() {
+            session.grounds.secret = None;
+        }
         let session = Arc::new(session);
         attendance::opened(&self.context, &session);
         assert!(

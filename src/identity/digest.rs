@@ -6,6 +6,14 @@ use data_encoding::HEXLOWER;
 use ring::digest::{SHA256, digest};
 use subtle::ConstantTimeEq;
 
+/// SHA-256 of `bytes`.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut sum = [0; 32];
+    // A SHA-256 has as many bytes as there is room.
+    sum.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    sum
+}
+
 /// SHA-256 of `bytes` as 64 lower-case hex digits.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     HEXLOWER.encode(digest(&SHA256, bytes).as_ref())

@@ -10,7 +10,7 @@ pub mod key_file;
 pub mod payload;
 pub mod random;
 
-pub use digest::{secret_eq, sha256_hex};
+pub use digest::{secret_eq, sha256, sha256_hex};
 pub use ids::{ConnId, DeviceId, NodeId, RequestId, Token};
 pub use key::{DeviceKey, PublicKey};
 pub use key_file::{IdentityError, KeyFile};

@@ -5,6 +5,7 @@
 
 pub mod dial;
 pub mod error;
+pub mod file_events;
 pub mod head;
 pub mod http;
 pub mod listener;
@@ -19,6 +20,7 @@ mod boundary;
 mod wire;
 
 pub use error::{HeadFault, NetError};
+pub use file_events::FileEvents;
 pub use head::{Head, Headers};
 pub use listener::Listener;
 pub use outbox::Outbox;

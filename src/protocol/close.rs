@@ -45,6 +45,8 @@ pub const GATEWAY_STARTING: &str = "gateway starting";
 pub const DEVICE_REMOVED: &str = "device removed";
 /// Reason of [`AUTH_CHANGED`] when the shared secret changed.
 pub const GATEWAY_AUTH_CHANGED: &str = "gateway auth changed";
+/// Reason of [`POLICY`] when a live session's browser origin is taken off the list.
+pub const ORIGIN_NOT_ALLOWED: &str = "origin not allowed";
 /// Reason of [`TICK_TIMEOUT`].
 pub const TICK_TIMEOUT_REASON: &str = "tick timeout";
 

@@ -55,10 +55,6 @@ pub(super) fn write_order(operations: &[Vec<Part>]) -> Vec<Vec<Part>> {
             devices.push(first.remove(place));
         }
     }
-    // What became of requests says only what already happened.
-    if changed.contains(&Part::Resolved) {
-        second.push(Part::Resolved);
-    }
     [invitations, first, devices, second]
         .into_iter()
         .filter(|step| !step.is_empty())
@@ -74,7 +70,7 @@ fn comes_before(parts: &[Part], earlier: Part, later: Part) -> bool {
 mod tests {
     use super::*;
 
-    use Part::{Bootstrap, DevicesPaired, DevicesPending, NodesPaired, NodesPending, Resolved};
+    use Part::{Bootstrap, DevicesPaired, DevicesPending, NodesPaired, NodesPending};
 
     #[test]
     fn the_order_on_the_disk_is_the_one_that_a_crash_may_interrupt() {
@@ -83,11 +79,6 @@ mod tests {
         let approve_node = vec![NodesPaired, NodesPending];
         for (operations, expected) in [
             (vec![], vec![]),
-            (vec![vec![Resolved]], vec![vec![Resolved]]),
-            (
-                vec![vec![DevicesPending, Resolved]],
-                vec![vec![DevicesPending], vec![Resolved]],
-            ),
             (vec![vec![DevicesPending]], vec![vec![DevicesPending]]),
             (
                 vec![approve.clone()],

@@ -10,6 +10,7 @@ pub mod device;
 pub mod home;
 pub mod peer;
 pub mod process;
+pub mod reloading;
 pub mod websocket;
 
 use std::time::{Duration, Instant};

@@ -27,12 +27,13 @@ use serde_json::Value;
 
 use crate::gateway::context::Context;
 use crate::gateway::session::Session;
+use crate::gateway::transition::dismiss_if_lost;
 use crate::protocol::close;
 use crate::protocol::error::ErrorShape;
 use crate::protocol::frame::Request;
 use crate::protocol::method;
 
-pub use call::{Call, Outcome, Reply, refusal_shape};
+pub use call::{Call, Outcome, Reply};
 pub use question::conclude;
 pub use system::health;
 
@@ -42,7 +43,7 @@ const MAX_LOGGED_BYTES: usize = 200;
 /// Runs one request of `session` and answers it, now or later. A handler that fails is logged with its
 /// method and answered without its reasons; a session that was ended executes nothing more.
 pub fn dispatch(context: &Arc<Context>, session: &Arc<Session>, request: Request) {
-    if session.has_ended() {
+    if session.has_ended() || dismiss_if_lost(context, session) {
         return;
     }
     let Request { id, method, params } = request;

@@ -33,11 +33,9 @@ impl Invitations {
     pub fn fault(&self, part: Part) -> Option<&str> {
         match part {
             Part::Bootstrap => self.bootstrap.fault(),
-            Part::DevicesPaired
-            | Part::DevicesPending
-            | Part::NodesPaired
-            | Part::NodesPending
-            | Part::Resolved => None,
+            Part::DevicesPaired | Part::DevicesPending | Part::NodesPaired | Part::NodesPending => {
+                None
+            }
         }
     }
 }

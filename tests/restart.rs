@@ -1,0 +1,189 @@
+//! Restarts in the same process: by a changed configuration and by a signal, and those that cannot be.
+
+use serde_json::json;
+
+use crate::support::device::Device;
+use crate::support::home::Home;
+use crate::support::peer::Peer;
+use crate::support::process::{Gateway, Running, SECRET, command, free_port, program};
+use crate::support::reloading::{applied, config, logged, replace, start};
+
+#[test]
+fn another_port_is_taken_by_a_restart_and_a_busy_one_changes_nothing() {
+    let mut gateway = start("");
+    let pid = gateway.process.pid();
+    let mut operator = Peer::operator(gateway.address, SECRET);
+    let busy = free_port();
+    let taken = std::net::TcpListener::bind(("127.0.0.1", busy)).unwrap();
+    let deny = "nodes: { denyCommands: ['a'] }";
+    replace(&gateway, &config(busy, SECRET, deny));
+    logged(&gateway, "[reload] gateway restart skipped: ", 1);
+    logged(&gateway, &applied("gateway.nodes.denyCommands"), 1);
+    let output = gateway.process.output();
+    assert!(
+        output.contains(&format!("Port {busy} is already in use.")),
+        "{output}"
+    );
+    operator.call("health", json!({})).unwrap();
+    drop(taken);
+
+    let port = free_port();
+    replace(&gateway, &config(port, SECRET, deny));
+    let goodbye = operator.event("shutdown");
+    assert_eq!(
+        goodbye["payload"],
+        json!({"reason": "gateway restarting", "restartExpectedMs": 1500})
+    );
+    assert_eq!(operator.closed(), (1012, "service restart".to_owned()));
+    logged(
+        &gateway,
+        "[reload] config change requires gateway restart (gateway.port)",
+        2,
+    );
+    logged(&gateway, "[gateway] ready", 2);
+    gateway.address.set_port(port);
+    Peer::operator(gateway.address, SECRET);
+    assert_eq!(gateway.process.pid(), pid);
+    assert!(gateway.process.alive());
+    gateway.cli(&["gateway", "health"]).success();
+    gateway.process.signal("TERM");
+    assert_eq!(gateway.process.exit_code(), 0);
+}
+
+#[test]
+fn an_address_that_this_host_does_not_have_keeps_the_gateway() {
+    let gateway = start("");
+    let port = gateway.address.port();
+    let mut operator = Peer::operator(gateway.address, SECRET);
+    replace(
+        &gateway,
+        &config(port, SECRET, "bind: 'custom', customBindHost: '192.0.2.77'"),
+    );
+    logged(&gateway, "[reload] gateway restart skipped: ", 1);
+    operator.call("health", json!({})).unwrap();
+}
+
+#[test]
+fn the_mode_decides_what_a_changed_file_does() {
+    let deny = "nodes: { denyCommands: ['a'] }, bind: 'auto'";
+    // hot: what can be applied is, the rest waits.
+    let gateway = start("");
+    let port = gateway.address.port();
+    let mode = |mode: &str, more: &str| {
+        config(port, SECRET, more).replace("debounceMs", &format!("mode: '{mode}', debounceMs"))
+    };
+    replace(&gateway, &mode("hot", ""));
+    logged(&gateway, &applied("gateway.reload.mode"), 1);
+    replace(&gateway, &mode("hot", deny));
+    logged(
+        &gateway,
+        "[reload] config change requires gateway restart (gateway.bind)",
+        1,
+    );
+    logged(&gateway, &applied("gateway.nodes.denyCommands"), 1);
+    assert_eq!(
+        gateway.process.output().matches("[gateway] ready").count(),
+        1
+    );
+    // hybrid: what waited is caught up on.
+    replace(&gateway, &mode("hybrid", deny));
+    logged(&gateway, "[gateway] ready", 2);
+    // restart: even what could be applied.
+    replace(&gateway, &mode("restart", "bind: 'auto'"));
+    logged(&gateway, "[gateway] ready", 3);
+    replace(&gateway, &mode("restart", deny));
+    logged(&gateway, "[gateway] ready", 4);
+    // off: nothing but the signal.
+    replace(&gateway, &mode("off", ""));
+    logged(&gateway, "[reload] gateway.reload.mode is off", 1);
+    let node = Device::new();
+    let mut peer = Peer::node(gateway.address, SECRET, &node, &["a"]).unwrap();
+    gateway.process.signal("HUP");
+    logged(&gateway, "[gateway] ready", 5);
+    assert_eq!(peer.closed().0, 1012);
+    replace(&gateway, &mode("off", "nodes: { denyCommands: ['b'] }"));
+    gateway.process.signal("HUP");
+    logged(&gateway, &applied("gateway.nodes.denyCommands"), 2);
+    gateway.process.signal("HUP");
+    logged(&gateway, "[reload] config unchanged", 1);
+    assert!(
+        gateway
+            .home
+            .read("audit.jsonl")
+            .contains("\"via\":\"SIGHUP\"")
+    );
+}
+
+#[test]
+fn flags_win_over_every_later_file() {
+    let port = free_port();
+    let home = Home::new();
+    home.write_config(&config(port, "from-file", ""));
+    let mut command = command(&program(), &home);
+    command.args([
+        "gateway",
+        "run",
+        "--token",
+        SECRET,
+        "--port",
+        &port.to_string(),
+    ]);
+    let mut process = Running::start(command);
+    process.wait_for_output("[gateway] ready");
+    let address = ([127, 0, 0, 1], port).into();
+    let gateway = Gateway {
+        home,
+        address,
+        token: SECRET.to_owned(),
+        process,
+    };
+    let mut operator = Peer::operator(address, SECRET);
+    replace(
+        &gateway,
+        &config(
+            free_port(),
+            "from-another-file",
+            "nodes: { denyCommands: ['a'] }",
+        ),
+    );
+    logged(&gateway, "gateway.nodes.denyCommands): 0 sessions ended", 1);
+    operator.call("health", json!({})).unwrap();
+    Peer::operator(address, SECRET);
+    assert_eq!(
+        gateway.process.output().matches("[gateway] ready").count(),
+        1
+    );
+}
+
+#[test]
+fn a_stop_that_meets_a_restart_is_a_stop() {
+    for _ in 0..3 {
+        let mut gateway = start("");
+        let mut operator = Peer::operator(gateway.address, SECRET);
+        gateway.process.signal("USR1");
+        gateway.process.signal("TERM");
+        assert_eq!(
+            gateway.process.exit_code(),
+            0,
+            "{}",
+            gateway.process.output()
+        );
+        assert_eq!(operator.closed().0, 1012);
+    }
+}
+
+#[test]
+fn a_restart_that_could_only_fail_is_not_begun() {
+    let gateway = start("");
+    let mut operator = Peer::operator(gateway.address, SECRET);
+    gateway
+        .home
+        .write_config("{ gateway: { mode: 'nowhere' } }");
+    gateway.process.signal("USR1");
+    logged(
+        &gateway,
+        "[reload] gateway restart skipped: gateway.mode: Invalid input",
+        1,
+    );
+    operator.call("health", json!({})).unwrap();
+}
