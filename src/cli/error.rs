@@ -114,6 +114,11 @@ impl CliError {
         }
     }
 
+    /// Machine readable details; an object.
+    pub fn details(&self) -> Value {
+        self.machine().1
+    }
+
     /// Machine code and details.
     fn machine(&self) -> (String, Value) {
         match self {

@@ -139,6 +139,7 @@ Options:
   --password <password>  Gateway password (env: OPENCLAW_GATEWAY_PASSWORD)
   --json                 Print one JSON document on stdout
   --timeout <ms>         Budget for connect, handshake and answer (default: 10000)
+  --digest <hex>         Approve only if the request still has this digest (from pending --json)
   -h, --help             Show this help
 
 Scopes asked for: operator.pairing and what the node's commands require

@@ -48,9 +48,9 @@ pub fn node<'a>(query: &str, nodes: &'a [Value]) -> Result<&'a Value, CliError> 
 
 fn fit(query: &str, candidate: &Value) -> Option<Fit> {
     let id = row::id(candidate);
-    let name = row::text(candidate, "displayName")
-        .map(normalized)
-        .unwrap_or_default();
+    // As people see it: what a terminal would not show names nobody.
+    let name = row::text(candidate, "displayName").map(plain);
+    let name = name.as_deref().map(normalized).unwrap_or_default();
     if id == query {
         Some(Fit::Id)
     } else if row::text(candidate, "remoteIp") == Some(query) {

@@ -119,7 +119,7 @@ const NODES: Command = Command::group(
         .scopes("operator.read"),
         Command::leaf("approve", "Approve a pending request", nodes::approve)
             .arguments(&[REQUEST])
-            .flags(RPC)
+            .flags(&[GATEWAY, TIMEOUT, DIGEST])
             .scopes("operator.pairing and what the node's commands require"),
         Command::leaf("reject", "Reject a pending request", nodes::reject)
             .arguments(&[REQUEST])
@@ -157,6 +157,13 @@ const REQUEST: Argument = Argument::required(
     "requestId",
     "Request id, or a unique prefix of at least 8 characters",
 );
+
+/// What an approver looked at.
+const DIGEST: &[Flag] = &[Flag::text(
+    "digest",
+    "hex",
+    "Approve only if the request still has this digest (from pending --json)",
+)];
 
 const INVOKE: &[Flag] = &[
     NODE,
@@ -203,6 +210,7 @@ const DEVICES: Command = Command::group(
         .flags(&[
             GATEWAY,
             TIMEOUT,
+            DIGEST,
             &[Flag::switch(
                 "latest",
                 "Only show the newest request, approve nothing",

@@ -9,18 +9,22 @@ use std::sync::Arc;
 use crate::gateway::attendance;
 use crate::gateway::context::Context;
 use crate::gateway::refilter::refilter;
-use crate::identity::{ConnId, DeviceId};
+use crate::identity::{ConnId, DeviceId, RequestId};
 use crate::pairing::{Change, Changes, Part, SessionEnd};
 use crate::protocol::close;
 use crate::protocol::scope::Role;
 
-/// What carrying out changes did to live sessions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What carrying out changes did to live sessions and their invokes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// Sessions that were or will be ended, the caller's own included.
-    pub ended: usize,
-    /// Set when the caller's own session is among them: the caller ends it behind the answer.
+    /// The request with which a live node asks for what it lacks now.
+    pub asked: Option<RequestId>,
+    /// Invokes that ended without an answer of their node.
+    pub invokes: usize,
+    /// Set when the caller's own session is among the ended ones: the caller ends it behind the answer.
     pub own: Option<SessionEnd>,
+    /// Sessions that were or will be ended, the caller's own included.
+    pub sessions: usize,
 }
 
 /// Carries out `changes` in their order. `caller` is the connection that will be answered: its own
@@ -38,7 +42,11 @@ pub fn apply(context: &Arc<Context>, changes: Changes, caller: Option<&ConnId>) 
             } => {
                 end_sessions(context, &device, role, reason, caller, &mut applied);
             }
-            Change::Refilter { node, ask } => refilter(context, &node, ask),
+            Change::Refilter { node, ask } => {
+                let found = refilter(context, &node, ask);
+                applied.invokes += found.withdrawn;
+                applied.asked = found.request.or(applied.asked);
+            }
             Change::Save(part) | Change::Touch(part) => {
                 requests_moved |= matches!(part, Part::DevicesPending | Part::NodesPending);
             }
@@ -47,6 +55,9 @@ pub fn apply(context: &Arc<Context>, changes: Changes, caller: Option<&ConnId>) 
     }
     if requests_moved {
         context.upkeep.reschedule(context);
+    }
+    if applied.sessions > 0 {
+        wait_for_what_runs(context);
     }
     applied
 }
@@ -61,12 +72,24 @@ fn end_sessions(
     applied: &mut Applied,
 ) {
     for session in context.hub.take_sessions(device, role, caller) {
-        attendance::end(context, &session, close::AUTH_CHANGED, reason.reason());
-        applied.ended += 1;
+        applied.invokes += attendance::end(context, &session, close::AUTH_CHANGED, reason.reason());
+        applied.sessions += 1;
     }
     let own = caller.and_then(|conn| context.hub.session(conn));
     if own.is_some_and(|session| session.is_of(device, role)) && applied.own.is_none() {
-        applied.ended += 1;
+        applied.sessions += 1;
         applied.own = Some(reason);
+        // Nobody will be there to hear their answers.
+        applied.invokes += caller.map_or(0, |conn| attendance::fail_invokes(context, conn));
+    }
+}
+
+/// Returns when no request of an ended session has an effect any more: it looks whether its session has
+/// ended under the lock of what it changes (`Call::still_here`), and whoever looked before is through.
+/// The registry's lock was taken when the session's invokes ended.
+fn wait_for_what_runs(context: &Context) {
+    drop(context.pending_work());
+    if let Err(fault) = context.store.snapshot() {
+        log::warn!(target: "gateway", "the pairing state cannot be read: {fault}");
     }
 }

@@ -38,11 +38,11 @@ pub fn opened(context: &Context, session: &Arc<Session>) {
 }
 
 /// Takes note of a closed or ended session: what waits for it fails, its presence ends with its last
-/// connection. May be called more than once for the same session.
-pub fn closed(context: &Arc<Context>, session: &Session) {
-    fail_invokes(context, &session.conn);
+/// connection. Returns how many invokes ended. May be called more than once for the same session.
+pub fn closed(context: &Arc<Context>, session: &Session) -> usize {
+    let ended = fail_invokes(context, &session.conn);
     if session.client.mode == FLEETING_MODE {
-        return;
+        return ended;
     }
     let row = row(session, "disconnect", context.now_ms());
     if context
@@ -51,14 +51,17 @@ pub fn closed(context: &Arc<Context>, session: &Session) {
     {
         announce(context);
     }
+    ended
 }
 
-/// Ends a session that was taken out of the hub, with everything that waits for it.
-pub fn end(context: &Arc<Context>, session: &Session, code: u16, reason: &str) {
+/// Ends a session that was taken out of the hub, with everything that waits for it. Returns how many
+/// invokes ended.
+pub fn end(context: &Arc<Context>, session: &Session, code: u16, reason: &str) -> usize {
     session.end(code, reason);
-    closed(context, session);
+    let ended = closed(context, session);
     let device = session.device.as_ref().map_or("-", DeviceId::as_str);
     log::info!(target: "ws", "ended conn={} device={device}: {reason}", session.conn);
+    ended
 }
 
 /// Tells everybody that presence changed: at once, or with other changes of the same moment in one go.
@@ -94,9 +97,10 @@ fn broadcast(context: &Context) {
         .broadcast("presence", &json!({"presence": rows}));
 }
 
-/// Ends the registration of a node connection and every invoke at either of its ends.
-fn fail_invokes(context: &Context, conn: &ConnId) {
+/// Ends the registration of a node connection and every invoke at either of its ends; returns their number.
+pub fn fail_invokes(context: &Context, conn: &ConnId) -> usize {
     let departure = context.registry().disconnect(conn);
+    let ended = departure.unanswered.len() + departure.unasked.len();
     for open in departure.unanswered {
         rpc::conclude(context, open, Err(Fault::Disconnected));
     }
@@ -106,6 +110,7 @@ fn fail_invokes(context: &Context, conn: &ConnId) {
     if let Some(successor) = departure.successor {
         log::info!(target: "gateway", "node {} is now served by {}", successor.node(), successor.conn);
     }
+    ended
 }
 
 /// Device id, else instance id, else connection id (§2.6).

@@ -7,6 +7,8 @@
 
 use serde_json::json;
 
+use crate::config::word::AuthMode;
+use crate::gateway::proxy_auth::{HeaderName, ProxyAuth};
 use crate::identity::{Token, secret_eq, sha256};
 pub use crate::pairing::connect::{AuthMethod, Pairing};
 use crate::protocol::connect::{ClientInfo, ConnectAuth};
@@ -22,6 +24,20 @@ pub enum SharedAuth {
     Password(Token),
     /// `auth.token` must equal this.
     Token(Token),
+    /// A trusted proxy names the user.
+    TrustedProxy(Box<ProxyAuth>),
+}
+
+impl SharedAuth {
+    /// `gateway.auth.mode`.
+    pub fn mode(&self) -> AuthMode {
+        match self {
+            Self::None => AuthMode::None,
+            Self::Password(_) => AuthMode::Password,
+            Self::Token(_) => AuthMode::Token,
+            Self::TrustedProxy(_) => AuthMode::TrustedProxy,
+        }
+    }
 }
 
 /// Names one shared secret without being one: SHA-256 of `mode NUL secret` (protocol.md §4.8).
@@ -32,7 +48,8 @@ impl SharedAuth {
     /// The generation of the secret; `None` when there is none.
     pub fn generation(&self) -> Option<Generation> {
         let (mode, secret) = match self {
-            Self::None => return None,
+            // A proxy that names users is no secret.
+            Self::None | Self::TrustedProxy(_) => return None,
             Self::Password(secret) => (AuthMethod::Password, secret),
             Self::Token(secret) => (AuthMethod::Token, secret),
         };
@@ -143,14 +160,40 @@ pub enum AuthReason {
     PasswordMissing,
     /// The password is wrong.
     PasswordMismatch,
+    /// A password was sent to a gateway that has none.
+    PasswordMissingConfig,
+    /// Tailscale Serve forwarded a request that belongs to no user.
+    TailscaleUserMissing,
+    /// The tailnet knows that address under another user.
+    TailscaleUserMismatch,
+    /// A user is named, and it was not Tailscale Serve on this host that forwarded the request.
+    TailscaleProxyMissing,
+    /// The tailnet cannot be asked, or does not know the address.
+    TailscaleWhoisFailed,
     /// The gateway asks for a token and none was sent.
     TokenMissing,
     /// The token is wrong.
     TokenMismatch,
+    /// The gateway asks for a token and has none.
+    TokenMissingConfig,
+    /// The proxy is on this host, which `allowLoopback` does not accept.
+    TrustedProxyLoopbackSource,
+    /// The proxy did not send a header that every request must carry.
+    TrustedProxyMissingHeader(HeaderName),
+    /// The gateway trusts no proxy at all.
+    TrustedProxyNoProxiesConfigured,
+    /// The request does not come from a trusted proxy.
+    TrustedProxyUntrustedSource,
+    /// The proxy names no user, or more than one.
+    TrustedProxyUserMissing,
+    /// The proxy names a user who is not on the list.
+    TrustedProxyUserNotAllowed,
 }
 
 /// Step 1 of §4.2: the configured mode against the shared credentials.
 pub fn check_shared(auth: &SharedAuth, sent: &Credentials) -> Result<AuthMethod, AuthReason> {
+    // Nothing that was sent is empty; were the secret, it would be no secret.
+    let is_set = |secret: &Token| !secret.as_str().is_empty();
     let compare = |expected: &Token, given: &Option<Token>, missing, mismatch, method| match given {
         None => Err(missing),
         Some(given) if secret_eq(expected.as_str(), given.as_str()) => Ok(method),
@@ -158,6 +201,12 @@ pub fn check_shared(auth: &SharedAuth, sent: &Credentials) -> Result<AuthMethod,
     };
     match auth {
         SharedAuth::None => Ok(AuthMethod::None),
+        SharedAuth::Password(expected) if !is_set(expected) => {
+            Err(AuthReason::PasswordMissingConfig)
+        }
+        SharedAuth::Token(expected) if !is_set(expected) => Err(AuthReason::TokenMissingConfig),
+        // No credential stands for what only the connection can show.
+        SharedAuth::TrustedProxy(_) => Err(AuthReason::TrustedProxyUntrustedSource),
         SharedAuth::Password(expected) => compare(
             expected,
             &sent.password,
@@ -221,6 +270,18 @@ pub fn rejection(
         AuthReason::BootstrapTokenInvalid => "scan a fresh setup code",
         AuthReason::DeviceTokenMismatch => "rotate/reissue device token",
         AuthReason::ScopeMismatch => "re-pair or approve scope upgrade",
+        AuthReason::PasswordMissingConfig => "set gateway.auth.password",
+        AuthReason::TokenMissingConfig => "set gateway.auth.token",
+        AuthReason::TailscaleUserMissing
+        | AuthReason::TailscaleUserMismatch
+        | AuthReason::TailscaleProxyMissing
+        | AuthReason::TailscaleWhoisFailed => "use Tailscale Serve or the gateway token/password",
+        AuthReason::TrustedProxyLoopbackSource
+        | AuthReason::TrustedProxyMissingHeader(_)
+        | AuthReason::TrustedProxyNoProxiesConfigured
+        | AuthReason::TrustedProxyUntrustedSource
+        | AuthReason::TrustedProxyUserMissing
+        | AuthReason::TrustedProxyUserNotAllowed => "",
     };
     let can_retry = reason == AuthReason::TokenMismatch
         && has_device
@@ -232,12 +293,29 @@ pub fn rejection(
     } else {
         next_step
     };
-    ErrorShape::invalid(format!("unauthorized: {text} ({hint})")).with_details(json!({
+    let word = match &reason {
+        AuthReason::TrustedProxyMissingHeader(name) => format!("{word}_{}", name.as_str()),
+        _ => word.to_owned(),
+    };
+    // A proxy's user learns nothing about what the proxy has to send.
+    let message = match text {
+        "" => "unauthorized".to_owned(),
+        text => format!("unauthorized: {text} ({hint})"),
+    };
+    ErrorShape::invalid(message).with_details(json!({
         "code": code,
         "authReason": word,
         "canRetryWithDeviceToken": can_retry,
         "recommendedNextStep": next_step,
     }))
+}
+
+/// The next step of whoever cannot do anything about it from where he is.
+const REVIEW: &str = "review_auth_configuration";
+
+/// A reason that is told in its one word only.
+fn unauthorized(word: &'static str) -> (&'static str, &'static str, &'static str, &'static str) {
+    ("AUTH_UNAUTHORIZED", word, REVIEW, "")
 }
 
 /// `details.code`, `details.authReason`, the next step and the message's middle part.
@@ -272,6 +350,50 @@ fn describe(reason: AuthReason) -> (&'static str, &'static str, &'static str, &'
             "scope_mismatch",
             "review_auth_configuration",
             "device token scope mismatch",
+        ),
+        AuthReason::PasswordMissingConfig => (
+            "AUTH_PASSWORD_NOT_CONFIGURED",
+            "password_missing_config",
+            "update_auth_configuration",
+            "gateway password not configured on gateway",
+        ),
+        AuthReason::TailscaleUserMissing => (
+            "AUTH_TAILSCALE_IDENTITY_MISSING",
+            "tailscale_user_missing",
+            REVIEW,
+            "tailscale identity missing",
+        ),
+        AuthReason::TailscaleUserMismatch => (
+            "AUTH_TAILSCALE_IDENTITY_MISMATCH",
+            "tailscale_user_mismatch",
+            REVIEW,
+            "tailscale identity mismatch",
+        ),
+        AuthReason::TailscaleProxyMissing => (
+            "AUTH_TAILSCALE_PROXY_MISSING",
+            "tailscale_proxy_missing",
+            REVIEW,
+            "tailscale proxy headers missing",
+        ),
+        AuthReason::TailscaleWhoisFailed => (
+            "AUTH_TAILSCALE_WHOIS_FAILED",
+            "tailscale_whois_failed",
+            REVIEW,
+            "tailscale identity check failed",
+        ),
+        AuthReason::TrustedProxyLoopbackSource => unauthorized("trusted_proxy_loopback_source"),
+        AuthReason::TrustedProxyMissingHeader(_) => unauthorized("trusted_proxy_missing_header"),
+        AuthReason::TrustedProxyNoProxiesConfigured => {
+            unauthorized("trusted_proxy_no_proxies_configured")
+        }
+        AuthReason::TrustedProxyUntrustedSource => unauthorized("trusted_proxy_untrusted_source"),
+        AuthReason::TrustedProxyUserMissing => unauthorized("trusted_proxy_user_missing"),
+        AuthReason::TrustedProxyUserNotAllowed => unauthorized("trusted_proxy_user_not_allowed"),
+        AuthReason::TokenMissingConfig => (
+            "AUTH_TOKEN_NOT_CONFIGURED",
+            "token_missing_config",
+            "update_auth_configuration",
+            "gateway token not configured on gateway",
         ),
         AuthReason::TokenMissing => (
             "AUTH_TOKEN_MISSING",
@@ -374,6 +496,16 @@ mod tests {
                 &password,
                 sent("right", "", "", ""),
                 Err(AuthReason::PasswordMissing),
+            ),
+            (
+                &SharedAuth::Token(Token::from("")),
+                sent("x", "", "", ""),
+                Err(AuthReason::TokenMissingConfig),
+            ),
+            (
+                &SharedAuth::Password(Token::from("")),
+                sent("", "", "", ""),
+                Err(AuthReason::PasswordMissingConfig),
             ),
         ] {
             assert_eq!(
@@ -517,6 +649,18 @@ mod tests {
             (AuthReason::PasswordMismatch, ui, sent("", "x", "", ""), true, "unauthorized: gateway password mismatch (enter the password in Control UI settings)", "AUTH_PASSWORD_MISMATCH", "password_mismatch", false, "update_auth_credentials"),
             (AuthReason::PasswordMismatch, node, sent("", "x", "", ""), true, "unauthorized: gateway password mismatch (provide gateway auth password)", "AUTH_PASSWORD_MISMATCH", "password_mismatch", false, "update_auth_credentials"),
             (AuthReason::BootstrapTokenInvalid, node, sent("", "", "", "b"), true, "unauthorized: bootstrap token invalid or expired (scan a fresh setup code)", "AUTH_BOOTSTRAP_TOKEN_INVALID", "bootstrap_token_invalid", false, "review_auth_configuration"),
+            (AuthReason::TokenMissingConfig, cli(), sent("x", "", "", ""), true, "unauthorized: gateway token not configured on gateway (set gateway.auth.token)", "AUTH_TOKEN_NOT_CONFIGURED", "token_missing_config", false, "update_auth_configuration"),
+            (AuthReason::PasswordMissingConfig, ui, sent("", "x", "", ""), true, "unauthorized: gateway password not configured on gateway (set gateway.auth.password)", "AUTH_PASSWORD_NOT_CONFIGURED", "password_missing_config", false, "update_auth_configuration"),
+            (AuthReason::TailscaleUserMissing, ui, sent("", "", "", ""), true, "unauthorized: tailscale identity missing (use Tailscale Serve or the gateway token/password)", "AUTH_TAILSCALE_IDENTITY_MISSING", "tailscale_user_missing", false, "review_auth_configuration"),
+            (AuthReason::TailscaleUserMismatch, ui, sent("", "", "", ""), true, "unauthorized: tailscale identity mismatch (use Tailscale Serve or the gateway token/password)", "AUTH_TAILSCALE_IDENTITY_MISMATCH", "tailscale_user_mismatch", false, "review_auth_configuration"),
+            (AuthReason::TailscaleProxyMissing, ui, sent("", "", "", ""), true, "unauthorized: tailscale proxy headers missing (use Tailscale Serve or the gateway token/password)", "AUTH_TAILSCALE_PROXY_MISSING", "tailscale_proxy_missing", false, "review_auth_configuration"),
+            (AuthReason::TailscaleWhoisFailed, node, sent("", "", "", ""), true, "unauthorized: tailscale identity check failed (use Tailscale Serve or the gateway token/password)", "AUTH_TAILSCALE_WHOIS_FAILED", "tailscale_whois_failed", false, "review_auth_configuration"),
+            (AuthReason::TrustedProxyLoopbackSource, ui, sent("", "", "", ""), true, "unauthorized", "AUTH_UNAUTHORIZED", "trusted_proxy_loopback_source", false, "review_auth_configuration"),
+            (AuthReason::TrustedProxyMissingHeader(HeaderName::new("X-Team")), ui, sent("", "", "", ""), true, "unauthorized", "AUTH_UNAUTHORIZED", "trusted_proxy_missing_header_x-team", false, "review_auth_configuration"),
+            (AuthReason::TrustedProxyNoProxiesConfigured, ui, sent("", "", "", ""), true, "unauthorized", "AUTH_UNAUTHORIZED", "trusted_proxy_no_proxies_configured", false, "review_auth_configuration"),
+            (AuthReason::TrustedProxyUntrustedSource, cli(), sent("t", "", "", ""), true, "unauthorized", "AUTH_UNAUTHORIZED", "trusted_proxy_untrusted_source", false, "review_auth_configuration"),
+            (AuthReason::TrustedProxyUserMissing, ui, sent("", "", "", ""), true, "unauthorized", "AUTH_UNAUTHORIZED", "trusted_proxy_user_missing", false, "review_auth_configuration"),
+            (AuthReason::TrustedProxyUserNotAllowed, ui, sent("", "", "", ""), true, "unauthorized", "AUTH_UNAUTHORIZED", "trusted_proxy_user_not_allowed", false, "review_auth_configuration"),
             (AuthReason::DeviceTokenMismatch, node, sent("", "", "d", ""), true, "unauthorized: device token mismatch (rotate/reissue device token)", "AUTH_DEVICE_TOKEN_MISMATCH", "device_token_mismatch", false, "update_auth_credentials"),
             (AuthReason::ScopeMismatch, cli(), sent("", "", "d", ""), true, "unauthorized: device token scope mismatch (re-pair or approve scope upgrade)", "AUTH_SCOPE_MISMATCH", "scope_mismatch", false, "review_auth_configuration"),
         ] {

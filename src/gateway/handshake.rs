@@ -10,7 +10,8 @@ use serde_json::json;
 
 use crate::gateway::admission::{Arrival, Candidate, enter, not_invited, session};
 use crate::gateway::auth::{
-    AuthMethod, AuthReason, ClientName, Credentials, check_shared, decide_with_device, rejection,
+    AuthMethod, AuthReason, ClientName, Credentials, SharedAuth, check_shared, decide_with_device,
+    rejection,
 };
 use crate::gateway::context::{Context, Phase};
 use crate::gateway::grounds::{Browser, Grounds};
@@ -113,7 +114,12 @@ fn judge(
     )
     .map_err(|fault| Verdict::policy(origin_error(fault.reason())))?;
     let sent = Credentials::of(&params.auth);
-    let shared = check_shared(&rules.auth, &sent);
+    let shared = match &rules.auth {
+        SharedAuth::TrustedProxy(proxy) => {
+            proxy.check(arrival.peer, &arrival.place, headers, &rules.proxies, &sent)
+        }
+        auth => check_shared(auth, &sent),
+    };
     let locality = locality(arrival, &client, shared);
     let visitor = Visitor {
         client,

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::gateway::auth::SharedAuth;
+use crate::config::word::Word;
 use crate::gateway::context::Context;
 use crate::gateway::session::Session;
 use crate::pairing::token::IssuedToken;
@@ -28,7 +28,7 @@ pub fn render(
         .then(|| AdminSnapshot {
             config_path: &config_path,
             state_dir: &state_dir,
-            auth_mode: mode(&context.rules().auth),
+            auth_mode: context.rules().auth.mode().as_str(),
         });
     // Clients of version 3 store these with the token and ask for exactly them later.
     let scopes = match token {
@@ -62,13 +62,4 @@ pub fn render(
         auth_method: session.auth.as_str(),
     }
     .to_value()
-}
-
-/// `gateway.auth.mode` in its word.
-fn mode(auth: &SharedAuth) -> &'static str {
-    match auth {
-        SharedAuth::None => "none",
-        SharedAuth::Password(_) => "password",
-        SharedAuth::Token(_) => "token",
-    }
 }

@@ -33,6 +33,7 @@ pub mod port_owner;
 pub mod preauth;
 pub mod presence;
 pub mod proof;
+pub mod proxy_auth;
 pub mod refilter;
 pub mod refusal;
 pub mod registry;
@@ -57,6 +58,8 @@ pub mod visitor;
 mod handshake_tests;
 #[cfg(test)]
 mod loopback;
+#[cfg(test)]
+mod proxied_tests;
 #[cfg(test)]
 mod session_tests;
 #[cfg(test)]

@@ -11,13 +11,22 @@ use crate::gateway::apply::apply;
 use crate::gateway::context::Context;
 use crate::gateway::ending::Fault;
 use crate::gateway::rpc;
-use crate::identity::{NodeId, Random};
+use crate::identity::{NodeId, Random, RequestId};
 use crate::pairing::surface::{Surface, reconcile, surface};
 
+/// What became of a live node.
+#[derive(Debug, Default)]
+pub struct Refiltered {
+    /// The open request of a node that was to ask.
+    pub request: Option<RequestId>,
+    /// Open invokes that ended because the node may not be asked any more.
+    pub withdrawn: usize,
+}
+
 /// Recomputes the commands of `node`, if it is connected; with `ask` it also requests what it lacks.
-pub fn refilter(context: &Arc<Context>, node: &NodeId, ask: bool) {
+pub fn refilter(context: &Arc<Context>, node: &NodeId, ask: bool) -> Refiltered {
     let Some(live) = context.registry().owner(node).cloned() else {
-        return;
+        return Refiltered::default();
     };
     let policy = context.command_policy();
     let found = if ask {
@@ -45,7 +54,12 @@ pub fn refilter(context: &Arc<Context>, node: &NodeId, ask: bool) {
     let withdrawn = context.registry().withdraw(node, |open| {
         !found.paired || !(open.origin.is_relay() || found.effective.contains(&open.command))
     });
+    let ended = withdrawn.len();
     for open in withdrawn {
         rpc::conclude(context, open, Err(Fault::Withdrawn));
+    }
+    Refiltered {
+        request: found.request.filter(|_| ask),
+        withdrawn: ended,
     }
 }

@@ -283,6 +283,7 @@ impl<'a> Reloader<'a> {
         self.applied = Setup {
             loaded: next.loaded,
             settings: effective.settings.clone(),
+            advice: next.advice,
         };
         let detail = |key: &ChangedKey| {
             let mut detail = json!({"effect": "hot"});

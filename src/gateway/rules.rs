@@ -51,6 +51,11 @@ impl Rules {
     /// The rules of a configuration, once the shared secret is known.
     pub fn of(config: &Config, auth: SharedAuth) -> Self {
         let gateway = &config.gateway;
+        let proxies = ProxyTrust {
+            identity_header: identity_header(&auth),
+            networks: Networks::parse(&gateway.trusted_proxies),
+            real_ip_fallback: gateway.allow_real_ip_fallback,
+        };
         Self {
             admission: AdmissionPolicy {
                 auto_approve: Networks::parse(&gateway.nodes.auto_approve_cidrs),
@@ -65,11 +70,7 @@ impl Rules {
                 allowed: gateway.control_ui.allowed_origins.clone(),
                 host_header_fallback: gateway.control_ui.host_header_origin_fallback,
             },
-            proxies: ProxyTrust {
-                identity_header: None,
-                networks: Networks::parse(&gateway.trusted_proxies),
-                real_ip_fallback: gateway.allow_real_ip_fallback,
-            },
+            proxies,
             generation: None,
         }
         .sealed()
@@ -85,5 +86,13 @@ impl Rules {
     /// The generation of the shared secret (protocol.md §4.8).
     pub fn generation(&self) -> Option<Generation> {
         self.generation
+    }
+}
+
+/// The header by which a proxy names its user, in the mode that has one.
+fn identity_header(auth: &SharedAuth) -> Option<String> {
+    match auth {
+        SharedAuth::TrustedProxy(proxy) => Some(proxy.rule.user_header.trim().to_owned()),
+        SharedAuth::None | SharedAuth::Password(_) | SharedAuth::Token(_) => None,
     }
 }

@@ -15,7 +15,9 @@ use crate::config::word::Bind;
 use crate::config::{ConfigError, Environment, Issue, Loaded, Paths};
 use crate::gateway::auth::SharedAuth;
 use crate::gateway::settings::{GatewaySettings, RunFlags, build};
-use crate::gateway::start_checks::{AuthPlan, StartError, check_mode, check_supported, plan_auth};
+use crate::gateway::start_checks::{
+    AuthPlan, StartError, advice, check_mode, check_supported, plan_auth,
+};
 use crate::identity::{Random, Token};
 use crate::store::keys::{load_gateway_token, store_gateway_token};
 use crate::store::{StateDir, StoreError};
@@ -47,6 +49,8 @@ pub struct Setup {
     pub loaded: Loaded,
     /// The settings.
     pub settings: GatewaySettings,
+    /// What is weaker, or has no effect, although it is configured.
+    pub advice: Vec<String>,
 }
 
 /// What to do when a token is needed and none is there.
@@ -152,7 +156,7 @@ impl Source<'_> {
     pub fn check(&self, mut loaded: Loaded, missing: MissingToken) -> Result<Setup, SetupError> {
         let flags = self.flags;
         check_mode(&loaded, flags)?;
-        check_supported(&loaded.config, flags)?;
+        check_supported(&loaded.config)?;
         let bind = flags.bind.unwrap_or(loaded.config.gateway.bind);
         let auth = match plan_auth(&loaded, flags, bind)? {
             AuthPlan::Ready(auth) => auth,
@@ -174,7 +178,13 @@ impl Source<'_> {
             None
         };
         let settings = build(&loaded, self.paths, flags, auth, tailnet)?;
-        Ok(Setup { loaded, settings })
+        let auth = &settings.rules.auth;
+        let advice = advice(&loaded.config, flags, auth, settings.bind, settings.port);
+        Ok(Setup {
+            loaded,
+            settings,
+            advice,
+        })
     }
 
     /// A new token, stored where this run may write.
@@ -209,8 +219,8 @@ impl Source<'_> {
 impl Setup {
     /// Says what is weaker, or has no effect, although it is configured.
     pub fn warn(&self) {
-        if matches!(self.settings.rules.auth, SharedAuth::None) {
-            log::warn!(target: "gateway", "gateway.auth.mode=none: no shared secret is asked for; devices still need pairing");
+        for line in &self.advice {
+            log::warn!(target: "gateway", "{line}");
         }
         let former = self.loaded.environment.former_names();
         if !former.is_empty() {

@@ -10,8 +10,10 @@ use crate::config::load::Loaded;
 use crate::config::word::{AuthMode, Bind, GatewayMode, TailscaleMode};
 use crate::config::{Config, Secret};
 use crate::gateway::auth::SharedAuth;
+use crate::gateway::proxy_auth::ProxyAuth;
 use crate::gateway::settings::RunFlags;
 use crate::identity::Token;
+use crate::pairing::networks::Networks;
 
 /// Secrets that stand as examples in published documentation; a gateway does not start with one.
 const PLACEHOLDERS: [&str; 8] = [
@@ -52,12 +54,22 @@ pub enum StartError {
     ModeMissing,
     /// `gateway.mode=remote`.
     ModeRemote,
+    /// `gateway.tailscale.mode=funnel` without a password.
+    FunnelWithoutPassword,
     /// Password mode without a password.
     PasswordMissing,
     /// A secret copied from documentation; names the key.
     Placeholder(&'static str),
     /// A secret whose source gives no value; the sentence says which.
     SecretUnavailable(String),
+    /// Tailscale is to publish a gateway that listens elsewhere than on loopback.
+    TailscaleBind(TailscaleMode),
+    /// Trusted-proxy mode without a trusted proxy.
+    TrustedProxyAbsent,
+    /// Trusted-proxy mode with a shared token.
+    TrustedProxyToken,
+    /// Trusted-proxy mode that does not say which header names the user.
+    TrustedProxyUnset,
     /// Asked for something this version does not do; the key and what to do instead.
     Unsupported {
         /// The key or flag with its value.
@@ -104,6 +116,12 @@ impl fmt::Display for StartError {
                 "Gateway start blocked: set gateway.mode=local (current: remote) or pass \
                  --allow-unconfigured.",
             ),
+            Self::FunnelWithoutPassword => f.write_str(
+                "gateway.tailscale.mode=funnel publishes the gateway to the internet and needs \
+                 gateway.auth.mode=password.\n\
+                 Fix: set gateway.auth.mode to password, and gateway.auth.password or \
+                 OPENCLAW_GATEWAY_PASSWORD",
+            ),
             Self::PasswordMissing => f.write_str(
                 "Gateway auth is set to password, but no password is configured.\n\
                  Fix: set gateway.auth.password, OPENCLAW_GATEWAY_PASSWORD or --password-file",
@@ -116,6 +134,27 @@ impl fmt::Display for StartError {
                 f,
                 "Gateway failed to start: Error: Startup failed: required secrets are unavailable. \
                  SecretRefResolutionError: {why}"
+            ),
+            Self::TailscaleBind(mode) => write!(
+                f,
+                "gateway.tailscale.mode={mode} needs gateway.bind=loopback: Tailscale forwards to this \
+                 host, and nobody may get around it.\n\
+                 Fix: openclaw config set gateway.bind loopback (or --bind loopback)"
+            ),
+            Self::TrustedProxyAbsent => f.write_str(
+                "gateway.auth.mode is trusted-proxy, but gateway.trustedProxies is empty, so that nobody \
+                 could get in.\n\
+                 Fix: set gateway.trustedProxies to the addresses of the proxy",
+            ),
+            Self::TrustedProxyToken => f.write_str(
+                "gateway.auth.mode is trusted-proxy, but a shared token is configured too, and only one of \
+                 them can decide.\n\
+                 Fix: remove gateway.auth.token, OPENCLAW_GATEWAY_TOKEN and --token, or set \
+                 gateway.auth.mode to token",
+            ),
+            Self::TrustedProxyUnset => f.write_str(
+                "gateway.auth.mode is trusted-proxy, but gateway.auth.trustedProxy is not configured.\n\
+                 Fix: openclaw config set gateway.auth.trustedProxy.userHeader <header that names the user>",
             ),
             Self::Unsupported { asked, instead } => write!(
                 f,
@@ -140,8 +179,8 @@ pub fn check_mode(loaded: &Loaded, flags: &RunFlags) -> Result<(), StartError> {
     }
 }
 
-/// Refuses what would need something this version does not have (TLS, trusted proxies, Tailscale).
-pub fn check_supported(config: &Config, flags: &RunFlags) -> Result<(), StartError> {
+/// Refuses what would need something this version does not have (TLS).
+pub fn check_supported(config: &Config) -> Result<(), StartError> {
     let refuse = |asked: String, instead| Err(StartError::Unsupported { asked, instead });
     let gateway = &config.gateway;
     if gateway.tls.enabled {
@@ -150,38 +189,18 @@ pub fn check_supported(config: &Config, flags: &RunFlags) -> Result<(), StartErr
             "Set it to false and put a TLS proxy or tunnel in front.",
         );
     }
-    if flags.auth.or(gateway.auth.mode) == Some(AuthMode::TrustedProxy) {
-        return refuse(
-            "gateway.auth.mode=trusted-proxy".into(),
-            "Use token or password.",
-        );
-    }
-    let tailscale = flags.tailscale.unwrap_or(gateway.tailscale.mode);
-    if tailscale != TailscaleMode::Off {
-        return refuse(
-            format!("gateway.tailscale.mode={tailscale}"),
-            "Set it to off and bind to the tailnet address instead.",
-        );
-    }
-    if gateway.auth.allow_tailscale == Some(true) {
-        return refuse(
-            "gateway.auth.allowTailscale=true".into(),
-            "Set it to false and use the shared secret.",
-        );
-    }
     Ok(())
 }
 
-/// Which secret guards the gateway (points 3, 4 and 6). Flags win; then the environment, then the
+/// Which secret or proxy guards the gateway (points 3 to 6). Flags win; then the environment, then the
 /// file, except for the token of a gateway that runs as a service, where the file wins.
 pub fn plan_auth(loaded: &Loaded, flags: &RunFlags, bind: Bind) -> Result<AuthPlan, StartError> {
     let auth = &loaded.config.gateway.auth;
     let environment = &loaded.environment;
     let mode = resolve_mode(loaded, flags)?;
+    check_tailscale(loaded, flags, bind, mode)?;
     match mode {
-        AuthMode::None if !matches!(bind, Bind::Loopback | Bind::Auto) => {
-            Err(StartError::BindWithoutAuth(bind))
-        }
+        AuthMode::None if !is_loopback(bind) => Err(StartError::BindWithoutAuth(bind)),
         AuthMode::None => Ok(AuthPlan::Ready(SharedAuth::None)),
         AuthMode::Password => {
             let password = pick(
@@ -210,11 +229,107 @@ pub fn plan_auth(loaded: &Loaded, flags: &RunFlags, bind: Bind) -> Result<AuthPl
                 }),
             }
         }
-        AuthMode::TrustedProxy => Err(StartError::Unsupported {
-            asked: "gateway.auth.mode=trusted-proxy".into(),
-            instead: "Use token or password.",
-        }),
+        AuthMode::TrustedProxy => plan_proxy(loaded, flags).map(AuthPlan::Ready),
     }
+}
+
+/// The rules of trusted-proxy mode (point 5).
+fn plan_proxy(loaded: &Loaded, flags: &RunFlags) -> Result<SharedAuth, StartError> {
+    let gateway = &loaded.config.gateway;
+    let environment = &loaded.environment;
+    let rule = gateway.auth.trusted_proxy.clone();
+    let rule = rule.ok_or(StartError::TrustedProxyUnset)?;
+    if rule.user_header.trim().is_empty() {
+        return Err(StartError::TrustedProxyUnset);
+    }
+    if gateway.trusted_proxies.is_empty() {
+        return Err(StartError::TrustedProxyAbsent);
+    }
+    let tokens = [
+        flags.token.is_some(),
+        environment.gateway_token().is_some(),
+        gateway.auth.token.is_configured(),
+    ];
+    if tokens.contains(&true) {
+        return Err(StartError::TrustedProxyToken);
+    }
+    let password = pick(
+        &flags.password,
+        environment.gateway_password(),
+        &gateway.auth.password,
+        false,
+    )?;
+    let password = password.map(|secret| checked(secret, "gateway.auth.password"));
+    Ok(SharedAuth::TrustedProxy(Box::new(ProxyAuth {
+        rule,
+        password: password.transpose()?,
+    })))
+}
+
+/// The rules of publication through Tailscale (cli.md §3.3).
+fn check_tailscale(
+    loaded: &Loaded,
+    flags: &RunFlags,
+    bind: Bind,
+    mode: AuthMode,
+) -> Result<(), StartError> {
+    let tailscale = tailscale_mode(&loaded.config, flags);
+    if tailscale == TailscaleMode::Off {
+        return Ok(());
+    }
+    if !is_loopback(bind) {
+        return Err(StartError::TailscaleBind(tailscale));
+    }
+    if tailscale == TailscaleMode::Funnel && mode != AuthMode::Password {
+        return Err(StartError::FunnelWithoutPassword);
+    }
+    Ok(())
+}
+
+/// How the gateway is published; the flag wins.
+pub fn tailscale_mode(config: &Config, flags: &RunFlags) -> TailscaleMode {
+    flags.tailscale.unwrap_or(config.gateway.tailscale.mode)
+}
+
+/// Whether a bind mode listens on this host only.
+fn is_loopback(bind: Bind) -> bool {
+    matches!(bind, Bind::Auto | Bind::Loopback)
+}
+
+/// What a gateway that starts should be told about its own configuration, one sentence each.
+pub fn advice(
+    config: &Config,
+    flags: &RunFlags,
+    auth: &SharedAuth,
+    bind: Bind,
+    port: u16,
+) -> Vec<String> {
+    let mut advice = Vec::new();
+    match auth {
+        SharedAuth::None => advice.push(
+            "gateway.auth.mode=none: no shared secret is asked for; devices still need pairing"
+                .to_owned(),
+        ),
+        SharedAuth::TrustedProxy(proxy) if is_loopback(bind) => {
+            let proxies = Networks::parse(&config.gateway.trusted_proxies);
+            if !proxy.rule.allow_loopback || !proxies.covers_loopback() {
+                advice.push(
+                    "gateway.auth.mode=trusted-proxy on loopback accepts no proxy: add 127.0.0.1 to \
+                     gateway.trustedProxies and set gateway.auth.trustedProxy.allowLoopback"
+                        .to_owned(),
+                );
+            }
+        }
+        SharedAuth::Password(_) | SharedAuth::Token(_) | SharedAuth::TrustedProxy(_) => {}
+    }
+    let tailscale = tailscale_mode(config, flags);
+    if tailscale != TailscaleMode::Off {
+        advice.push(format!(
+            "gateway.tailscale.mode={tailscale}: this version does not publish the gateway itself; run: \
+             tailscale {tailscale} --bg {port}"
+        ));
+    }
+    advice
 }
 
 /// Explicit mode, else what is configured says it.
@@ -334,36 +449,16 @@ mod tests {
 
     #[test]
     fn what_cannot_be_enforced_is_refused() {
-        let serve = RunFlags {
-            tailscale: Some(TailscaleMode::Serve),
-            ..flags()
-        };
-        let proxy = RunFlags {
-            auth: Some(AuthMode::TrustedProxy),
-            ..flags()
-        };
-        for (text, flags, asked) in [
-            ("{}", flags(), None),
+        for (text, asked) in [
+            ("{}", None),
             (
                 "{gateway:{tls:{enabled:true}}}",
-                flags(),
                 Some("gateway.tls.enabled=true"),
             ),
-            ("{}", proxy, Some("gateway.auth.mode=trusted-proxy")),
-            ("{}", serve, Some("gateway.tailscale.mode=serve")),
-            (
-                "{gateway:{tailscale:{mode:'funnel'},auth:{password:'p'}}}",
-                flags(),
-                Some("gateway.tailscale.mode=funnel"),
-            ),
-            (
-                "{gateway:{auth:{allowTailscale:true}}}",
-                flags(),
-                Some("gateway.auth.allowTailscale=true"),
-            ),
-            ("{gateway:{auth:{allowTailscale:false}}}", flags(), None),
+            ("{gateway:{tailscale:{mode:'serve'}}}", None),
+            ("{gateway:{auth:{allowTailscale:true}}}", None),
         ] {
-            let verdict = check_supported(&loaded(text, &[]).config, &flags);
+            let verdict = check_supported(&loaded(text, &[]).config);
             match asked {
                 None => assert_eq!(verdict, Ok(()), "{text}"),
                 Some(asked) => {
@@ -387,6 +482,10 @@ mod tests {
                 format!("password {}", secret.as_str())
             }
             Ok(AuthPlan::Ready(SharedAuth::Token(secret))) => format!("token {}", secret.as_str()),
+            Ok(AuthPlan::Ready(SharedAuth::TrustedProxy(proxy))) => {
+                let password = proxy.password.as_ref().map_or("-", Token::as_str);
+                format!("proxy {} {password}", proxy.rule.user_header)
+            }
             Ok(AuthPlan::Generate { in_config }) => format!("generate in_config={in_config}"),
             Err(error) => format!("{error:?}"),
         }
@@ -445,5 +544,101 @@ mod tests {
             "Gateway failed to start: Error: Startup failed: required secrets are unavailable. \
              SecretRefResolutionError: Environment variable \"MY_TOK\" is missing or empty."
         );
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_proxy_guards_only_what_is_set_up_for_it() {
+        const TOKEN: &str = "OPENCLAW_GATEWAY_TOKEN";
+        const PASSWORD: &str = "OPENCLAW_GATEWAY_PASSWORD";
+        const RULE: &str = "trustedProxy:{userHeader:'X-User'}";
+        let proxied = |auth: &str| format!("{{gateway:{{trustedProxies:['10.0.0.1'],auth:{{mode:'trusted-proxy',{auth}}}}}}}");
+        let flag = RunFlags { auth: Some(AuthMode::TrustedProxy), ..flags() };
+        let token = RunFlags { token: Some(Token::from("f")), ..flags() };
+        let password = RunFlags { password: Some(Token::from("f")), ..flags() };
+        for (text, variables, flags, expected) in [
+            (proxied(RULE), &[][..], &flags(), "proxy X-User -"),
+            (proxied(&format!("password:'p',{RULE}")), &[], &flags(), "proxy X-User p"),
+            (proxied(RULE), &[(PASSWORD, "e")], &flags(), "proxy X-User e"),
+            (proxied(&format!("password:'p',{RULE}")), &[], &password, "proxy X-User f"),
+            (proxied(&format!("password:'changeme',{RULE}")), &[], &flags(), "Placeholder(\"gateway.auth.password\")"),
+            (proxied(&format!("token:'t',{RULE}")), &[], &flags(), "TrustedProxyToken"),
+            (proxied(RULE), &[(TOKEN, "e")], &flags(), "TrustedProxyToken"),
+            (proxied(RULE), &[], &token, "TrustedProxyToken"),
+            (proxied(""), &[], &flags(), "TrustedProxyUnset"),
+            ("{gateway:{trustedProxies:['10.0.0.1']}}".to_owned(), &[], &flag, "TrustedProxyUnset"),
+            (format!("{{gateway:{{trustedProxies:['10.0.0.1'],auth:{{{RULE}}}}}}}"), &[], &flag, "proxy X-User -"),
+            (proxied("trustedProxy:{userHeader:' '}"), &[], &flags(), "TrustedProxyUnset"),
+            (format!("{{gateway:{{auth:{{mode:'trusted-proxy',{RULE}}}}}}}"), &[], &flags(), "TrustedProxyAbsent"),
+        ] {
+            for bind in [Bind::Loopback, Bind::Lan] {
+                assert_eq!(plan(&text, variables, flags, bind), expected, "{text} {variables:?}");
+            }
+            if let Err(error) = plan_auth(&loaded(&text, variables), flags, Bind::Lan) {
+                assert_eq!(error.exit_code(), 78, "{error}");
+            }
+        }
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn tailscale_publishes_a_gateway_on_loopback_and_funnel_asks_for_a_password() {
+        const SERVE: &str = "{gateway:{tailscale:{mode:'serve'},auth:{token:'t'}}}";
+        const FUNNEL: &str = "{gateway:{tailscale:{mode:'funnel'},auth:{token:'t'}}}";
+        const SECRET: &str = "{gateway:{tailscale:{mode:'funnel'},auth:{password:'p'}}}";
+        let off = RunFlags { tailscale: Some(TailscaleMode::Off), ..flags() };
+        let serve = RunFlags { tailscale: Some(TailscaleMode::Serve), ..flags() };
+        for (text, flags, bind, expected) in [
+            (SERVE, &flags(), Bind::Loopback, "token t"),
+            (SERVE, &flags(), Bind::Auto, "token t"),
+            (SERVE, &flags(), Bind::Lan, "TailscaleBind(Serve)"),
+            (SERVE, &flags(), Bind::Tailnet, "TailscaleBind(Serve)"),
+            (SERVE, &flags(), Bind::Custom, "TailscaleBind(Serve)"),
+            (SERVE, &off, Bind::Lan, "token t"),
+            ("{gateway:{auth:{token:'t'}}}", &serve, Bind::Lan, "TailscaleBind(Serve)"),
+            (FUNNEL, &flags(), Bind::Loopback, "FunnelWithoutPassword"),
+            (SECRET, &flags(), Bind::Loopback, "password p"),
+            (SECRET, &flags(), Bind::Lan, "TailscaleBind(Funnel)"),
+        ] {
+            assert_eq!(plan(text, &[], flags, bind), expected, "{text} {bind}");
+        }
+    }
+
+    #[test]
+    fn advice_names_what_the_gateway_cannot_do_by_itself() {
+        let told = |text: &str, bind| {
+            let loaded = loaded(text, &[]);
+            let Ok(AuthPlan::Ready(auth)) = plan_auth(&loaded, &flags(), bind) else {
+                panic!("{text}");
+            };
+            advice(&loaded.config, &flags(), &auth, bind, 18_789).join("|")
+        };
+        let proxied = |proxies: &str, loopback: bool| {
+            format!(
+                "{{gateway:{{trustedProxies:['{proxies}'],auth:{{mode:'trusted-proxy',\
+                 trustedProxy:{{userHeader:'u',allowLoopback:{loopback}}}}}}}}}"
+            )
+        };
+        let none = "gateway.auth.mode=none: no shared secret is asked for";
+        let proxy = "gateway.auth.mode=trusted-proxy on loopback accepts no proxy";
+        let serve = "gateway.tailscale.mode=serve: this version does not publish the gateway itself; run: \
+                     tailscale serve --bg 18789";
+        for (text, bind, expected) in [
+            ("{gateway:{auth:{token:'t'}}}", Bind::Loopback, ""),
+            ("{gateway:{auth:{mode:'none'}}}", Bind::Loopback, none),
+            (&proxied("10.0.0.1", true), Bind::Loopback, proxy),
+            (&proxied("127.0.0.1", false), Bind::Auto, proxy),
+            (&proxied("127.0.0.1", true), Bind::Loopback, ""),
+            (&proxied("10.0.0.1", false), Bind::Lan, ""),
+            (
+                "{gateway:{auth:{token:'t'},tailscale:{mode:'serve'}}}",
+                Bind::Loopback,
+                serve,
+            ),
+        ] {
+            let found = told(text, bind);
+            assert!(found.starts_with(expected), "{text}: {found}");
+            assert_eq!(found.is_empty(), expected.is_empty(), "{text}: {found}");
+        }
     }
 }

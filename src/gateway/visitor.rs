@@ -45,7 +45,11 @@ pub enum WithoutDevice {
 impl Visitor<'_> {
     /// A Control UI whose device is neither asked for nor looked at.
     pub fn ignores_device(&self) -> bool {
-        self.client.is_control_ui() && self.control_ui_break_glass && self.role == Role::Operator
+        self.is_operators_ui() && self.control_ui_break_glass
+    }
+
+    fn is_operators_ui(&self) -> bool {
+        self.client.is_control_ui() && self.role == Role::Operator
     }
 
     /// The scope-preserving exceptions of §4.4: only for a proven shared secret on this host without
@@ -61,11 +65,11 @@ impl Visitor<'_> {
     }
 
     /// Whether a proven device must be paired: not the back-end helper in the exception of §4.4, and
-    /// not a Control UI of a gateway that asks for nothing.
+    /// not a Control UI of a gateway that asks for nothing or was told by others who its user is (§5.2).
     pub fn pairing(&self) -> Pairing {
         if self.client.is_backend() && self.keeps_scopes() {
             Pairing::Absent
-        } else if self.client.is_control_ui() && self.shared == Ok(AuthMethod::None) {
+        } else if self.is_operators_ui() && self.shared.is_ok_and(is_vouched_for) {
             Pairing::Waived
         } else {
             Pairing::Required
@@ -81,12 +85,15 @@ impl Visitor<'_> {
                 Err(reason) => WithoutDevice::CredentialsWrong(reason),
             };
         }
+        if self.is_operators_ui() && self.shared == Ok(AuthMethod::TrustedProxy) {
+            return WithoutDevice::AllowedWithoutScopes;
+        }
         let insecure_ok = self.control_ui_insecure && self.locality == Locality::DirectLocal;
         if self.client.is_control_ui() && !insecure_ok {
             return WithoutDevice::ControlUiNeedsDevice;
         }
         match self.shared {
-            Ok(method) if method.is_shared_secret() && self.role == Role::Operator => {
+            Ok(method) if method.is_shared_auth() && self.role == Role::Operator => {
                 if self.keeps_scopes() {
                     WithoutDevice::AllowedWithScopes
                 } else {
@@ -97,6 +104,14 @@ impl Visitor<'_> {
             _ => WithoutDevice::DeviceRequired,
         }
     }
+}
+
+/// Whether somebody else than the user answers for a Control UI.
+fn is_vouched_for(method: AuthMethod) -> bool {
+    matches!(
+        method,
+        AuthMethod::None | AuthMethod::Tailscale | AuthMethod::TrustedProxy
+    )
 }
 
 #[cfg(test)]
@@ -116,6 +131,9 @@ mod tests {
         const WRONG: Result<AuthMethod, AuthReason> = Err(AuthReason::TokenMismatch);
         const MISSING: Result<AuthMethod, AuthReason> = Err(AuthReason::TokenMissing);
         let op = Role::Operator;
+        const PROXY: Result<AuthMethod, AuthReason> = Ok(AuthMethod::TrustedProxy);
+        const TAILNET: Result<AuthMethod, AuthReason> = Ok(AuthMethod::Tailscale);
+        const STRANGER: Result<AuthMethod, AuthReason> = Err(AuthReason::TrustedProxyUntrustedSource);
         // id, mode, role, verdict, sent, locality, origin, insecure, break glass -> expected
         for (id, mode, role, shared, sent, locality, origin, insecure, glass, expected) in [
             ("cli", "cli", op, TOKEN, true, DirectLocal, false, false, false, AllowedWithScopes),
@@ -139,6 +157,18 @@ mod tests {
             ("openclaw-control-ui", "ui", op, TOKEN, true, Remote, true, false, true, AllowedWithScopes),
             ("openclaw-control-ui", "ui", op, WRONG, true, Remote, true, false, true, CredentialsWrong(AuthReason::TokenMismatch)),
             ("openclaw-control-ui", "ui", Role::Node, TOKEN, true, Remote, true, false, true, ControlUiNeedsDevice),
+            ("openclaw-control-ui", "ui", op, PROXY, false, Remote, true, false, false, AllowedWithoutScopes),
+            ("openclaw-tui", "ui", op, PROXY, false, Remote, false, false, false, AllowedWithoutScopes),
+            ("openclaw-control-ui", "ui", op, PROXY, false, Remote, true, false, true, AllowedWithScopes),
+            ("openclaw-control-ui", "ui", Role::Node, PROXY, false, Remote, true, false, false, ControlUiNeedsDevice),
+            ("openclaw-control-ui", "ui", op, STRANGER, false, Remote, true, false, false, ControlUiNeedsDevice),
+            ("openclaw-control-ui", "ui", op, TAILNET, false, Remote, true, false, false, ControlUiNeedsDevice),
+            ("cli", "cli", op, PROXY, false, Remote, false, false, false, AllowedWithoutScopes),
+            ("gateway-client", "backend", op, PROXY, false, Remote, false, false, false, AllowedWithoutScopes),
+            ("node-host", "node", Role::Node, PROXY, false, Remote, false, false, false, DeviceRequired),
+            ("cli", "cli", op, STRANGER, false, Remote, false, false, false, DeviceRequired),
+            ("cli", "cli", op, STRANGER, true, Remote, false, false, false, CredentialsWrong(AuthReason::TrustedProxyUntrustedSource)),
+            ("cli", "cli", op, TAILNET, false, Remote, false, false, false, DeviceRequired),
         ] {
             let visitor = Visitor {
                 client: ClientName { id, mode },
@@ -151,6 +181,41 @@ mod tests {
                 shared_sent: sent,
             };
             assert_eq!(visitor.without_device(), expected, "{visitor:?}");
+        }
+    }
+
+    #[test]
+    fn a_control_ui_that_others_vouch_for_needs_no_pairing() {
+        use AuthMethod::{DeviceToken, None, Password, Tailscale, Token, TrustedProxy};
+        let op = Role::Operator;
+        for (id, role, method, expected) in [
+            ("openclaw-control-ui", op, TrustedProxy, Pairing::Waived),
+            ("openclaw-control-ui", op, Tailscale, Pairing::Waived),
+            ("openclaw-tui", op, None, Pairing::Waived),
+            ("openclaw-control-ui", op, Token, Pairing::Required),
+            ("openclaw-control-ui", op, Password, Pairing::Required),
+            ("openclaw-control-ui", op, DeviceToken, Pairing::Required),
+            (
+                "openclaw-control-ui",
+                Role::Node,
+                TrustedProxy,
+                Pairing::Required,
+            ),
+            ("openclaw-control-ui", Role::Node, None, Pairing::Required),
+            ("cli", op, TrustedProxy, Pairing::Required),
+            ("webchat-ui", op, Tailscale, Pairing::Required),
+        ] {
+            let visitor = Visitor {
+                client: ClientName { id, mode: "ui" },
+                control_ui_break_glass: false,
+                control_ui_insecure: false,
+                has_origin: true,
+                locality: Locality::Remote,
+                role,
+                shared: Ok(method),
+                shared_sent: false,
+            };
+            assert_eq!(visitor.pairing(), expected, "{visitor:?}");
         }
     }
 }

@@ -25,16 +25,19 @@ pub enum Part {
     NodesPending,
     /// Bootstrap tokens of setup codes.
     Bootstrap,
+    /// What became of requests of both layers; ours alone, the reference knows nothing of it.
+    Resolved,
 }
 
 impl Part {
     /// All parts.
-    pub const ALL: [Part; 5] = [
+    pub const ALL: [Part; 6] = [
         Part::DevicesPaired,
         Part::DevicesPending,
         Part::NodesPaired,
         Part::NodesPending,
         Part::Bootstrap,
+        Part::Resolved,
     ];
 
     /// The invitations. A file of them that cannot be read invites nobody and keeps nobody else out;
@@ -49,6 +52,7 @@ impl Part {
             Part::NodesPaired => "nodes/paired.json",
             Part::NodesPending => "nodes/pending.json",
             Part::Bootstrap => "devices/bootstrap.json",
+            Part::Resolved => "devices/resolved.json",
         }
     }
 
@@ -196,6 +200,7 @@ mod tests {
                 "nodes/paired.json",
                 "nodes/pending.json",
                 "devices/bootstrap.json",
+                "devices/resolved.json"
             ]
         );
     }

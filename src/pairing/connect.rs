@@ -16,7 +16,9 @@ use super::{
     expiry,
     invitation::{self, Denied, Presented, Visit, bootstrap},
     networks::Networks,
-    request, scopes,
+    request,
+    resolution::{self, Fate, Resolution},
+    scopes,
     silence::{Silence, silence},
     token::{self, IssuedToken},
     waiting::{PairingRequired, Reason},
@@ -37,8 +39,12 @@ pub enum AuthMethod {
     None,
     /// The shared password.
     Password,
+    /// The tailnet that its address belongs to named the user.
+    Tailscale,
     /// The shared token.
     Token,
+    /// A trusted proxy named the user.
+    TrustedProxy,
 }
 
 impl AuthMethod {
@@ -49,13 +55,20 @@ impl AuthMethod {
             AuthMethod::DeviceToken => "device-token",
             AuthMethod::None => "none",
             AuthMethod::Password => "password",
+            AuthMethod::Tailscale => "tailscale",
             AuthMethod::Token => "token",
+            AuthMethod::TrustedProxy => "trusted-proxy",
         }
     }
 
     /// Whether the shared secret was proven.
     pub const fn is_shared_secret(self) -> bool {
         matches!(self, AuthMethod::Password | AuthMethod::Token)
+    }
+
+    /// Whether what the gateway asks everybody for was proven (`sharedAuthOk` of protocol §4.2).
+    pub const fn is_shared_auth(self) -> bool {
+        self.is_shared_secret() || matches!(self, AuthMethod::TrustedProxy)
     }
 }
 
@@ -306,6 +319,15 @@ fn ask(
         let granted = approval::grant(&state.devices.paired, &request, &claim.scopes, now, entropy);
         if let Ok(record) = granted {
             request::forget(state, &old);
+            let ended = old
+                .iter()
+                .map(|old| match old.request_id == request.request_id {
+                    true => Resolution::of_device(old, Fate::Approved, now).by("gateway"),
+                    false => superseded(old, &request, now),
+                });
+            for end in ended {
+                changes.push(resolution::note(state, end));
+            }
             let audit = audit(claim, "device.approve");
             let mut detail = json!({
                 "requestId": request.request_id, "role": request.role, "rule": rule.as_str(),
@@ -325,11 +347,14 @@ fn ask(
     let waiting = refusal(state, claim, reason, request.request_id.clone());
     if created {
         request::forget(state, &old);
+        for old in &old {
+            changes.push(resolution::note(state, superseded(old, &request, now)));
+        }
         changes.extend(expiry::make_room_for_device(state, now));
         changes.push(Change::Save(Part::DevicesPending));
         changes.push(Change::Emit {
             event: device::REQUESTED,
-            payload: request.shown(),
+            payload: request.shown(&state.devices.paired),
         });
         state.devices.pending.put(request);
     } else if old.first() != Some(&request) {
@@ -337,6 +362,10 @@ fn ask(
         state.devices.pending.put(request);
     }
     Some(waiting)
+}
+
+fn superseded(old: &DeviceRequest, by: &DeviceRequest, now: u64) -> Resolution {
+    Resolution::of_device(old, Fate::Superseded, now).replaced_by(&by.request_id)
 }
 
 /// Refreshes the record of a device that comes in, and hands out its token.

@@ -12,8 +12,9 @@ use super::{
     Caller, Entropy, State, approval,
     change::{AuditEntry, Change, Changes, Part, SessionEnd},
     device_record::{DeviceRecord, DeviceRequest},
-    expiry, node,
+    digest, expiry, node,
     refusal::Refusal,
+    resolution::{self, Fate, Layer, Resolution},
 };
 use crate::identity::{DeviceId, NodeId, RequestId};
 
@@ -40,6 +41,9 @@ pub struct Approved {
     pub request_id: RequestId,
     /// The resulting record without secrets.
     pub device: Value,
+    /// Set when this request had been approved before, and nothing happened now.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub already_approved: bool,
 }
 
 /// The answer of `device.pair.reject`.
@@ -73,40 +77,73 @@ pub fn list(state: &State, caller: &Caller<'_>, now: u64) -> DeviceList {
         paired.filter(|record| visible(&record.device_id)).collect();
     paired.sort_by_key(|record| Reverse(record.approved_at_ms));
     DeviceList {
-        pending: pending.into_iter().map(DeviceRequest::shown).collect(),
+        pending: pending
+            .into_iter()
+            .map(|request| request.shown(&state.devices.paired))
+            .collect(),
         paired: paired.into_iter().map(DeviceRecord::redacted).collect(),
     }
 }
 
-/// Approves exactly what the request shows.
+/// Approves exactly what the request shows; with `expected`, the digest of a row, only if it still
+/// shows that. A request that was approved before is a success that changes nothing.
 ///
 /// # Errors
-/// `UnknownRequest` (also when it has expired), `ApprovalDenied`, `ScopeOutsideRoles`, `MissingScope`,
-/// `RecordUnreadable`.
+/// `UnknownRequest`, `RequestResolved` (also when it has expired), `RequestChanged`, `ApprovalDenied`,
+/// `ScopeOutsideRoles`, `MissingScope`, `RecordUnreadable`.
 pub fn approve(
     state: &mut State,
     request_id: &str,
+    expected: Option<&str>,
     caller: &Caller<'_>,
     now: u64,
     entropy: &mut dyn Entropy,
 ) -> Result<(Approved, Changes), Refusal> {
-    let request = open_request(state, request_id, caller, now, Refusal::ApprovalDenied)?;
+    let request = match open_request(state, request_id, caller, now, Refusal::ApprovalDenied) {
+        Err(Refusal::RequestResolved(end)) => return approved_before(state, end, expected),
+        open => open?,
+    };
+    let shown = request.shown(&state.devices.paired);
+    digest::check(expected, &shown)?;
     let record = approval::grant(&state.devices.paired, &request, caller.scopes, now, entropy)?;
     let audit = AuditEntry::by(caller, "device.approve", request.device_id.as_str())
         .detailing(json!({"requestId": request.request_id, "role": request.role}));
     let answer = Approved {
         request_id: request.request_id.clone(),
         device: record.redacted(),
+        already_approved: false,
     };
     let mut changes = settle(state, &request, record, audit, now);
     changes.insert(1, Change::Save(Part::DevicesPending));
+    let end = Resolution::of_device(&request, Fate::Approved, now).by(&caller.label);
+    changes.push(resolution::note(state, end.of_shown(&shown)));
     Ok((answer, changes))
+}
+
+/// The answer to an approval that was given before; anything else that became of the request refuses it.
+fn approved_before(
+    state: &State,
+    end: Box<Resolution>,
+    expected: Option<&str>,
+) -> Result<(Approved, Changes), Refusal> {
+    let record = state.devices.paired.record(&end.subject);
+    match record.filter(|_| end.layer == Layer::Device && end.is_approval_of(expected)) {
+        Some(record) => {
+            let answer = Approved {
+                request_id: end.request_id,
+                device: record.redacted(),
+                already_approved: true,
+            };
+            Ok((answer, Changes::new()))
+        }
+        None => Err(Refusal::RequestResolved(end)),
+    }
 }
 
 /// Refuses a request; the device may ask again.
 ///
 /// # Errors
-/// `UnknownRequest` (also when it has expired), `RejectionDenied`.
+/// `UnknownRequest`, `RequestResolved` (also when it has expired), `RejectionDenied`.
 pub fn reject(
     state: &mut State,
     request_id: &str,
@@ -117,10 +154,12 @@ pub fn reject(
     state.devices.pending.remove(request_id);
     let audit = AuditEntry::by(caller, "device.reject", request.device_id.as_str());
     let audit = audit.detailing(json!({"requestId": request.request_id}));
+    let end = Resolution::of_device(&request, Fate::Rejected, now).by(&caller.label);
     let changes = vec![
         Change::Save(Part::DevicesPending),
         audit.into(),
         resolved(&request, "rejected", now),
+        resolution::note(state, end),
     ];
     let answer = Rejected {
         request_id: request.request_id,
@@ -151,7 +190,7 @@ pub fn remove(
     for request in &swept {
         state.devices.pending.remove(request.request_id.as_str());
     }
-    let (node_parts, node_events) = node::sweep(state, &NodeId::from(device), now);
+    let (node_parts, node_events) = node::sweep(state, &NodeId::from(device), caller, now);
 
     // Requests go first: a crash in between must not leave a request without its removal.
     let mut changes: Changes = Vec::new();
@@ -168,6 +207,17 @@ pub fn remove(
             .map(|request| resolved(request, "rejected", now)),
     );
     changes.extend(node_events);
+    for request in &swept {
+        let end = Resolution::of_device(request, Fate::Removed, now).by(&caller.label);
+        changes.push(resolution::note(state, end));
+    }
+    changes.extend(resolution::withdraw(
+        state,
+        Layer::Device,
+        device.as_str(),
+        caller,
+        now,
+    ));
     changes.push(Change::EndSessions {
         device: device.clone(),
         role: None,
@@ -242,14 +292,26 @@ fn open_request(
     now: u64,
     denied: Refusal,
 ) -> Result<DeviceRequest, Refusal> {
-    let found = state.devices.pending.record(request_id);
-    let open = found.filter(|request| !expiry::is_expired(request.ts, now));
-    match (open, caller.device_bound) {
-        // A device-bound caller must not learn which requests exist.
-        (Some(request), Some(own)) if &request.device_id != own => Err(denied),
-        (None, Some(_)) => Err(denied),
-        (None, None) => Err(Refusal::UnknownRequest),
-        (Some(request), _) => Ok(request.clone()),
+    // A device-bound caller must not learn which requests exist.
+    let hidden = |device: &str| {
+        caller
+            .device_bound
+            .is_some_and(|own| own.as_str() != device)
+    };
+    if let Some(request) = state.devices.pending.record(request_id) {
+        if hidden(request.device_id.as_str()) {
+            return Err(denied);
+        }
+        if !expiry::is_expired(request.ts, now) {
+            return Ok(request.clone());
+        }
+        let end = Resolution::of_device(request, Fate::Expired, expiry::end_of(request.ts, now));
+        return Err(Refusal::RequestResolved(Box::new(end)));
+    }
+    match resolution::find(state, request_id, now) {
+        Some(end) if !hidden(&end.subject) => Err(Refusal::RequestResolved(Box::new(end))),
+        _ if caller.device_bound.is_some() => Err(denied),
+        _ => Err(Refusal::UnknownRequest),
     }
 }
 

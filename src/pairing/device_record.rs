@@ -11,7 +11,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{scopes, state::Keyed};
+use super::{
+    digest, scopes,
+    state::{Keyed, Table},
+};
 use crate::{
     identity::{DeviceId, RequestId, Token},
     protocol::scope::Scopes,
@@ -215,11 +218,17 @@ impl TokenEntry {
 }
 
 impl DeviceRequest {
-    /// The request as events and lists show it (protocol §5.1).
-    pub fn shown(&self) -> Value {
+    /// The request as events and lists show it (protocol §5.1), with its digest; `keyChanged` when the
+    /// paired record of the device has another key, which the approval would replace.
+    pub fn shown(&self, paired: &Table<DeviceId, DeviceRecord>) -> Value {
         let mut shown = self.clone();
         shown.extra = Map::new();
-        serde_json::to_value(shown).unwrap_or_default()
+        let mut row = serde_json::to_value(shown).unwrap_or_default();
+        let record = paired.record(self.device_id.as_str());
+        if record.is_some_and(|record| record.public_key != self.public_key) {
+            row["keyChanged"] = Value::Bool(true);
+        }
+        digest::stamped(row)
     }
 
     /// Every role it asks for, in the order of asking.

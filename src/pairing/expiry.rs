@@ -12,6 +12,7 @@ use super::{
     device_record::DeviceRequest,
     node,
     node_record::NodeRequest,
+    resolution::{self, Fate, Resolution},
 };
 use crate::identity::{NodeId, RequestId};
 
@@ -19,6 +20,11 @@ use crate::identity::{NodeId, RequestId};
 /// from a clock that was wrong, and over too.
 pub(super) fn is_expired(ts: u64, now: u64) -> bool {
     now.abs_diff(ts) > REQUEST_TTL_MS
+}
+
+/// When a request that is over ended, epoch milliseconds, as far as its time can be trusted.
+pub(super) fn end_of(ts: u64, now: u64) -> u64 {
+    now.min(ts.saturating_add(REQUEST_TTL_MS))
 }
 
 /// When the next request expires, epoch milliseconds; None when nothing waits.
@@ -102,6 +108,8 @@ fn forget_devices(state: &mut State, requests: Vec<DeviceRequest>, now: u64) -> 
         state.devices.pending.remove(request.request_id.as_str());
         let subject = request.device_id.as_str();
         changes.push(forgotten("device.expire", subject, &request.request_id).into());
+        let end = Resolution::of_device(&request, Fate::Expired, now);
+        changes.push(resolution::note(state, end));
         changes.push(device::resolved(&request, "expired", now));
     }
     changes
@@ -116,6 +124,8 @@ fn forget_nodes(state: &mut State, requests: Vec<NodeRequest>, now: u64) -> Chan
         state.nodes.pending.remove(request.request_id.as_str());
         let subject = request.node_id.as_str();
         changes.push(forgotten("node.expire", subject, &request.request_id).into());
+        let end = Resolution::of_node(&request, Fate::Expired, now);
+        changes.push(resolution::note(state, end));
         changes.push(node::resolved(&request, "expired", now));
         changes.push(Change::Refilter {
             node: request.node_id,
@@ -143,7 +153,10 @@ mod tests {
         pairing::{
             connect::ConnectClaim,
             surface,
-            testing::{Counter, NOW, events, node_claim, remote, saves, waits},
+            testing::{
+                Counter, NOW, caller, events, fate, node_claim, records, remote, saves, scopes,
+                waits,
+            },
         },
         protocol::scope::Role,
     };
@@ -198,7 +211,15 @@ mod tests {
                 ask: true
             })
         );
-        assert_eq!((next_expiry(&state), state), (None, State::default()));
+        assert_eq!(
+            (next_expiry(&state), records(&state)),
+            (None, State::default())
+        );
+        let admin = scopes(&["operator.admin"]);
+        let late = device::reject(&mut state, "r1", &caller(&admin), NOW + 400_000).err();
+        assert_eq!(fate(late).0, "expired");
+        let late = node::reject(&mut state, "r2", &caller(&admin), NOW + 400_000).err();
+        assert_eq!(fate(late).0, "expired");
     }
 
     #[test]

@@ -12,10 +12,11 @@ use serde_json::{Value, json};
 use super::{
     Caller, Entropy, State,
     change::{AuditEntry, Change, Changes, Part},
-    expiry,
+    digest, expiry,
     node_record::{NodeMetadata, NodeRecord, NodeRequest},
     policy::{self, CommandPolicy},
     refusal::Refusal,
+    resolution::{self, Fate, Layer, Resolution},
     state::Entry,
     surface,
 };
@@ -53,8 +54,11 @@ pub struct NodeList {
 pub struct Approved {
     /// Which request.
     pub request_id: RequestId,
-    /// The resulting record **with its token**.
+    /// The resulting record **with its token**; without it when the request had been approved before.
     pub node: Value,
+    /// Set when this request had been approved before, and nothing happened now.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub already_approved: bool,
 }
 
 /// The answer of `node.pair.reject`.
@@ -136,18 +140,27 @@ pub fn list(state: &State, now: u64) -> NodeList {
     }
 }
 
-/// Approves the commands of a request and issues a fresh token.
+/// Approves the commands of a request and issues a fresh token; with `expected`, the digest of a row,
+/// only if the request still shows that. A request that was approved before is a success that changes
+/// nothing and tells no token.
 ///
 /// # Errors
-/// `UnknownRequest` (also when it has expired), `MissingScope`, `RecordUnreadable`.
+/// `UnknownRequest`, `RequestResolved` (also when it has expired), `RequestChanged`, `MissingScope`,
+/// `RecordUnreadable`.
 pub fn approve(
     state: &mut State,
     request_id: &str,
+    expected: Option<&str>,
     caller: &Caller<'_>,
     now: u64,
     entropy: &mut dyn Entropy,
 ) -> Result<(Approved, Changes), Refusal> {
-    let request = open_request(state, request_id, now)?;
+    let request = match open_request(state, request_id, now) {
+        Err(Refusal::RequestResolved(end)) => return approved_before(state, end, expected),
+        open => open?,
+    };
+    let shown = request.shown();
+    digest::check(expected, &shown)?;
     let needed = policy::required_approve_scopes(request.requested_commands());
     if let Some(scope) = caller.scopes.missing(&needed) {
         return Err(Refusal::MissingScope(scope));
@@ -165,14 +178,17 @@ pub fn approve(
     let answer = Approved {
         request_id: request.request_id.clone(),
         node: record.with_token(),
+        already_approved: false,
     };
     state.nodes.paired.put(record);
     state.nodes.pending.remove(request_id);
+    let end = Resolution::of_node(&request, Fate::Approved, now).by(&caller.label);
     let changes = vec![
         Change::Save(Part::NodesPaired),
         Change::Save(Part::NodesPending),
         audit.into(),
         resolved(&request, "approved", now),
+        resolution::note(state, end.of_shown(&shown)),
         Change::Refilter {
             node: request.node_id,
             ask: true,
@@ -181,10 +197,30 @@ pub fn approve(
     Ok((answer, changes))
 }
 
+/// The answer to an approval that was given before; anything else that became of the request refuses it.
+fn approved_before(
+    state: &State,
+    end: Box<Resolution>,
+    expected: Option<&str>,
+) -> Result<(Approved, Changes), Refusal> {
+    let record = state.nodes.paired.record(&end.subject);
+    match record.filter(|_| end.layer == Layer::Node && end.is_approval_of(expected)) {
+        Some(record) => {
+            let answer = Approved {
+                request_id: end.request_id,
+                node: record.redacted(),
+                already_approved: true,
+            };
+            Ok((answer, Changes::new()))
+        }
+        None => Err(Refusal::RequestResolved(end)),
+    }
+}
+
 /// Refuses a request; the node asks again at its next connect.
 ///
 /// # Errors
-/// `UnknownRequest` (also when it has expired).
+/// `UnknownRequest`, `RequestResolved` (also when it has expired).
 pub fn reject(
     state: &mut State,
     request_id: &str,
@@ -195,10 +231,12 @@ pub fn reject(
     state.nodes.pending.remove(request_id);
     let audit = AuditEntry::by(caller, "node.reject", request.node_id.as_str())
         .detailing(json!({"requestId": request.request_id}));
+    let end = Resolution::of_node(&request, Fate::Rejected, now).by(&caller.label);
     let changes = vec![
         Change::Save(Part::NodesPending),
         audit.into(),
         resolved(&request, "rejected", now),
+        resolution::note(state, end),
     ];
     Ok((
         Rejected {
@@ -209,8 +247,9 @@ pub fn reject(
     ))
 }
 
-/// Forgets the pairing of a node; its commands stop at once, its device stays. This is also the way
-/// out for a record that cannot be read.
+/// Forgets the pairing of a node; its commands stop at once, its device stays. While it is connected it
+/// waits for an approval again at once, so that no list loses it. This is also the way out for a record
+/// that cannot be read.
 ///
 /// # Errors
 /// `UnknownNode`.
@@ -226,15 +265,22 @@ pub fn remove(
         return Err(Refusal::UnknownNode);
     }
     let audit = AuditEntry::by(caller, "node.remove", node.as_str()).turning(before, None);
-    let changes = vec![
+    let mut changes = vec![
         Change::Save(Part::NodesPaired),
         audit.into(),
         removed(&node, now),
         Change::Refilter {
             node: node.clone(),
-            ask: false,
+            ask: true,
         },
     ];
+    changes.extend(resolution::withdraw(
+        state,
+        Layer::Node,
+        node.as_str(),
+        caller,
+        now,
+    ));
     Ok((Removed { node_id: node }, changes))
 }
 
@@ -326,7 +372,12 @@ pub fn request_of<'a>(state: &'a State, node: &NodeId, now: u64) -> Option<&'a N
 
 /// Forgets everything this layer holds about a node whose device was removed: the parts to save,
 /// requests first, and the events.
-pub(super) fn sweep(state: &mut State, node: &NodeId, now: u64) -> (Vec<Part>, Vec<Change>) {
+pub(super) fn sweep(
+    state: &mut State,
+    node: &NodeId,
+    caller: &Caller<'_>,
+    now: u64,
+) -> (Vec<Part>, Vec<Change>) {
     let (mut parts, mut events) = (Vec::new(), Vec::new());
     let requests = state
         .nodes
@@ -337,7 +388,16 @@ pub(super) fn sweep(state: &mut State, node: &NodeId, now: u64) -> (Vec<Part>, V
     for request in &requests {
         state.nodes.pending.remove(request.request_id.as_str());
         events.push(resolved(request, "removed", now));
+        let end = Resolution::of_node(request, Fate::Removed, now).by(&caller.label);
+        events.push(resolution::note(state, end));
     }
+    events.extend(resolution::withdraw(
+        state,
+        Layer::Node,
+        node.as_str(),
+        caller,
+        now,
+    ));
     if !requests.is_empty() {
         parts.push(Part::NodesPending);
     }
@@ -369,9 +429,16 @@ fn removed(node: &NodeId, now: u64) -> Change {
 }
 
 fn open_request(state: &State, request_id: &str, now: u64) -> Result<NodeRequest, Refusal> {
-    let request = state.nodes.pending.record(request_id);
-    let open = request.filter(|request| !expiry::is_expired(request.ts, now));
-    open.cloned().ok_or(Refusal::UnknownRequest)
+    let end = match state.nodes.pending.record(request_id) {
+        Some(request) if !expiry::is_expired(request.ts, now) => return Ok(request.clone()),
+        Some(request) => {
+            let over = expiry::end_of(request.ts, now);
+            Some(Resolution::of_node(request, Fate::Expired, over))
+        }
+        None => resolution::find(state, request_id, now),
+    };
+    let end = end.ok_or(Refusal::UnknownRequest)?;
+    Err(Refusal::RequestResolved(Box::new(end)))
 }
 
 fn known_platform(

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{policy, state::Keyed};
+use super::{digest, policy, state::Keyed};
 use crate::identity::{NodeId, RequestId, Token};
 
 /// What a node says about itself; the same fields in requests and records.
@@ -191,14 +191,14 @@ impl NodeRequest {
         self.metadata.commands.as_deref().unwrap_or_default()
     }
 
-    /// The request as events and lists show it, with the scopes its approval needs.
+    /// The request as events and lists show it, with the scopes its approval needs and its digest.
     pub fn shown(&self) -> Value {
         let mut shown = self.clone();
         shown.extra = Map::new();
         let mut row = serde_json::to_value(shown).unwrap_or_default();
         let needed = policy::required_approve_scopes(self.requested_commands());
         row["requiredApproveScopes"] = serde_json::to_value(needed).unwrap_or_default();
-        row
+        digest::stamped(row)
     }
 }
 

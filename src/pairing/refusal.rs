@@ -5,10 +5,13 @@
 
 use std::fmt;
 
+use serde_json::{Value, json};
+
+use super::resolution::Resolution;
 use crate::protocol::scope::Scope;
 
 /// A refused operation. `Display` is the message on the wire (protocol §5.6, §6.3).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Refusal {
     /// A device-bound caller tried to approve a request that is not its own.
     ApprovalDenied,
@@ -24,6 +27,10 @@ pub enum Refusal {
     RejectionDenied,
     /// A device-bound caller tried to remove another device.
     RemovalDenied,
+    /// The request asks for something else than the approver was shown; the row as it is now.
+    RequestChanged(Box<Value>),
+    /// The request is not open any more; how it ended.
+    RequestResolved(Box<Resolution>),
     /// A token was not revoked.
     RevocationDenied(Denial),
     /// A token was not rotated.
@@ -34,7 +41,7 @@ pub enum Refusal {
     UnknownDevice,
     /// No such paired node.
     UnknownNode,
-    /// No such request, or it has expired.
+    /// No such request, as far as is remembered.
     UnknownRequest,
 }
 
@@ -69,6 +76,19 @@ impl Refusal {
         }
     }
 
+    /// What a client may act on, beyond the message.
+    pub fn details(&self) -> Option<Value> {
+        match self {
+            Refusal::RequestChanged(row) => Some(json!({
+                "code": "REQUEST_CHANGED",
+                "digest": row["digest"],
+                "request": row,
+            })),
+            Refusal::RequestResolved(end) => Some(end.details()),
+            _ => None,
+        }
+    }
+
     /// Whether the stored data is at fault (`UNAVAILABLE`) rather than the request (`INVALID_REQUEST`).
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Refusal::RecordUnreadable)
@@ -85,6 +105,9 @@ impl fmt::Display for Refusal {
             Refusal::RecordUnreadable => formatter.write_str("pairing store unavailable"),
             Refusal::RejectionDenied => formatter.write_str("device pairing rejection denied"),
             Refusal::RemovalDenied => formatter.write_str("device pairing removal denied"),
+            Refusal::RequestChanged(_) => formatter.write_str(
+                "request changed since it was shown; look at it again and approve what it asks for now",
+            ),
             Refusal::RevocationDenied(_) => formatter.write_str("device token revocation denied"),
             Refusal::RotationDenied(_) => formatter.write_str("device token rotation denied"),
             Refusal::ScopeOutsideRoles(scope) => {
@@ -92,7 +115,9 @@ impl fmt::Display for Refusal {
             }
             Refusal::UnknownDevice => formatter.write_str("unknown deviceId"),
             Refusal::UnknownNode => formatter.write_str("unknown nodeId"),
-            Refusal::UnknownRequest => formatter.write_str("unknown requestId"),
+            Refusal::RequestResolved(_) | Refusal::UnknownRequest => {
+                formatter.write_str("unknown requestId")
+            }
         }
     }
 }

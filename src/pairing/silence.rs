@@ -90,7 +90,10 @@ fn is_metadata_alone(state: &State, claim: &ConnectClaim) -> bool {
     let browser = claim.has_origin || claim.browser_client;
     let proven = match claim.method {
         AuthMethod::DeviceToken | AuthMethod::Password | AuthMethod::Token => true,
-        AuthMethod::BootstrapToken | AuthMethod::None => false,
+        AuthMethod::BootstrapToken
+        | AuthMethod::None
+        | AuthMethod::Tailscale
+        | AuthMethod::TrustedProxy => false,
     };
     // Else a changed platform would carry new roles and scopes past the approver.
     let nothing_else = own_record(state, claim).is_some_and(|record| {

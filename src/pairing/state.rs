@@ -14,6 +14,7 @@ use super::{
     invitation::Invitations,
     node_record::{NodeRecord, NodeRequest},
     refusal::Refusal,
+    resolution::Resolution,
 };
 use crate::identity::{DeviceId, NodeId, RequestId};
 
@@ -26,6 +27,8 @@ pub struct State {
     pub nodes: Nodes,
     /// What lets a device in without a person at the moment it asks.
     pub invitations: Invitations,
+    /// What became of requests of both layers.
+    pub resolved: Table<RequestId, Resolution>,
 }
 
 /// Devices by id and their requests by request id.
@@ -58,6 +61,7 @@ impl State {
             Part::NodesPaired => self.nodes.paired = Table::from_document(document)?,
             Part::NodesPending => self.nodes.pending = Table::from_document(document)?,
             Part::Bootstrap => self.invitations.bootstrap = Shelf::from_document(document)?,
+            Part::Resolved => self.resolved = Table::from_document(document)?,
         }
         Ok(())
     }
@@ -67,8 +71,11 @@ impl State {
     pub fn close(&mut self, part: Part, why: &str) {
         match part {
             Part::Bootstrap => self.invitations.bootstrap = Shelf::Closed(why.into()),
-            Part::DevicesPaired | Part::DevicesPending | Part::NodesPaired | Part::NodesPending => {
-            }
+            Part::DevicesPaired
+            | Part::DevicesPending
+            | Part::NodesPaired
+            | Part::NodesPending
+            | Part::Resolved => {}
         }
     }
 
@@ -83,6 +90,7 @@ impl State {
             Part::NodesPaired => serde_json::to_string_pretty(&self.nodes.paired),
             Part::NodesPending => serde_json::to_string_pretty(&self.nodes.pending),
             Part::Bootstrap => self.invitations.bootstrap.render(),
+            Part::Resolved => serde_json::to_string_pretty(&self.resolved),
         }
     }
 
@@ -94,6 +102,7 @@ impl State {
             Part::NodesPaired => self.nodes.paired.unreadable(),
             Part::NodesPending => self.nodes.pending.unreadable(),
             Part::Bootstrap => self.invitations.bootstrap.unreadable(),
+            Part::Resolved => self.resolved.unreadable(),
         }
     }
 }

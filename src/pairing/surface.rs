@@ -157,7 +157,7 @@ mod tests {
         };
         reconcile(&mut state, &node_claim(commands), &policy, NOW, entropy);
         let admin = scopes(&["operator.admin"]);
-        node::approve(&mut state, "r1", &caller(&admin), NOW, entropy).unwrap();
+        node::approve(&mut state, "r1", None, &caller(&admin), NOW, entropy).unwrap();
         state
     }
 
@@ -285,7 +285,7 @@ mod tests {
         .unwrap();
         let pairing = scopes(&["operator.pairing"]);
         let (_, changes) =
-            node::approve(&mut state, "r1", &caller(&pairing), NOW, &mut entropy).unwrap();
+            node::approve(&mut state, "r1", None, &caller(&pairing), NOW, &mut entropy).unwrap();
         assert!(changes.contains(&Change::Refilter {
             node: "d".into(),
             ask: true

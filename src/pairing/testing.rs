@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    Caller, Change, Changes, Entropy, State,
+    Caller, Change, Changes, Entropy, Refusal, State,
     change::Part,
     connect::{
         AddressSource, Admission, AdmissionPolicy, AuthMethod, ConnectClaim, Locality, NotAdmitted,
@@ -153,6 +153,26 @@ pub fn events(changes: &Changes) -> Vec<(&'static str, Value)> {
         _ => None,
     });
     emitted.collect()
+}
+
+/// The state without its memory of former requests.
+pub fn records(state: &State) -> State {
+    State {
+        resolved: Default::default(),
+        ..state.clone()
+    }
+}
+
+/// What became of a request, as its refusal tells: state, who, replacement.
+pub fn fate(refusal: Option<Refusal>) -> (Value, Value, Value) {
+    let details = refusal
+        .and_then(|refusal| refusal.details())
+        .unwrap_or_default();
+    (
+        details["state"].clone(),
+        details["by"].clone(),
+        details["replacedBy"].clone(),
+    )
 }
 
 /// The parts that must be saved, in order.

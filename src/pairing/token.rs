@@ -55,6 +55,9 @@ pub struct Rotated {
     pub scopes: Scopes,
     /// When, epoch milliseconds.
     pub rotated_at_ms: u64,
+    /// Whether the device was told: its own live session gets the value with this answer. Every other
+    /// device has to prove its key and the shared secret at its next connect.
+    pub told: bool,
 }
 
 /// The answer of `device.token.revoke`.
@@ -142,6 +145,7 @@ pub fn rotate(
         token: (caller.own_device == Some(device)).then(|| entry.token.clone()),
         scopes: entry.scopes.clone(),
         rotated_at_ms: entry.issued_at_ms(),
+        told: caller.own_device == Some(device),
     };
     let after = json!({"scopes": entry.scopes});
     store(state, device, role, entry);

@@ -58,7 +58,8 @@ pub fn approval_state(state: &State, node: &NodeId, now: u64) -> ApprovalState {
 pub fn pending(state: &State, view: View, now: u64) -> Vec<Value> {
     let devices = state.devices.pending.records();
     let devices = devices.filter(|request| !expiry::is_expired(request.ts, now));
-    let devices: Vec<Value> = devices.map(|request| request.shown()).collect();
+    let shown = devices.map(|request| request.shown(&state.devices.paired));
+    let devices: Vec<Value> = shown.collect();
     let nodes = node::list(state, now).pending;
     rows(&devices, &nodes, view)
 }
@@ -186,7 +187,7 @@ mod tests {
         assert_eq!(state_of(&state), "unapproved");
         surface::reconcile(&mut state, &node_claim(&[]), &policy, NOW, &mut entropy);
         assert_eq!(state_of(&state), "pending-approval");
-        node::approve(&mut state, "r1", &caller(&admin), NOW, &mut entropy).unwrap();
+        node::approve(&mut state, "r1", None, &caller(&admin), NOW, &mut entropy).unwrap();
         assert_eq!(state_of(&state), "approved");
         let more = node_claim(&["system.run"]);
         surface::reconcile(&mut state, &more, &policy, NOW, &mut entropy);

@@ -55,6 +55,10 @@ pub(super) fn write_order(operations: &[Vec<Part>]) -> Vec<Vec<Part>> {
             devices.push(first.remove(place));
         }
     }
+    // What became of requests says only what already happened.
+    if changed.contains(&Part::Resolved) {
+        second.push(Part::Resolved);
+    }
     [invitations, first, devices, second]
         .into_iter()
         .filter(|step| !step.is_empty())
@@ -70,7 +74,7 @@ fn comes_before(parts: &[Part], earlier: Part, later: Part) -> bool {
 mod tests {
     use super::*;
 
-    use Part::{Bootstrap, DevicesPaired, DevicesPending, NodesPaired, NodesPending};
+    use Part::{Bootstrap, DevicesPaired, DevicesPending, NodesPaired, NodesPending, Resolved};
 
     #[test]
     fn the_order_on_the_disk_is_the_one_that_a_crash_may_interrupt() {
@@ -79,6 +83,11 @@ mod tests {
         let approve_node = vec![NodesPaired, NodesPending];
         for (operations, expected) in [
             (vec![], vec![]),
+            (vec![vec![Resolved]], vec![vec![Resolved]]),
+            (
+                vec![vec![DevicesPending, Resolved]],
+                vec![vec![DevicesPending], vec![Resolved]],
+            ),
             (vec![vec![DevicesPending]], vec![vec![DevicesPending]]),
             (
                 vec![approve.clone()],

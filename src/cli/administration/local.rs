@@ -11,13 +11,14 @@ use crate::cli::error::{CliError, Failed};
 use crate::config::{Loaded, Paths};
 use crate::gateway::registry::Registry;
 use crate::gateway::roster::Roster;
+use crate::gateway::rpc::refusal_shape;
 use crate::identity::{DeviceId, Random, Token};
 use crate::pairing::policy::CommandPolicy;
 use crate::pairing::{Caller, Changes, Refusal, State, device, node, token};
 use crate::protocol::error::ErrorShape;
 use crate::protocol::params::{
     DevicePairRemove, DeviceTokenRevoke, DeviceTokenRotate, NodePairRemove, NodeRename,
-    parse_request_id,
+    PairApprove, parse_request_id,
 };
 use crate::protocol::scope::{Role, Scope, Scopes};
 use crate::store::{
@@ -99,16 +100,20 @@ impl Local {
     ) -> Result<Value, CliError> {
         match self.store.transact(operation) {
             // Nobody is connected here, so there is nobody to tell.
-            Ok((answer, _)) => rendered(&answer),
-            Err(TransactError::Refused(refusal)) => {
-                let code = if refusal.is_unavailable() {
-                    "UNAVAILABLE"
-                } else {
-                    "INVALID_REQUEST"
-                };
-                Err(CliError::failed(code, refusal.to_string()))
+            Ok((answer, _)) => {
+                self.remember();
+                rendered(&answer)
             }
+            Err(TransactError::Refused(refusal)) => Err(refused(refusal_shape(&refusal))),
             Err(TransactError::Store(fault)) => Err(fault.into()),
+        }
+    }
+
+    /// Writes what became of the request: this process ends with its command, and what it only touched
+    /// would end with it. The decision itself is durable already.
+    fn remember(&self) {
+        if let Err(fault) = self.store.flush() {
+            log::warn!("what became of the request is not remembered: {fault}");
         }
     }
 
@@ -129,8 +134,10 @@ impl Local {
     ) -> Result<Value, CliError> {
         match method {
             "device.pair.approve" => {
-                let id = parse_request_id(method, params).map_err(refused)?;
-                self.change(|state, now| device::approve(state, id.as_str(), by, now, &mut Random))
+                let asked = PairApprove::parse(method, params).map_err(refused)?;
+                let (id, expected) = (asked.request_id.as_str(), asked.expected_digest.as_deref());
+                self.change(|state, now| device::approve(state, id, expected, by, now, &mut Random))
+                    .map(nothing_live)
             }
             "device.pair.list" => self.read(|state, now| rendered(&device::list(state, by, now))),
             "device.pair.reject" => {
@@ -140,11 +147,13 @@ impl Local {
             "device.pair.remove" => {
                 let asked = DevicePairRemove::parse(params).map_err(refused)?;
                 self.change(|state, now| device::remove(state, &asked.device_id, by, now))
+                    .map(nothing_live)
             }
             "device.token.revoke" => {
                 let asked = DeviceTokenRevoke::parse(params).map_err(refused)?;
                 let (device, role) = (&asked.device_id, &asked.role);
                 self.change(|state, now| token::revoke(state, device, role, by, now))
+                    .map(nothing_live)
             }
             "device.token.rotate" => {
                 let asked = DeviceTokenRotate::parse(params).map_err(refused)?;
@@ -152,6 +161,7 @@ impl Local {
                 self.change(|state, now| {
                     token::rotate(state, device, role, scopes, by, now, &mut Random)
                 })
+                .map(nothing_live)
             }
             other => Err(needs_gateway(other)),
         }
@@ -166,8 +176,10 @@ impl Local {
         match method {
             "node.list" => self.nodes(),
             "node.pair.approve" => {
-                let id = parse_request_id(method, params).map_err(refused)?;
-                self.change(|state, now| node::approve(state, id.as_str(), by, now, &mut Random))
+                let asked = PairApprove::parse(method, params).map_err(refused)?;
+                let (id, expected) = (asked.request_id.as_str(), asked.expected_digest.as_deref());
+                self.change(|state, now| node::approve(state, id, expected, by, now, &mut Random))
+                    .map(nothing_live)
             }
             "node.pair.list" => self.read(|state, now| rendered(&node::list(state, now))),
             "node.pair.reject" => {
@@ -177,6 +189,7 @@ impl Local {
             "node.pair.remove" => {
                 let asked = NodePairRemove::parse(params).map_err(refused)?;
                 self.change(|state, now| node::remove(state, &asked.node_id, by, now))
+                    .map(nothing_live)
             }
             "node.rename" => {
                 let asked = NodeRename::parse(params).map_err(refused)?;
@@ -230,6 +243,13 @@ impl Administration for Local {
             log::warn!("cannot forget the device token: {fault}");
         }
     }
+}
+
+/// The same answer as a gateway gives, where nothing was connected.
+fn nothing_live(mut answer: Value) -> Value {
+    answer["sessionsEnded"] = json!(0);
+    answer["invokesEnded"] = json!(0);
+    answer
 }
 
 fn needs_gateway(method: &str) -> CliError {

@@ -142,7 +142,7 @@ fn either_command_approves_either_layer_and_says_what_still_waits() {
         "openclaw nodes approve 22222222-bbbb"
     );
     assert!(
-        answer.notes[1]
+        answer.notes[2]
             .contains("node commands still wait: run openclaw nodes approve 22222222-bbbb")
     );
     let answer = place.run("devices approve 22222222-bbbb").unwrap();
@@ -200,6 +200,109 @@ fn a_preview_approves_nothing() {
     assert_eq!(
         command,
         "openclaw devices approve 11111111-aaaa --timeout 500 --json"
+    );
+}
+
+#[test]
+fn a_decision_names_what_was_looked_at_and_a_change_is_shown() {
+    let place = Place::with_state();
+    let listed = place.document("nodes pending --json");
+    let digest = |row: usize| listed[row]["digest"].as_str().unwrap().to_owned();
+    let changed = place
+        .run(&format!("devices approve 22222222 --digest {}", digest(0)))
+        .unwrap_err();
+    assert!(
+        changed
+            .to_string()
+            .starts_with("request changed since it was shown"),
+        "{changed}"
+    );
+    let hint = changed.hint().unwrap();
+    let command = format!(
+        "openclaw nodes approve 22222222-bbbb --digest {}",
+        digest(1)
+    );
+    assert!(
+        hint.ends_with(&format!("Approve what it asks for now with: {command}")),
+        "{hint}"
+    );
+    assert_eq!(
+        changed.document()["error"]["details"]["code"],
+        "REQUEST_CHANGED"
+    );
+    assert_eq!(
+        place.document("nodes pending").as_array().unwrap().len(),
+        2,
+        "nothing was approved"
+    );
+
+    let line = command.strip_prefix("openclaw ").unwrap();
+    let approved = place.run(line).unwrap();
+    assert_eq!(approved.notes[1], "Approved node Pi with system.run.");
+    let changes = json!({"commands": {"added": ["system.run"], "removed": []},
+        "caps": {"added": ["system"], "removed": []}});
+    assert_eq!(approved.document.unwrap()["changes"], changes);
+    let again = place.run(line).unwrap();
+    assert_eq!(
+        again.notes[1],
+        "This request was approved before; nothing changed."
+    );
+    assert_eq!(again.document.unwrap()["alreadyApproved"], true);
+    let again = place.run("devices approve 22222222").unwrap();
+    assert_eq!(
+        again.text,
+        format!("Approved {NODE} (22222222)"),
+        "a prefix still finds it"
+    );
+}
+
+#[test]
+fn an_id_that_is_over_answers_what_happened_even_to_the_next_command() {
+    let place = Place::with_state();
+    place.run("devices reject 11111111").unwrap();
+    place.run("nodes reject 22222222").unwrap();
+    assert!(
+        place
+            .home
+            .paths
+            .state_dir
+            .join("devices/resolved.json")
+            .exists()
+    );
+    for (line, by) in [
+        ("devices approve 11111111-aaaa", "openclaw devices list"),
+        ("nodes approve 22222222", "openclaw nodes pending"),
+        ("devices reject 22222222-bbbb", "openclaw nodes pending"),
+    ] {
+        let refused = place.run(line).unwrap_err();
+        assert_eq!(refused.to_string(), "unknown requestId", "{line}");
+        let hint = refused.hint().unwrap();
+        assert!(
+            hint.starts_with("It was rejected just now by command line; nothing was approved.")
+                && hint.ends_with(by),
+            "{line}: {hint}"
+        );
+        assert_eq!(refused.document()["error"]["details"]["state"], "rejected");
+    }
+    let never = place.run("nodes approve 99999999").unwrap_err();
+    assert!(never.hint().unwrap().starts_with("Nothing waits."));
+}
+
+#[test]
+fn a_re_approval_prints_what_it_adds_and_takes_away() {
+    let place = Place::with_state();
+    place.run("nodes approve 22222222").unwrap();
+    let again = json!({"33333333-cccc": {"requestId": "33333333-cccc", "nodeId": NODE, "platform": "linux",
+        "caps": ["system"], "commands": ["system.which"], "silent": false, "ts": SystemClock.now_ms()}});
+    place.home.write("nodes/pending.json", &again.to_string());
+    let approved = place.run("nodes approve 33333333").unwrap();
+    assert_eq!(
+        approved.notes[1..4],
+        [
+            "Approved node Pi with system.which.",
+            "  + command system.which",
+            "  - command system.run"
+        ]
     );
 }
 

@@ -9,33 +9,38 @@ use crate::cli::devices::access::{Kind, document, record_of};
 use crate::cli::devices::view;
 use crate::cli::error::{CliError, Failed};
 use crate::cli::invocation::Invocation;
-use crate::cli::nodes::decide::{Layer, approve_chosen, choose};
+use crate::cli::nodes::decide::{approve_chosen, choose};
 use crate::cli::nodes::with_note;
+use crate::cli::output::text::plain;
 use crate::cli::row;
+use crate::pairing::resolution::Layer;
 use crate::protocol::scope::Scope;
 
 /// Approves or previews.
 ///
 /// # Errors
-/// `unknown requestId`, `No pending device pairing requests to approve`, and as every administration command.
+/// `unknown requestId`, `request changed …`, `No pending device pairing requests to approve`, and as every administration command.
 pub fn approve(invocation: &Invocation) -> Result<Answer, CliError> {
     let mut gateway = open(invocation, &[Scope::PAIRING], Fallback::Pairing)?;
     let answer = match invocation.argument(0) {
-        Some(typed) if !invocation.has("latest") => decide(&mut *gateway, typed)?,
+        Some(typed) if !invocation.has("latest") => {
+            decide(&mut *gateway, typed, invocation.text("digest"))?
+        }
         _ => preview(&mut *gateway, invocation)?,
     };
     Ok(with_note(answer, &*gateway))
 }
 
-fn decide(gateway: &mut dyn Administration, typed: &str) -> Result<Answer, CliError> {
+fn decide(
+    gateway: &mut dyn Administration,
+    typed: &str,
+    digest: Option<&str>,
+) -> Result<Answer, CliError> {
     let chosen = choose(gateway, typed, Layer::Device)?;
-    let decided = approve_chosen(gateway, &chosen)?;
-    let subject = match chosen.layer {
-        Layer::Device => decided.answer.get("device"),
-        Layer::Node => decided.answer.get("node"),
-    };
+    let decided = approve_chosen(gateway, &chosen, digest)?;
+    let subject = decided.answer.get("device").or(decided.answer.get("node"));
     let id = subject.map_or("", row::id);
-    let text = format!("Approved {id} ({})", chosen.id);
+    let text = format!("Approved {} ({})", plain(id), plain(&chosen.id));
     let mut answer = Answer::new(decided.answer, text);
     answer.notes = decided.notes;
     Ok(answer)

@@ -9,6 +9,7 @@ use crate::cli::devices::{is_own, remove_one};
 use crate::cli::error::{CliError, Failed};
 use crate::cli::invocation::Invocation;
 use crate::cli::nodes::with_note;
+use crate::cli::output::text::counted;
 use crate::cli::row;
 use crate::protocol::scope::Scope;
 
@@ -25,11 +26,14 @@ impl Done {
     }
 
     fn text(&self, with_pending: bool) -> String {
-        let mut out = format!("Cleared {}\n", counted(self.removed.len(), "paired device"));
+        let mut out = format!(
+            "Cleared {}\n",
+            counted(self.removed.len() as u64, "paired device")
+        );
         if with_pending {
             out += &format!(
                 "Rejected {}\n",
-                counted(self.rejected.len(), "pending request")
+                counted(self.rejected.len() as u64, "pending request")
             );
         }
         out
@@ -86,8 +90,8 @@ fn halfway(error: CliError, done: &Done) -> CliError {
     let mut failed = Failed::from(error);
     let before = format!(
         "Before that: cleared {}, rejected {}.",
-        counted(done.removed.len(), "paired device"),
-        counted(done.rejected.len(), "pending request")
+        counted(done.removed.len() as u64, "paired device"),
+        counted(done.rejected.len() as u64, "pending request")
     );
     failed.hint = Some(match failed.hint {
         Some(hint) => format!("{before}\n{hint}"),
@@ -99,11 +103,6 @@ fn halfway(error: CliError, done: &Done) -> CliError {
         .cloned()
         .or_else(|| Some(Map::new()));
     failed.into()
-}
-
-/// `1 paired device`, `2 paired devices`.
-fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

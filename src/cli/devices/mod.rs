@@ -6,15 +6,17 @@ use crate::cli::administration::{Administration, Fallback, open};
 use crate::cli::answer::Answer;
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
-use crate::cli::nodes::decide::{Layer, choose, reject_chosen};
-use crate::cli::nodes::with_note;
+use crate::cli::nodes::decide::{choose, reject_chosen};
+use crate::cli::nodes::{ended, with_note};
+use crate::cli::output::text::plain;
 use crate::cli::{row, selectors};
 use crate::identity::Token;
+use crate::pairing::resolution::Layer;
 use crate::pairing::truth::{View, rows};
 use crate::protocol::scope::{Role, Scope, Scopes};
 use crate::store::{Clock, SystemClock};
 
-mod access;
+pub mod access;
 mod approve;
 mod clear;
 mod view;
@@ -50,7 +52,7 @@ pub fn reject(invocation: &Invocation) -> Result<Answer, CliError> {
     let mut gateway = open(invocation, &[Scope::PAIRING], Fallback::Offline)?;
     let chosen = choose(&mut *gateway, typed, Layer::Device)?;
     let rejected = reject_chosen(&mut *gateway, &chosen)?;
-    let text = format!("Rejected {}", row::id(&rejected));
+    let text = format!("Rejected {}", plain(row::id(&rejected)));
     Ok(with_note(Answer::new(rejected, text), &*gateway))
 }
 
@@ -64,8 +66,8 @@ pub fn remove(invocation: &Invocation) -> Result<Answer, CliError> {
     let listed = gateway.call("device.pair.list", &json!({}))?;
     let id = selectors::device(typed, row::rows(&listed, "paired"))?;
     let removed = remove_one(&mut *gateway, id)?;
-    let text = format!("Removed {}", row::id(&removed));
-    Ok(with_note(Answer::new(removed, text), &*gateway))
+    let text = format!("Removed {}", plain(row::id(&removed)));
+    Ok(with_note(counting(Answer::new(removed, text)), &*gateway))
 }
 
 /// Removes one device; the own one takes its cached token with it.
@@ -75,6 +77,13 @@ fn remove_one(gateway: &mut dyn Administration, id: &str) -> Result<Value, CliEr
         gateway.forget_token();
     }
     Ok(removed)
+}
+
+/// The answer with the line that tells what it ended.
+fn counting(mut answer: Answer) -> Answer {
+    let line = answer.document.as_ref().and_then(ended);
+    answer.notes.extend(line);
+    answer
 }
 
 fn is_own(gateway: &dyn Administration, id: &str) -> bool {
@@ -101,7 +110,16 @@ pub fn rotate(invocation: &Invocation) -> Result<Answer, CliError> {
             gateway.keep_token(role, &Token::from(token), &scopes.into_iter().collect());
         }
     }
-    Ok(with_note(Answer::json(rotated), &*gateway))
+    let told = match rotated.get("told").and_then(Value::as_bool) {
+        Some(true) => Some("The device was told its new token."),
+        Some(false) => Some(
+            "The device was not told its new token; it gets it when it connects with its key and the shared secret.",
+        ),
+        None => None,
+    };
+    let mut answer = counting(Answer::json(rotated));
+    answer.notes.extend(told.map(str::to_owned));
+    Ok(with_note(answer, &*gateway))
 }
 
 /// `devices revoke`: always JSON.
@@ -117,7 +135,7 @@ pub fn revoke(invocation: &Invocation) -> Result<Answer, CliError> {
     if is_own(&*gateway, &device) && role == Role::Operator.as_str() {
         gateway.forget_token();
     }
-    Ok(with_note(Answer::json(revoked), &*gateway))
+    Ok(with_note(counting(Answer::json(revoked)), &*gateway))
 }
 
 /// The device that `--device` means, with the session raised to the scopes that its token carries or will

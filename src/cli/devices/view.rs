@@ -61,6 +61,9 @@ pub fn selected(request: &Value, paired: &[Value]) -> String {
     if let Some(record) = record_of(request, paired) {
         out += &format!("  Approved: {}\n", described(record));
     }
+    if flag(request, "keyChanged") {
+        out += "  Key:    other than the approved one, which this approval would replace\n";
+    }
     if text(request, "remoteIp").is_some() {
         out += &format!("  IP:     {}\n", shown("remoteIp"));
     }
@@ -97,8 +100,17 @@ fn waiting(request: &Value, paired: &[Value], now: u64) -> Vec<String> {
         requested,
         approved,
         age(now, number(request, "ts")),
-        status + repair,
+        status + repair + other_key(request),
     ]
+}
+
+/// What a person must not overlook: approving replaces the approved key and everything it has.
+fn other_key(request: &Value) -> &'static str {
+    if flag(request, "keyChanged") {
+        ", other key"
+    } else {
+        ""
+    }
 }
 
 fn commands(request: &Value) -> String {

@@ -5,23 +5,18 @@ use serde_json::{Value, json};
 
 use crate::cli::administration::{Administration, Fallback, open};
 use crate::cli::answer::Answer;
+use crate::cli::devices::access;
 use crate::cli::error::{CliError, Failed};
 use crate::cli::invocation::Invocation;
-use crate::cli::nodes::{waiting, with_note};
+use crate::cli::nodes::explain::explained;
+use crate::cli::nodes::{difference, ended, lists, waiting, with_note};
 use crate::cli::output::pretty;
 use crate::cli::output::text::plain;
 use crate::cli::{row, selectors};
-use crate::pairing::truth::View;
+use crate::pairing::resolution::Layer;
+use crate::pairing::truth::{View, rows};
 use crate::protocol::scope::{Role, Scope, Scopes};
-
-/// Which of the two layers a request belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layer {
-    /// The device may connect.
-    Device,
-    /// The node's commands may be used.
-    Node,
-}
+use crate::store::{Clock, SystemClock};
 
 /// A request chosen by what was typed.
 #[derive(Debug)]
@@ -32,12 +27,15 @@ pub struct Chosen {
     pub layer: Layer,
     /// Its row, when a list shows it.
     pub row: Option<Value>,
+    /// What is approved today for the same device or node.
+    pub approved: Option<Value>,
 }
 
 /// What a decision led to.
 #[derive(Debug)]
 pub struct Decided {
-    /// The gateway's answer; for a device that is a node with `next`, what its other layer needs.
+    /// The gateway's answer with `changes`, what the approval added and took away; for a device that is a
+    /// node also with `next`, what its other layer needs.
     pub answer: Value,
     /// What a person should know beyond it, one line each.
     pub notes: Vec<String>,
@@ -46,12 +44,12 @@ pub struct Decided {
 /// `nodes approve`: always JSON; the token only with `--json`.
 ///
 /// # Errors
-/// `unknown requestId`, `missing scope: …`, and as every administration command.
+/// `unknown requestId`, `request changed …`, `missing scope: …`, and as every administration command.
 pub fn approve(invocation: &Invocation) -> Result<Answer, CliError> {
     let typed = invocation.required_argument(0)?;
     let mut gateway = open(invocation, &[Scope::PAIRING], Fallback::Offline)?;
     let chosen = choose(&mut *gateway, typed, Layer::Node)?;
-    let decided = approve_chosen(&mut *gateway, &chosen)?;
+    let decided = approve_chosen(&mut *gateway, &chosen, invocation.text("digest"))?;
     let mut shown = decided.answer.clone();
     if let Some(node) = shown.get_mut("node").and_then(Value::as_object_mut) {
         node.shift_remove("token");
@@ -82,7 +80,9 @@ pub fn choose(
     typed: &str,
     otherwise: Layer,
 ) -> Result<Chosen, CliError> {
-    let rows = waiting(gateway, View::Devices)?;
+    let (devices, nodes) = lists(gateway)?;
+    let (of_devices, of_nodes) = (row::rows(&devices, "pending"), row::rows(&nodes, "pending"));
+    let rows = rows(of_devices, of_nodes, View::Devices);
     let id = selectors::request(typed, &rows)?.to_owned();
     let is_it = |row: &Value| row::text(row, "requestId") == Some(id.as_str());
     let found = rows.into_iter().find(is_it);
@@ -91,39 +91,92 @@ pub fn choose(
         Some("node") => Layer::Node,
         _ => otherwise,
     };
+    let paired = match layer {
+        Layer::Device => row::rows(&devices, "paired"),
+        Layer::Node => row::rows(&nodes, "paired"),
+    };
+    let subject = found.as_ref().map_or("", row::id);
+    let approved = paired.iter().find(|record| row::id(record) == subject);
     Ok(Chosen {
         id,
         layer,
+        approved: approved.cloned(),
         row: found,
     })
 }
 
-/// Approves exactly the chosen request, with the scopes it takes to do so.
+/// Approves exactly the chosen request as it was looked at, with the scopes it takes to do so. `digest`
+/// stands for what somebody looked at before this command.
 ///
 /// # Errors
-/// The gateway's refusal.
+/// The gateway's refusal; a request that asks for something else by now, with the difference.
 pub fn approve_chosen(
     gateway: &mut dyn Administration,
     chosen: &Chosen,
+    digest: Option<&str>,
 ) -> Result<Decided, CliError> {
+    let shown = chosen.row.as_ref().map(|row| row::text(row, "digest"));
+    if digest.is_some() && shown == Some(None) {
+        let message = "this gateway shows no digests; approve without --digest";
+        return Err(CliError::failed("INVALID_REQUEST", message));
+    }
     gateway.raise(&needed(chosen))?;
-    match chosen.layer {
-        Layer::Node => {
-            let answer = decide(gateway, "node.pair.approve", chosen)?;
-            let notes = approved_node(&answer).into_iter().collect();
-            Ok(Decided { answer, notes })
-        }
-        Layer::Device => {
-            let mut answer = decide(gateway, "device.pair.approve", chosen)?;
-            let device = answer.get("device").cloned().unwrap_or_default();
-            let mut notes = Vec::new();
-            if is_node(&device) {
-                let (line, next) = next_step(gateway, row::id(&device));
-                notes.push(line);
-                answer["next"] = next;
-            }
-            Ok(Decided { answer, notes })
-        }
+    let mut layer = chosen.layer;
+    let mut params = json!({"requestId": chosen.id});
+    if let Some(expected) = digest.or(shown.flatten()) {
+        params["expectedDigest"] = json!(expected);
+    }
+    let mut outcome = decide(gateway, approval(layer), &params, chosen);
+    // An id that no list shows may have been approved on the other layer.
+    if let Some(other) = outcome
+        .as_ref()
+        .err()
+        .and_then(approved_layer)
+        .filter(|it| *it != layer)
+    {
+        layer = other;
+        outcome = decide(gateway, approval(layer), &params, chosen);
+    }
+    let mut answer = outcome?;
+    let subject = match layer {
+        Layer::Device => "device",
+        Layer::Node => "node",
+    };
+    let record = answer.get(subject).cloned().unwrap_or_default();
+    let mut notes = Vec::new();
+    if row::flag(&answer, "alreadyApproved") {
+        notes.push("This request was approved before; nothing changed.".to_owned());
+    } else {
+        notes.push(approved_line(layer, &record));
+        notes.extend(changes(&mut answer, chosen));
+    }
+    if row::number(&answer, "sessionsEnded") > Some(0)
+        || row::number(&answer, "invokesEnded") > Some(0)
+    {
+        notes.extend(ended(&answer));
+    }
+    if layer == Layer::Device && is_node(&record) {
+        let (line, next) = next_step(gateway, row::id(&record));
+        notes.push(line);
+        answer["next"] = next;
+    }
+    Ok(Decided { answer, notes })
+}
+
+fn approval(layer: Layer) -> &'static str {
+    match layer {
+        Layer::Device => "device.pair.approve",
+        Layer::Node => "node.pair.approve",
+    }
+}
+
+/// The layer on which the request of a refusal was approved before.
+fn approved_layer(error: &CliError) -> Option<Layer> {
+    let details = error.details();
+    match (row::text(&details, "state")?, row::text(&details, "layer")?) {
+        ("approved", "device") => Some(Layer::Device),
+        ("approved", "node") => Some(Layer::Node),
+        _ => None,
     }
 }
 
@@ -136,19 +189,27 @@ pub fn reject_chosen(gateway: &mut dyn Administration, chosen: &Chosen) -> Resul
         Layer::Device => "device.pair.reject",
         Layer::Node => "node.pair.reject",
     };
-    decide(gateway, method, chosen)
+    decide(gateway, method, &json!({"requestId": chosen.id}), chosen)
 }
 
-/// Calls the method; an id that no list shows is answered with what waits instead.
+/// Calls the method; a request that is not open any more, or asks for something else, is explained, and an
+/// id that nobody knows is answered with what waits instead.
 fn decide(
     gateway: &mut dyn Administration,
     method: &'static str,
+    params: &Value,
     chosen: &Chosen,
 ) -> Result<Value, CliError> {
-    let error = match gateway.call(method, &json!({"requestId": chosen.id})) {
-        Err(error) if chosen.row.is_none() => error,
+    let error = match gateway.call(method, params) {
+        Err(error) => error,
         answer => return answer,
     };
+    if row::text(&error.details(), "code").is_some() {
+        return Err(explained(Failed::from(error), chosen, SystemClock.now_ms()).into());
+    }
+    if chosen.row.is_some() {
+        return Err(error);
+    }
     let waiting = waiting(gateway, View::Devices)?;
     let ids: Vec<&str> = waiting
         .iter()
@@ -160,7 +221,7 @@ fn decide(
             "Nothing waits. Requests expire after 5 minutes; a connected node asks again by itself."
                 .to_owned()
         }
-        ids => format!("Waiting now: {}", ids.join(", ")),
+        ids => format!("Waiting now: {}", plain(&ids.join(", "))),
     });
     Err(failed.into())
 }
@@ -178,18 +239,38 @@ fn needed(chosen: &Chosen) -> Scopes {
         .collect()
 }
 
-/// One line about what was approved: the commands that can be used from now on.
-fn approved_node(answer: &Value) -> Option<String> {
-    let node = answer.get("node")?;
-    let commands = row::words(node, "commands").unwrap_or_default();
-    let commands = match commands.is_empty() {
-        true => "no commands".to_owned(),
-        false => plain(&commands.join(", ")),
+/// One line about what is approved from now on.
+fn approved_line(layer: Layer, record: &Value) -> String {
+    let label = row::label(record);
+    match layer {
+        Layer::Device => format!("Approved device {label} for {}.", access::described(record)),
+        Layer::Node => {
+            let commands = row::words(record, "commands").unwrap_or_default();
+            let commands = match commands.is_empty() {
+                true => "no commands".to_owned(),
+                false => plain(&commands.join(", ")),
+            };
+            format!("Approved node {label} with {commands}.")
+        }
+    }
+}
+
+/// What the approval added to and took from what was approved before, as lines; the answer gets it too.
+fn changes(answer: &mut Value, chosen: &Chosen) -> Vec<String> {
+    let Some(request) = &chosen.row else {
+        return Vec::new();
     };
-    Some(format!(
-        "Approved node {} with {commands}.",
-        row::label(node)
-    ))
+    let changes = difference::of_approval(chosen.layer, request, chosen.approved.as_ref());
+    let lines = match (&chosen.approved, changes.is_empty()) {
+        (None, _) => Vec::new(),
+        (Some(_), true) => vec!["  the same access as before".to_owned()],
+        (Some(_), false) => difference::lines(&changes)
+            .iter()
+            .map(|line| format!("  {line}"))
+            .collect(),
+    };
+    answer["changes"] = Value::Object(changes);
+    lines
 }
 
 /// What a node still needs after its device was approved: a line for people, and the same as JSON.

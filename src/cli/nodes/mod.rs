@@ -6,12 +6,15 @@ use crate::cli::administration::{Administration, Fallback, open};
 use crate::cli::answer::Answer;
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
+use crate::cli::output::text::{counted, plain};
 use crate::cli::{row, selectors};
 use crate::pairing::truth::{View, rows};
 use crate::protocol::scope::Scope;
 use crate::store::{Clock, SystemClock};
 
 pub mod decide;
+pub mod difference;
+mod explain;
 mod invoke;
 mod listing;
 mod view;
@@ -52,8 +55,18 @@ pub fn remove(invocation: &Invocation) -> Result<Answer, CliError> {
     let mut gateway = open(invocation, &scopes, Fallback::Offline)?;
     let id = select_paired(invocation, &mut *gateway)?;
     let removed = gateway.call("node.pair.remove", &json!({"nodeId": id}))?;
-    let text = format!("Removed paired node {}", row::id(&removed));
-    Ok(with_note(Answer::new(removed, text), &*gateway))
+    let id = plain(row::id(&removed));
+    let again = row::text(&removed, "pendingRequestId").map(|request| {
+        format!(
+            "It is still connected and waits for approval again: openclaw nodes approve {}\n\
+             To end its connection too: openclaw devices remove {id}",
+            plain(request)
+        )
+    });
+    let ended = ended(&removed);
+    let mut answer = Answer::new(removed, format!("Removed paired node {id}"));
+    answer.notes.extend(ended.into_iter().chain(again));
+    Ok(with_note(answer, &*gateway))
 }
 
 /// `nodes rename`.
@@ -68,20 +81,44 @@ pub fn rename(invocation: &Invocation) -> Result<Answer, CliError> {
     let params = json!({"nodeId": id, "displayName": name});
     let renamed = gateway.call("node.rename", &params)?;
     let shown = row::text(&renamed, "displayName").unwrap_or(name);
-    let text = format!("node rename ok: {} -> {shown}", row::id(&renamed));
+    let text = format!(
+        "node rename ok: {} -> {}",
+        plain(row::id(&renamed)),
+        plain(shown)
+    );
     Ok(with_note(Answer::new(renamed, text), &*gateway))
 }
 
-/// The rows of both layers that wait. A gateway that refuses one of the lists is an error: half the
-/// truth is none.
+/// The answers of `device.pair.list` and `node.pair.list`. A gateway that refuses one of them is an
+/// error: half the truth is none.
+///
+/// # Errors
+/// The gateway's refusal.
+pub fn lists(gateway: &mut dyn Administration) -> Result<(Value, Value), CliError> {
+    let nodes = gateway.call("node.pair.list", &json!({}))?;
+    let devices = gateway.call("device.pair.list", &json!({}))?;
+    Ok((devices, nodes))
+}
+
+/// The rows of both layers that wait.
 ///
 /// # Errors
 /// The gateway's refusal.
 pub fn waiting(gateway: &mut dyn Administration, view: View) -> Result<Vec<Value>, CliError> {
-    let nodes = gateway.call("node.pair.list", &json!({}))?;
-    let devices = gateway.call("device.pair.list", &json!({}))?;
+    let (devices, nodes) = lists(gateway)?;
     let (devices, nodes) = (row::rows(&devices, "pending"), row::rows(&nodes, "pending"));
     Ok(rows(devices, nodes, view))
+}
+
+/// How many live sessions and invokes a change ended, for people; nothing where the gateway does not say.
+pub fn ended(answer: &Value) -> Option<String> {
+    let sessions = row::number(answer, "sessionsEnded")?;
+    let invokes = row::number(answer, "invokesEnded")?;
+    Some(format!(
+        "Ended {} and {}.",
+        counted(sessions, "live session"),
+        counted(invokes, "pending invoke")
+    ))
 }
 
 /// The answer with the line that tells which way was taken.

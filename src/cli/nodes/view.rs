@@ -20,7 +20,12 @@ pub fn pending(rows: &[Value], now: u64, style: &Style) -> String {
             label(row),
             cell(row, "remoteIp"),
             age(now, number(row, "ts")),
-            cell(row, "layer"),
+            cell(row, "layer")
+                + if flag(row, "keyChanged") {
+                    ", other key"
+                } else {
+                    ""
+                },
         ]
     });
     let columns = [

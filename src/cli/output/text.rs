@@ -20,6 +20,11 @@ pub fn plain(text: &str) -> String {
     clean
 }
 
+/// `1 paired device`, `2 paired devices`.
+pub fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Columns a text takes on a terminal.
 pub fn width(text: &str) -> usize {
     text.chars().map(letter_width).sum()

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::gateway::apply::{Applied, apply};
 use crate::gateway::context::Context;
@@ -75,10 +75,17 @@ impl Call<'_> {
         &self,
         operation: impl FnMut(&mut State, u64) -> Result<(T, Changes), Refusal>,
     ) -> Result<(T, Applied), ErrorShape> {
+        let mut operation = operation;
         let (value, changes) = self
             .context
             .store
-            .transact(operation)
+            .transact(|state, now| {
+                // Whoever ended it meanwhile answers only after this look (`apply`).
+                if self.session.has_ended() {
+                    return Err(Barred::Ended);
+                }
+                operation(state, now).map_err(Barred::Refused)
+            })
             .map_err(|error| self.refused(error))?;
         Ok((
             value,
@@ -95,6 +102,31 @@ impl Call<'_> {
         Ok(Reply::after(applied, payload(&value)?))
     }
 
+    /// [`Call::commit`] for an operation that may end sessions and invokes; the answer says how many, and
+    /// with which request a live node asks again.
+    pub fn commit_and_count<T: Serialize>(
+        &self,
+        operation: impl FnMut(&mut State, u64) -> Result<(T, Changes), Refusal>,
+    ) -> Outcome {
+        let (value, applied) = self.commit(operation)?;
+        let mut answer = payload(&value)?;
+        answer["sessionsEnded"] = json!(applied.sessions);
+        answer["invokesEnded"] = json!(applied.invokes);
+        if let Some(request) = &applied.asked {
+            answer["pendingRequestId"] = json!(request);
+        }
+        Ok(Reply::after(applied, answer))
+    }
+
+    /// Bars what is left of a request whose session was ended while it ran. To be asked under the lock
+    /// that guards the effect; whoever ends a session takes that lock before answering.
+    pub fn still_here(&self) -> Result<(), ErrorShape> {
+        match self.session.has_ended() {
+            true => Err(session_ended()),
+            false => Ok(()),
+        }
+    }
+
     fn label(&self) -> String {
         let client = &self.session.client;
         match &self.session.device {
@@ -103,17 +135,14 @@ impl Call<'_> {
         }
     }
 
-    fn refused(&self, error: TransactError<Refusal>) -> ErrorShape {
+    fn refused(&self, error: TransactError<Barred>) -> ErrorShape {
         match error {
-            TransactError::Refused(refusal) => {
+            TransactError::Refused(Barred::Ended) => session_ended(),
+            TransactError::Refused(Barred::Refused(refusal)) => {
                 if let Some(denial) = refusal.denial() {
                     log::warn!(target: "gateway", "{} denied to {}: {denial}", self.method, self.label());
                 }
-                if refusal.is_unavailable() {
-                    ErrorShape::unavailable(refusal.to_string())
-                } else {
-                    ErrorShape::invalid(refusal.to_string())
-                }
+                refusal_shape(&refusal)
             }
             TransactError::Store(fault) => {
                 log::error!(target: "gateway", "{}: {fault}", self.method);
@@ -130,6 +159,31 @@ impl Reply {
             Some(end) => Reply::Last(payload, end),
             None => Reply::Now(payload),
         }
+    }
+}
+
+/// Why an operation did not run or changed nothing.
+enum Barred {
+    /// The session of the caller was ended meanwhile.
+    Ended,
+    /// The pairing rules refuse it.
+    Refused(Refusal),
+}
+
+/// Nobody is there to hear it.
+fn session_ended() -> ErrorShape {
+    ErrorShape::unavailable("session ended")
+}
+
+/// A refusal of the pairing rules as it goes over the wire.
+pub fn refusal_shape(refusal: &Refusal) -> ErrorShape {
+    let shape = match refusal.is_unavailable() {
+        true => ErrorShape::unavailable(refusal.to_string()),
+        false => ErrorShape::invalid(refusal.to_string()),
+    };
+    match refusal.details() {
+        Some(details) => shape.with_details(details),
+        None => shape,
     }
 }
 

@@ -1,15 +1,14 @@
 //! `device.pair.*` and `device.token.*` (protocol.md §5.6). The rules are `pairing`'s; here is the way in
-//! and out, and the number of sessions that a change ended.
+//! and out.
 
 use serde_json::{Value, json};
 
 use super::call::{Call, Outcome, Reply, payload};
-use crate::gateway::apply::Applied;
 use crate::identity::{NodeId, Random};
 use crate::pairing::{State, device, node, token};
-use crate::protocol::error::ErrorShape;
 use crate::protocol::params::{
-    DevicePairRemove, DeviceTokenRevoke, DeviceTokenRotate, parse_nothing, parse_request_id,
+    DevicePairRemove, DeviceTokenRevoke, DeviceTokenRotate, PairApprove, parse_nothing,
+    parse_request_id,
 };
 
 /// `device.pair.list`.
@@ -44,12 +43,13 @@ fn add_standing(call: &Call<'_>, state: &State, now_ms: u64, row: &mut Value) {
     }
 }
 
-/// `device.pair.approve`.
+/// `device.pair.approve`: the sessions of another key that it replaces end.
 pub fn approve(call: &Call<'_>, params: Option<Value>) -> Outcome {
-    let request = parse_request_id(call.method, params)?;
+    let asked = PairApprove::parse(call.method, params)?;
+    let (request, expected) = (asked.request_id.as_str(), asked.expected_digest.as_deref());
     let caller = call.caller();
-    call.commit_and_answer(|state, now| {
-        device::approve(state, request.as_str(), &caller, now, &mut Random)
+    call.commit_and_count(|state, now| {
+        device::approve(state, request, expected, &caller, now, &mut Random)
     })
 }
 
@@ -64,16 +64,14 @@ pub fn reject(call: &Call<'_>, params: Option<Value>) -> Outcome {
 pub fn remove(call: &Call<'_>, params: Option<Value>) -> Outcome {
     let asked = DevicePairRemove::parse(params)?;
     let caller = call.caller();
-    let (removed, applied) =
-        call.commit(|state, now| device::remove(state, &asked.device_id, &caller, now))?;
-    answer_with_count(payload(&removed)?, applied)
+    call.commit_and_count(|state, now| device::remove(state, &asked.device_id, &caller, now))
 }
 
 /// `device.token.rotate`: the sessions of the device with this role end.
 pub fn rotate(call: &Call<'_>, params: Option<Value>) -> Outcome {
     let asked = DeviceTokenRotate::parse(params)?;
     let caller = call.caller();
-    let (rotated, applied) = call.commit(|state, now| {
+    call.commit_and_count(|state, now| {
         token::rotate(
             state,
             &asked.device_id,
@@ -83,29 +81,22 @@ pub fn rotate(call: &Call<'_>, params: Option<Value>) -> Outcome {
             now,
             &mut Random,
         )
-    })?;
-    answer_with_count(payload(&rotated)?, applied)
+    })
 }
 
 /// `device.token.revoke`: the sessions of the device with this role end.
 pub fn revoke(call: &Call<'_>, params: Option<Value>) -> Outcome {
     let asked = DeviceTokenRevoke::parse(params)?;
     let caller = call.caller();
-    let (revoked, applied) = call
-        .commit(|state, now| token::revoke(state, &asked.device_id, &asked.role, &caller, now))?;
-    answer_with_count(payload(&revoked)?, applied)
-}
-
-/// Adds how many live sessions ended, so that a person sees that it took applied.
-fn answer_with_count(mut answer: Value, applied: Applied) -> Result<Reply, ErrorShape> {
-    answer["sessionsEnded"] = json!(applied.ended);
-    Ok(Reply::after(applied, answer))
+    call.commit_and_count(|state, now| {
+        token::revoke(state, &asked.device_id, &asked.role, &caller, now)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::testing::{House, START_MS, device_record};
+    use crate::gateway::testing::{Guest, House, START_MS, device_record};
     use crate::pairing::Part;
 
     const PAIRING: &[&str] = &["operator.pairing"];
@@ -372,7 +363,7 @@ mod tests {
         assert_eq!(failed["error"]["details"]["code"], "NODE_DISCONNECTED");
         assert_eq!(
             person.answer(&answer)["payload"],
-            json!({"deviceId": "n", "sessionsEnded": 2})
+            json!({"deviceId": "n", "sessionsEnded": 2, "invokesEnded": 1})
         );
         assert_eq!(
             person.event_now("node.pair.resolved").unwrap()["payload"]["decision"],
@@ -394,7 +385,8 @@ mod tests {
             "device.token.rotate",
             json!({"deviceId": "n", "role": "node"}),
         );
-        let expected = json!({"deviceId": "n", "role": "node", "scopes": [], "rotatedAtMs": START_MS, "sessionsEnded": 1});
+        let expected = json!({"deviceId": "n", "role": "node", "scopes": [], "rotatedAtMs": START_MS,
+            "told": false, "sessionsEnded": 1, "invokesEnded": 0});
         assert_eq!(rotated, expected);
         assert!(node.session.has_ended() && !desk.session.has_ended());
 
@@ -403,7 +395,10 @@ mod tests {
             json!({"deviceId": "n", "role": "operator"}),
         );
         assert_eq!(own["token"].as_str().unwrap().len(), 43);
-        assert_eq!(own["sessionsEnded"], 1);
+        assert_eq!(
+            (&own["sessionsEnded"], &own["told"]),
+            (&json!(1), &json!(true))
+        );
         assert!(desk.session.has_ended(), "behind its answer");
     }
 
@@ -419,7 +414,8 @@ mod tests {
         );
         assert_eq!(
             revoked,
-            json!({"deviceId": "n", "role": "node", "revokedAtMs": START_MS, "sessionsEnded": 1})
+            json!({"deviceId": "n", "role": "node", "revokedAtMs": START_MS,
+                "sessionsEnded": 1, "invokesEnded": 0})
         );
         assert!(node.session.has_ended() && !desk.session.has_ended());
     }
@@ -436,5 +432,127 @@ mod tests {
         );
         assert!(person.event_now("device.pair.resolved").is_none());
         house.mend_disk();
+    }
+
+    #[test]
+    fn a_request_that_changed_since_it_was_shown_is_refused_with_what_it_is_now() {
+        let house = house();
+        let person = house.operator(ADMIN);
+        let listed = person.ask("device.pair.list", json!({}));
+        let rows = listed["pending"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["requestId"] == "rz").unwrap();
+        let stale = json!({"requestId": "rz", "expectedDigest": "00"});
+        let error = person.refused("device.pair.approve", stale);
+        assert_eq!(error["code"], "INVALID_REQUEST");
+        assert_eq!(
+            error["details"],
+            json!({"code": "REQUEST_CHANGED", "digest": row["digest"], "request": row})
+        );
+        assert!(person.event_now("device.pair.resolved").is_none());
+        let exact = json!({"requestId": "rz", "expectedDigest": row["digest"]});
+        let approved = person.ask("device.pair.approve", exact.clone());
+        assert_eq!(approved.get("alreadyApproved"), None);
+        let again = person.ask("device.pair.approve", exact);
+        assert_eq!(
+            (&again["alreadyApproved"], &again["device"]),
+            (&json!(true), &approved["device"])
+        );
+    }
+
+    #[test]
+    fn who_comes_late_is_told_what_happened() {
+        let house = house();
+        let person = house.operator(PAIRING);
+        person.ask("device.pair.reject", json!({"requestId": "rz"}));
+        let error = person.refused("device.pair.approve", json!({"requestId": "rz"}));
+        assert_eq!(
+            error,
+            json!({"code": "INVALID_REQUEST", "message": "unknown requestId", "details": {
+                "code": "REQUEST_RESOLVED", "state": "rejected", "requestId": "rz", "layer": "device",
+                "deviceId": "z", "atMs": START_MS, "by": "cli token"}})
+        );
+    }
+
+    /// A request that its connection thread already took from the socket when its session ended.
+    fn on_its_way(house: &House, guest: &Guest<'_>, method: &str, params: Value) -> Outcome {
+        super::super::run(&house.context, &guest.session, "late", method, Some(params))
+    }
+
+    #[test]
+    fn what_an_ended_session_had_begun_has_no_effect_after_the_answer() {
+        let house = house();
+        let person = house.operator(ADMIN);
+        let node = house.paired_node("w", &["system.which"]);
+        let victim = house.device_operator("b", ADMIN);
+        let gone = person.ask("device.pair.remove", json!({"deviceId": "b"}));
+        assert_eq!(
+            (&gone["sessionsEnded"], &gone["invokesEnded"]),
+            (&json!(1), &json!(0))
+        );
+        let invoke = |timeout: u64| json!({"nodeId": "w", "command": "system.which", "idempotencyKey": "k", "timeoutMs": timeout});
+        let table = [
+            ("device.pair.approve", json!({"requestId": "rz"})),
+            ("device.pair.remove", json!({"deviceId": "a"})),
+            (
+                "device.token.rotate",
+                json!({"deviceId": "a", "role": "operator"}),
+            ),
+            ("node.pair.request", json!({"nodeId": "evil"})),
+            ("node.pair.remove", json!({"nodeId": "w"})),
+            ("node.invoke", invoke(1_000)),
+            ("node.invoke", invoke(0)),
+            ("exec.approvals.node.get", json!({"nodeId": "w"})),
+            (
+                "node.pending.enqueue",
+                json!({"nodeId": "w", "type": "status.request"}),
+            ),
+        ];
+        let before = house.context.store.snapshot().unwrap();
+        for (method, params) in table {
+            let refused = on_its_way(&house, &victim, method, params).unwrap_err();
+            assert_eq!(refused.message, "session ended", "{method}");
+        }
+        assert_eq!(*house.context.store.snapshot().unwrap(), *before);
+        assert!(node.event_now("node.invoke.request").is_none());
+        assert!(house.context.registry().invokes.is_empty());
+    }
+
+    #[test]
+    fn an_operator_takes_its_own_open_invokes_along() {
+        let house = house();
+        let person = house.operator(ADMIN);
+        let _node = house.paired_node("w", &["system.which"]);
+        let victim = house.device_operator("b", ADMIN);
+        victim.start(
+            "node.invoke",
+            json!({"nodeId": "w", "command": "system.which", "idempotencyKey": "k"}),
+        );
+        let revoked = person.ask(
+            "device.token.revoke",
+            json!({"deviceId": "b", "role": "operator"}),
+        );
+        assert_eq!(
+            (&revoked["sessionsEnded"], &revoked["invokesEnded"]),
+            (&json!(1), &json!(1))
+        );
+        assert!(house.context.registry().invokes.is_empty());
+        let own = house.device_operator("a", ADMIN);
+        own.start(
+            "node.invoke",
+            json!({"nodeId": "w", "command": "system.which", "idempotencyKey": "k"}),
+        );
+        let id = own.start(
+            "device.token.revoke",
+            json!({"deviceId": "a", "role": "operator"}),
+        );
+        let answer = own.answer(&id);
+        assert_eq!(
+            (
+                &answer["payload"]["sessionsEnded"],
+                &answer["payload"]["invokesEnded"]
+            ),
+            (&json!(1), &json!(1))
+        );
+        assert!(own.session.has_ended() && house.context.registry().invokes.is_empty());
     }
 }

@@ -33,7 +33,7 @@ use crate::protocol::error::ErrorShape;
 use crate::protocol::frame::Request;
 use crate::protocol::method;
 
-pub use call::{Call, Outcome, Reply};
+pub use call::{Call, Outcome, Reply, refusal_shape};
 pub use question::conclude;
 pub use system::health;
 

@@ -8,7 +8,8 @@ use crate::identity::Random;
 use crate::pairing::node;
 use crate::pairing::node_record::NodeMetadata;
 use crate::protocol::params::{
-    NodePairRemove, NodePairRequest, NodePairVerify, NodeRename, parse_nothing, parse_request_id,
+    NodePairRemove, NodePairRequest, NodePairVerify, NodeRename, PairApprove, parse_nothing,
+    parse_request_id,
 };
 
 /// `node.pair.request`: an operator asks in the name of a node.
@@ -43,10 +44,11 @@ pub fn list(call: &Call<'_>, params: Option<Value>) -> Outcome {
 
 /// `node.pair.approve`: the commands of a live node count at once.
 pub fn approve(call: &Call<'_>, params: Option<Value>) -> Outcome {
-    let request = parse_request_id(call.method, params)?;
+    let asked = PairApprove::parse(call.method, params)?;
+    let (request, expected) = (asked.request_id.as_str(), asked.expected_digest.as_deref());
     let caller = call.caller();
-    call.commit_and_answer(|state, now| {
-        node::approve(state, request.as_str(), &caller, now, &mut Random)
+    call.commit_and_count(|state, now| {
+        node::approve(state, request, expected, &caller, now, &mut Random)
     })
 }
 
@@ -57,11 +59,11 @@ pub fn reject(call: &Call<'_>, params: Option<Value>) -> Outcome {
     call.commit_and_answer(|state, now| node::reject(state, request.as_str(), &caller, now))
 }
 
-/// `node.pair.remove`: a live node keeps its connection and loses its commands at once.
+/// `node.pair.remove`: a live node keeps its connection, loses its commands at once and asks again.
 pub fn remove(call: &Call<'_>, params: Option<Value>) -> Outcome {
     let asked = NodePairRemove::parse(params)?;
     let caller = call.caller();
-    call.commit_and_answer(|state, now| node::remove(state, &asked.node_id, &caller, now))
+    call.commit_and_count(|state, now| node::remove(state, &asked.node_id, &caller, now))
 }
 
 /// `node.pair.verify`.
@@ -254,7 +256,12 @@ mod tests {
         assert!(node.event_now("node.invoke.request").is_some());
 
         let removed = person.ask("node.pair.remove", json!({"nodeId": "n"}));
-        assert_eq!(removed, json!({"nodeId": "n"}));
+        let again = person.event_now("node.pair.requested").unwrap();
+        let again = again["payload"]["requestId"].clone();
+        assert_eq!(
+            removed,
+            json!({"nodeId": "n", "sessionsEnded": 0, "invokesEnded": 1, "pendingRequestId": again})
+        );
         assert_eq!(
             person.answer(&open)["error"]["details"]["code"],
             "COMMAND_WITHDRAWN"
@@ -298,5 +305,63 @@ mod tests {
             person.ask("node.pair.list", json!({}))["paired"][0]["displayName"],
             "Pi"
         );
+    }
+
+    #[test]
+    fn a_node_that_declares_more_between_the_look_and_the_approval_gets_nothing() {
+        let house = House::new();
+        let person = house.operator(&["operator.admin"]);
+        let asked = json!({"nodeId": "n", "platform": "linux", "commands": ["system.which"]});
+        let shown = person.ask("node.pair.request", asked)["request"].clone();
+        let more = json!({"nodeId": "n", "commands": ["system.which", "system.run"]});
+        let now = person.ask("node.pair.request", more)["request"].clone();
+        assert_eq!(now["requestId"], shown["requestId"]);
+        let approve =
+            |digest: &Value| json!({"requestId": shown["requestId"], "expectedDigest": digest});
+        let error = person.refused("node.pair.approve", approve(&shown["digest"]));
+        assert_eq!(
+            (
+                &error["details"]["code"],
+                &error["details"]["request"]["commands"]
+            ),
+            (
+                &json!("REQUEST_CHANGED"),
+                &json!(["system.which", "system.run"])
+            )
+        );
+        assert_eq!(person.ask("node.pair.list", json!({}))["paired"], json!([]));
+        let approved = person.ask("node.pair.approve", approve(&now["digest"]));
+        assert_eq!(
+            approved["node"]["commands"],
+            json!(["system.which", "system.run"])
+        );
+        let again = person.ask("node.pair.approve", approve(&now["digest"]));
+        assert_eq!(
+            (&again["alreadyApproved"], again["node"].get("token")),
+            (&json!(true), None)
+        );
+    }
+
+    #[test]
+    fn an_approval_of_fewer_commands_ends_what_may_not_go_on() {
+        let house = House::new();
+        let person = house.operator(&["operator.admin"]);
+        let _node = house.paired_node("n", &["system.which", "system.run"]);
+        let invoke = json!({"nodeId": "n", "command": "system.which", "idempotencyKey": "k"});
+        let open = person.start("node.invoke", invoke);
+        let fewer = json!({"nodeId": "n", "platform": "linux", "commands": ["system.run"]});
+        let asked = person.ask("node.pair.request", fewer)["request"]["requestId"].clone();
+        assert!(person.event_now("node.pair.requested").is_some());
+        let approved = person.ask("node.pair.approve", json!({"requestId": asked}));
+        assert_eq!(
+            (&approved["sessionsEnded"], &approved["invokesEnded"]),
+            (&json!(0), &json!(1))
+        );
+        assert_eq!(
+            person.answer(&open)["error"]["details"]["code"],
+            "COMMAND_WITHDRAWN"
+        );
+        let again = person.event_now("node.pair.requested").unwrap();
+        assert_eq!(again["payload"]["requestId"], approved["pendingRequestId"]);
     }
 }

@@ -68,10 +68,10 @@ pub fn enqueue(call: &Call<'_>, params: Option<Value>) -> Outcome {
         created_at_ms: now_ms,
         expires_at_ms: asked.expires_in_ms.map(|life| now_ms.saturating_add(life)),
     };
-    let (revision, queued) = call
-        .context
-        .pending_work()
-        .enqueue(&asked.node_id, item, now_ms);
+    let mut work = call.context.pending_work();
+    call.still_here()?;
+    let (revision, queued) = work.enqueue(&asked.node_id, item, now_ms);
+    drop(work);
     Ok(Reply::Now(json!({
         "nodeId": asked.node_id,
         "revision": revision,

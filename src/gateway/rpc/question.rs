@@ -81,7 +81,11 @@ impl Question {
         let event = self.event(&id, live.protocol);
         if self.timeout_ms == Some(0) {
             // The asker does not wait at all; the node is asked nevertheless and its result is late.
-            let sent = node_session.event(REQUEST_EVENT, &event);
+            let sent = {
+                let _registry = call.context.registry();
+                call.still_here()?;
+                node_session.event(REQUEST_EVENT, &event)
+            };
             let fault = if sent {
                 Fault::TimedOut
             } else {
@@ -99,7 +103,12 @@ impl Question {
             origin: self.origin,
             timer: None,
         };
-        let opened = call.context.registry().open(open);
+        let opened = {
+            // Under the registry's lock: the end of an asker ends what it opened before, and bars the rest.
+            let mut registry = call.context.registry();
+            call.still_here()?;
+            registry.open(open)
+        };
         opened.map_err(|refused| match refused {
             NotOpened::Full(full) => full.error(),
             NotOpened::Gone => self.refusal(Fault::NotConnected),

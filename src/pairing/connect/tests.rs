@@ -82,6 +82,7 @@ fn a_remote_device_waits_and_the_operators_hear_of_it() {
         "displayName": "Build Node", "platform": "linux", "clientId": "node-host",
         "clientMode": "node", "role": "node", "roles": ["node"], "scopes": [],
         "remoteIp": "203.0.113.9", "silent": false, "isRepair": false, "ts": NOW});
+    let expected = crate::pairing::digest::stamped(expected);
     assert_eq!(events(&changes), [("device.pair.requested", expected)]);
     assert_eq!(
         waiting.close_reason(),
@@ -313,7 +314,7 @@ fn an_approved_upgrade_of_each_kind_lets_the_device_in() {
         let (mut state, mut entropy) = (read_only(), Counter::default());
         let (waiting, _) = waits(&mut state, &claim, NOW, &mut entropy);
         let id = waiting.request_id.as_str();
-        device::approve(&mut state, id, &caller(&admin), NOW, &mut entropy).unwrap();
+        device::approve(&mut state, id, None, &caller(&admin), NOW, &mut entropy).unwrap();
         let (admission, _) = enters(&mut state, &claim, &mut entropy);
         assert!(admission.token.is_some(), "{claim:?}");
     }
@@ -340,7 +341,7 @@ fn a_new_key_inherits_nothing_and_ends_the_sessions_of_the_old_one() {
     let pairing = scopes(&["operator.pairing"]);
     let id = waiting.request_id.as_str();
     let (_, changes) =
-        device::approve(&mut state, id, &caller(&pairing), NOW, &mut entropy).unwrap();
+        device::approve(&mut state, id, None, &caller(&pairing), NOW, &mut entropy).unwrap();
     let record = state.devices.paired.record("d").unwrap();
     assert_eq!(record.public_key, "other");
     assert_eq!(

@@ -5,8 +5,8 @@ use crate::{
         connect::ConnectClaim,
         surface,
         testing::{
-            Counter, NOW, caller, device_caller, events, local, node_claim, paired, remote, saves,
-            scopes, waits, with_devices,
+            Counter, NOW, caller, device_caller, events, fate, local, node_claim, paired, records,
+            remote, saves, scopes, waits, with_devices,
         },
     },
     protocol::scope::{
@@ -19,7 +19,7 @@ const FULL: &[&str] = &["operator.admin", "operator.read", "operator.write"];
 
 fn approve_as(state: &mut State, held: &[&str]) -> Result<Changes, Refusal> {
     let (held, mut entropy) = (scopes(held), Counter::default());
-    approve(state, "r1", &caller(&held), NOW, &mut entropy).map(|(_, changes)| changes)
+    approve(state, "r1", None, &caller(&held), NOW, &mut entropy).map(|(_, changes)| changes)
 }
 
 fn asking(state: State, claim: &ConnectClaim) -> State {
@@ -94,6 +94,7 @@ fn an_approval_saves_the_record_first_and_says_so() {
     let (answer, changes) = approve(
         &mut state,
         "r1",
+        None,
         &caller(&pairing),
         NOW,
         &mut Counter::default(),
@@ -220,21 +221,26 @@ fn approval_and_rejection_know_who_may_and_what_is_open() {
     let (pairing, admin) = (scopes(&["operator.pairing"]), scopes(&["operator.admin"]));
     let late = NOW + REQUEST_TTL_MS + 1;
     let (denied, unknown) = (Some(Refusal::ApprovalDenied), Some(Refusal::UnknownRequest));
+    let request = asking(State::default(), &remote(Node, &[]));
+    let request = request.devices.pending.record("r1").unwrap();
+    let end = Resolution::of_device(request, Fate::Expired, NOW + REQUEST_TTL_MS);
+    let over = Some(Refusal::RequestResolved(Box::new(end)));
     let table = [
         (caller(&pairing), "r1", NOW, None),
         (caller(&pairing), "r9", NOW, unknown.clone()),
-        (caller(&pairing), "r1", late, unknown.clone()),
+        (caller(&pairing), "r1", late, over.clone()),
+        (device_caller(&pairing, &other), "r1", late, denied.clone()),
         (device_caller(&pairing, &own), "r1", NOW, None),
         (device_caller(&pairing, &other), "r1", NOW, denied.clone()),
-        (device_caller(&pairing, &own), "r9", NOW, denied.clone()),
-        (device_caller(&pairing, &own), "r1", late, denied),
+        (device_caller(&pairing, &own), "r9", NOW, denied),
+        (device_caller(&pairing, &own), "r1", late, over),
         (device_caller(&admin, &other), "r1", NOW, None),
         (device_caller(&admin, &other), "r9", NOW, unknown),
     ];
     for (caller, id, now, expected) in table {
         let asked = asking(State::default(), &remote(Node, &[]));
         let mut state = asked.clone();
-        let verdict = approve(&mut state, id, &caller, now, &mut Counter::default()).err();
+        let verdict = approve(&mut state, id, None, &caller, now, &mut Counter::default()).err();
         assert_eq!(verdict, expected, "{caller:?} {id} {now}");
         let expected = expected.map(|refusal| match refusal {
             Refusal::ApprovalDenied => Refusal::RejectionDenied,
@@ -280,7 +286,7 @@ fn a_removal_sweeps_both_layers() {
         NOW,
         &mut entropy,
     );
-    node::approve(&mut state, "r2", &caller(&admin), NOW, &mut entropy).unwrap();
+    node::approve(&mut state, "r2", None, &caller(&admin), NOW, &mut entropy).unwrap();
     let more = node_claim(&["system.run", "system.which"]);
     surface::reconcile(&mut state, &more, &policy, NOW, &mut entropy);
 
@@ -290,7 +296,7 @@ fn a_removal_sweeps_both_layers() {
         serde_json::to_value(answer).unwrap(),
         json!({"deviceId": "d"})
     );
-    assert_eq!(state, State::default());
+    assert_eq!(records(&state), State::default());
     assert_eq!(
         saves(&changes),
         [
@@ -356,7 +362,7 @@ fn an_unreadable_record_blocks_approval_and_can_be_removed() {
     let admin = scopes(FULL);
     let (_, changes) = remove(&mut state, &"d".into(), &caller(&admin), NOW).unwrap();
     assert!(!format!("{changes:?}").contains("SECRET"));
-    assert_eq!(state, State::default());
+    assert_eq!(records(&state), State::default());
 }
 
 #[test]
@@ -396,4 +402,164 @@ fn a_list_is_sorted_redacted_and_cut_to_the_caller() {
     );
     let late = list(&state, &caller(&none), NOW + REQUEST_TTL_MS + 1);
     assert_eq!(ids(&late.pending), ["e"]);
+}
+
+fn digest_of(state: &State, id: &str) -> String {
+    let request = state.devices.pending.record(id).unwrap();
+    let row = request.shown(&state.devices.paired);
+    row["digest"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn what_was_shown_is_approved_or_nothing_is() {
+    let mut entropy = Counter::default();
+    let claim = remote(Operator, &["operator.read"]);
+    let mut state = asking(State::default(), &claim);
+    let shown = digest_of(&state, "r1");
+    // The same device under another name and from elsewhere: the id stays, the row does not.
+    let moved = ConnectClaim {
+        display_name: Some("Trusted Desk".into()),
+        reported_ip: Some([198, 51, 100, 7].into()),
+        ..claim.clone()
+    };
+    waits(&mut state, &moved, NOW + 1, &mut entropy);
+    let before = state.clone();
+    let admin = scopes(FULL);
+    let by = caller(&admin);
+    let refused = approve(&mut state, "r1", Some(&shown), &by, NOW + 2, &mut entropy).unwrap_err();
+    let details = refused.details().unwrap();
+    assert_eq!(
+        (&details["code"], &details["request"]["displayName"]),
+        (&json!("REQUEST_CHANGED"), &json!("Trusted Desk"))
+    );
+    assert_eq!(details["digest"], json!(digest_of(&state, "r1")));
+    assert_eq!(state, before, "a refusal changes nothing");
+
+    // Merely asking again changes nothing an approver decides on.
+    let shown = digest_of(&state, "r1");
+    waits(&mut state, &moved, NOW + 9, &mut entropy);
+    assert_eq!(digest_of(&state, "r1"), shown);
+    approve(&mut state, "r1", Some(&shown), &by, NOW + 9, &mut entropy).unwrap();
+}
+
+#[test]
+fn wider_scopes_between_the_look_and_the_approval_are_never_approved_with_it() {
+    let mut entropy = Counter::default();
+    let narrow = remote(Operator, &["operator.read"]);
+    let mut state = State::default();
+    waits(&mut state, &narrow, NOW, &mut entropy);
+    let shown = digest_of(&state, "r1");
+    let wide = remote(Operator, &["operator.admin"]);
+    waits(&mut state, &wide, NOW + 1, &mut entropy);
+    let (admin, before) = (scopes(FULL), state.clone());
+    for id in ["r1", "r2"] {
+        let refused = approve(
+            &mut state,
+            id,
+            Some(&shown),
+            &caller(&admin),
+            NOW + 2,
+            &mut entropy,
+        );
+        assert!(refused.is_err(), "{id}");
+        assert_eq!(state, before);
+    }
+    let late = approve(
+        &mut state,
+        "r1",
+        None,
+        &caller(&admin),
+        NOW + 2,
+        &mut entropy,
+    )
+    .err();
+    assert_eq!(fate(late), (json!("superseded"), json!(null), json!("r2")));
+}
+
+#[test]
+fn approving_again_is_a_success_that_changes_nothing() {
+    let (pairing, mut entropy) = (scopes(&["operator.pairing"]), Counter::default());
+    let by = caller(&pairing);
+    let mut state = asking(State::default(), &remote(Node, &[]));
+    let shown = digest_of(&state, "r1");
+    approve(&mut state, "r1", None, &by, NOW, &mut entropy).unwrap();
+    let before = state.clone();
+    for expected in [None, Some(shown.as_str())] {
+        let again = approve(&mut state, "r1", expected, &by, NOW + 5, &mut entropy);
+        let (answer, changes) = again.unwrap();
+        assert!(answer.already_approved && changes.is_empty());
+        assert_eq!(answer.device["deviceId"], "d");
+        assert!(!answer.device.to_string().contains("SECRET"));
+    }
+    let other = approve(&mut state, "r1", Some("0123"), &by, NOW + 5, &mut entropy).err();
+    assert_eq!(fate(other).0, "approved", "something else was approved");
+    let rejected = reject(&mut state, "r1", &by, NOW + 5).err();
+    assert_eq!(
+        fate(rejected),
+        (json!("approved"), json!("tester"), json!(null))
+    );
+    assert_eq!(state, before);
+
+    // Another device learns nothing of it; the same one may.
+    let (own, other) = (DeviceId::from("d"), DeviceId::from("e"));
+    let bound = device_caller(&pairing, &other);
+    let denied = approve(&mut state, "r1", None, &bound, NOW, &mut entropy).err();
+    assert_eq!(denied, Some(Refusal::ApprovalDenied));
+    let bound = device_caller(&pairing, &own);
+    assert!(approve(&mut state, "r1", None, &bound, NOW, &mut entropy).is_ok());
+
+    remove(&mut state, &own, &by, NOW + 6).unwrap();
+    let gone = approve(&mut state, "r1", None, &by, NOW + 7, &mut entropy).err();
+    assert_eq!(fate(gone), (json!("removed"), json!("tester"), json!(null)));
+}
+
+#[test]
+fn a_rejected_request_stays_rejected_and_says_so() {
+    let (pairing, mut entropy) = (scopes(&["operator.pairing"]), Counter::default());
+    let by = caller(&pairing);
+    let mut state = asking(State::default(), &remote(Node, &[]));
+    reject(&mut state, "r1", &by, NOW).unwrap();
+    let refused = approve(&mut state, "r1", None, &by, NOW, &mut entropy).unwrap_err();
+    assert_eq!(refused.to_string(), "unknown requestId");
+    assert_eq!(
+        fate(Some(refused)),
+        (json!("rejected"), json!("tester"), json!(null))
+    );
+    assert!(state.devices.paired.is_empty());
+}
+
+#[test]
+fn another_key_is_marked_and_its_approval_takes_nothing_over() {
+    let old = paired(&["operator.admin"], &[("operator", FULL), ("node", &[])]);
+    let claim = ConnectClaim {
+        public_key: "another".into(),
+        ..remote(Node, &[])
+    };
+    let mut state = asking(with_devices(&[old]), &claim);
+    let pairing = scopes(&["operator.pairing"]);
+    let listed = list(&state, &caller(&pairing), NOW).pending;
+    assert_eq!(listed[0]["keyChanged"], true);
+    let digest = listed[0]["digest"].as_str();
+    let done = approve(
+        &mut state,
+        "r1",
+        digest,
+        &caller(&pairing),
+        NOW,
+        &mut Counter::default(),
+    );
+    let (_, changes) = done.unwrap();
+    let record = state.devices.paired.record("d").unwrap();
+    assert_eq!(record.effective_roles(), BTreeSet::from(["node"]));
+    assert!(record.approved_scopes().is_empty());
+    let ends = |change: &Change| matches!(change, Change::EndSessions { role: None, .. });
+    assert!(
+        changes.iter().any(ends),
+        "the sessions of the other key end"
+    );
+    let same = asking(state, &remote(Node, &[]));
+    assert_eq!(
+        list(&same, &caller(&pairing), NOW).pending[0]["keyChanged"],
+        true
+    );
 }

@@ -33,9 +33,11 @@ impl Invitations {
     pub fn fault(&self, part: Part) -> Option<&str> {
         match part {
             Part::Bootstrap => self.bootstrap.fault(),
-            Part::DevicesPaired | Part::DevicesPending | Part::NodesPaired | Part::NodesPending => {
-                None
-            }
+            Part::DevicesPaired
+            | Part::DevicesPending
+            | Part::NodesPaired
+            | Part::NodesPending
+            | Part::Resolved => None,
         }
     }
 }

@@ -148,7 +148,7 @@ fn whoever_shows_a_code_first_owns_it_even_while_a_person_decides() {
 
     let admin = scopes(&["operator.admin"]);
     let id = waiting.request_id.as_str();
-    device::approve(&mut state, id, &caller(&admin), NOW, &mut entropy).unwrap();
+    device::approve(&mut state, id, None, &caller(&admin), NOW, &mut entropy).unwrap();
     let (admission, _) = enters(&mut state, &claim, &mut entropy);
     assert_eq!((handed(&admission), admission.spent), (vec![], None));
     let document = serde_json::from_str::<Value>(&state.render(Part::Bootstrap).unwrap()).unwrap();

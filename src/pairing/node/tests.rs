@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     pairing::{
         REQUEST_TTL_MS,
-        testing::{Counter, NOW, caller, events, saves, scopes, words},
+        testing::{Counter, NOW, caller, events, fate, records, saves, scopes, words},
     },
     protocol::scope::Scope,
 };
@@ -29,7 +29,7 @@ fn pair(state: &mut State, commands: &[&str], entropy: &mut Counter) -> Approved
     let (asked, _) = ask_at(state, metadata(Some(commands)), NOW, entropy);
     let id = asked.request["requestId"].as_str().unwrap().to_owned();
     let admin = scopes(&["operator.admin"]);
-    approve(state, &id, &caller(&admin), NOW, entropy)
+    approve(state, &id, None, &caller(&admin), NOW, entropy)
         .unwrap()
         .0
 }
@@ -43,6 +43,7 @@ fn a_request_is_told_once_and_refreshed_in_place() {
     let shown = json!({"requestId": "r1", "nodeId": "n", "platform": "linux",
         "commands": ["system.run", "system.which"], "silent": false, "ts": NOW,
         "requiredApproveScopes": ["operator.pairing", "operator.admin"]});
+    let shown = digest::stamped(shown);
     assert_eq!(asked.request, shown);
     assert_eq!(events(&changes), [(REQUESTED, shown)]);
     assert_eq!(saves(&changes), [Part::NodesPending]);
@@ -173,7 +174,7 @@ fn an_approver_needs_the_scopes_of_the_commands() {
         let (mut state, mut entropy) = (State::default(), Counter::default());
         ask_at(&mut state, metadata(Some(commands)), NOW, &mut entropy);
         let (before, held) = (state.clone(), scopes(held));
-        let verdict = approve(&mut state, "r1", &caller(&held), NOW, &mut entropy).err();
+        let verdict = approve(&mut state, "r1", None, &caller(&held), NOW, &mut entropy).err();
         assert_eq!(verdict, *expected, "{commands:?} {held:?}");
         assert_eq!(state == before, expected.is_some());
     }
@@ -203,7 +204,7 @@ fn approval_and_rejection_tell_and_save() {
     let (mut state, mut entropy) = (State::default(), Counter::default());
     ask_at(&mut state, metadata(None), NOW, &mut entropy);
     let mut rejected = state.clone();
-    let (_, changes) = approve(&mut state, "r1", &caller(&admin), NOW, &mut entropy).unwrap();
+    let (_, changes) = approve(&mut state, "r1", None, &caller(&admin), NOW, &mut entropy).unwrap();
     assert_eq!(saves(&changes), [Part::NodesPaired, Part::NodesPending]);
     let payload = json!({"requestId": "r1", "nodeId": "n", "decision": "approved", "ts": NOW});
     assert_eq!(events(&changes), [(RESOLVED, payload)]);
@@ -220,22 +221,26 @@ fn approval_and_rejection_tell_and_save() {
     );
     let payload = json!({"requestId": "r1", "nodeId": "n", "decision": "rejected", "ts": NOW});
     assert_eq!(events(&changes), [(RESOLVED, payload)]);
-    assert_eq!(rejected, State::default());
+    assert_eq!(records(&rejected), State::default());
 }
 
 #[test]
 fn what_is_over_or_unknown_is_not_decided() {
     let admin = scopes(&["operator.admin"]);
     let late = NOW + REQUEST_TTL_MS + 1;
-    for (id, now) in [("r1", late), ("r2", NOW)] {
+    for (id, now, over) in [("r1", late, true), ("r2", NOW, false)] {
         let (mut state, mut entropy) = (State::default(), Counter::default());
         ask_at(&mut state, metadata(None), NOW, &mut entropy);
-        let unknown = Some(Refusal::UnknownRequest);
-        assert_eq!(
-            approve(&mut state, id, &caller(&admin), now, &mut entropy).err(),
-            unknown
-        );
-        assert_eq!(reject(&mut state, id, &caller(&admin), now).err(), unknown);
+        let approval = approve(&mut state, id, None, &caller(&admin), now, &mut entropy).err();
+        let rejection = reject(&mut state, id, &caller(&admin), now).err();
+        for refusal in [approval, rejection] {
+            assert_eq!(
+                refusal.as_ref().map(ToString::to_string).as_deref(),
+                Some("unknown requestId")
+            );
+            let state = if over { json!("expired") } else { json!(null) };
+            assert_eq!(fate(refusal), (state, json!(null), json!(null)), "{id}");
+        }
     }
 }
 
@@ -264,7 +269,7 @@ fn an_operators_name_outlives_what_the_node_calls_itself() {
         ..metadata(Some(&[]))
     };
     ask_at(&mut state, own, NOW, &mut entropy);
-    approve(&mut state, "r2", &who, NOW, &mut entropy).unwrap();
+    approve(&mut state, "r2", None, &who, NOW, &mut entropy).unwrap();
     let record = state.nodes.paired.record("n").unwrap();
     assert_eq!(record.metadata.display_name.as_deref(), Some("Living Room"));
     let text = state.render(Part::NodesPaired).unwrap();
@@ -281,7 +286,15 @@ fn a_node_that_was_not_renamed_takes_its_new_name() {
     };
     ask_at(&mut state, own, NOW, &mut entropy);
     let admin = scopes(&["operator.admin"]);
-    approve(&mut state, "r2", &caller(&admin), NOW + 5, &mut entropy).unwrap();
+    approve(
+        &mut state,
+        "r2",
+        None,
+        &caller(&admin),
+        NOW + 5,
+        &mut entropy,
+    )
+    .unwrap();
     let record = state.nodes.paired.record("n").unwrap();
     assert_eq!(record.metadata.display_name.as_deref(), Some("pi"));
     assert_eq!(
@@ -305,14 +318,15 @@ fn a_removal_stops_the_commands_and_tells() {
     let (_, changes) = remove(&mut state, &"n".into(), &caller(&pairing), NOW).unwrap();
     let payload = json!({"requestId": "", "nodeId": "n", "decision": "removed", "ts": NOW});
     assert_eq!(events(&changes), [(RESOLVED, payload)]);
+    assert_eq!(changes.last(), Some(&Change::Touch(Part::Resolved)));
     assert_eq!(
-        changes.last(),
+        changes.iter().rev().nth(1),
         Some(&Change::Refilter {
             node: "n".into(),
-            ask: false
+            ask: true
         })
     );
-    assert_eq!(state, State::default());
+    assert_eq!(records(&state), State::default());
 }
 
 #[test]
@@ -339,4 +353,89 @@ fn signs_of_life_touch_what_exists() {
         (Some(NOW + 1), Some(NOW + 2))
     );
     assert_eq!(record.last_seen_reason.as_deref(), Some("manual"));
+}
+
+#[test]
+fn more_commands_between_the_look_and_the_approval_are_refused() {
+    let admin = scopes(&["operator.admin"]);
+    let (mut state, mut entropy) = (State::default(), Counter::default());
+    let (asked, _) = ask_at(
+        &mut state,
+        metadata(Some(&["system.which"])),
+        NOW,
+        &mut entropy,
+    );
+    let shown = asked.request["digest"].as_str().unwrap().to_owned();
+    let again = ask_at(
+        &mut state,
+        metadata(Some(&["system.which"])),
+        NOW + 5,
+        &mut entropy,
+    )
+    .0;
+    assert_eq!(
+        again.request["digest"],
+        json!(shown),
+        "only the time differs"
+    );
+    let more = metadata(Some(&["system.which", "system.run"]));
+    let (asked, _) = ask_at(&mut state, more, NOW + 6, &mut entropy);
+    let before = state.clone();
+    let refused = approve(
+        &mut state,
+        "r1",
+        Some(&shown),
+        &caller(&admin),
+        NOW + 7,
+        &mut entropy,
+    );
+    let details = refused.unwrap_err().details().unwrap();
+    assert_eq!(details["request"], asked.request);
+    assert_eq!(state, before);
+    let now = asked.request["digest"].as_str();
+    approve(
+        &mut state,
+        "r1",
+        now,
+        &caller(&admin),
+        NOW + 7,
+        &mut entropy,
+    )
+    .unwrap();
+}
+
+#[test]
+fn approving_again_gives_no_second_token() {
+    let admin = scopes(&["operator.admin"]);
+    let (mut state, mut entropy) = (State::default(), Counter::default());
+    pair(&mut state, &["system.which"], &mut entropy);
+    let before = state.clone();
+    let pairing = scopes(&["operator.pairing"]);
+    let again = approve(
+        &mut state,
+        "r1",
+        None,
+        &caller(&pairing),
+        NOW + 1,
+        &mut entropy,
+    );
+    let (answer, changes) = again.unwrap();
+    assert!(answer.already_approved && changes.is_empty());
+    assert_eq!(answer.node["commands"], json!(["system.which"]));
+    assert!(
+        !answer.node.to_string().contains("SECRET"),
+        "no token for who did not approve"
+    );
+    assert_eq!(state, before);
+    remove(&mut state, &"n".into(), &caller(&admin), NOW + 2).unwrap();
+    let gone = approve(
+        &mut state,
+        "r1",
+        None,
+        &caller(&admin),
+        NOW + 3,
+        &mut entropy,
+    )
+    .err();
+    assert_eq!(fate(gone).0, "removed");
 }

@@ -23,7 +23,7 @@ use crate::{
         node_record::NodeMetadata,
         policy::CommandPolicy,
         surface::{self, NodeClaim},
-        testing::{Counter, NOW, caller, device_caller, paired, with_devices, words},
+        testing::{Counter, NOW, caller, device_caller, paired, records, with_devices, words},
         token,
     },
     protocol::scope::{Role, Scopes},
@@ -265,12 +265,19 @@ impl World {
         let Some(request) = picked(self.state.devices.pending.records().cloned(), pick) else {
             return Ok(());
         };
-        let shown = request.shown();
+        let shown = request.shown(&self.state.devices.paired);
         let (held, own) = held(who);
         let caller = as_caller(&held, own.as_ref());
         let before = self.state.clone();
         let id = request.request_id.as_str();
-        let verdict = device::approve(&mut self.state, id, &caller, self.now, &mut self.entropy);
+        let verdict = device::approve(
+            &mut self.state,
+            id,
+            None,
+            &caller,
+            self.now,
+            &mut self.entropy,
+        );
         let Ok((answer, changes)) = verdict else {
             prop_assert_eq!(&self.state, &before, "a refusal changed something");
             return Ok(());
@@ -330,7 +337,14 @@ impl World {
         let before = self.state.clone();
         let caller = as_caller(&held, own.as_ref());
         let id = request.request_id.as_str();
-        let verdict = node::approve(&mut self.state, id, &caller, self.now, &mut self.entropy);
+        let verdict = node::approve(
+            &mut self.state,
+            id,
+            None,
+            &caller,
+            self.now,
+            &mut self.entropy,
+        );
         let Ok((_, changes)) = verdict else {
             prop_assert_eq!(&self.state, &before, "a refusal changed something");
             return Ok(());
@@ -487,7 +501,7 @@ impl World {
                 );
                 self.devices.remove(&subject);
                 self.nodes.remove(&subject);
-                let text = format!("{:?}", self.state);
+                let text = format!("{:?}", records(&self.state));
                 prop_assert!(
                     !text.contains(&format!("\"{subject}\"")),
                     "left behind: {text}"

@@ -11,7 +11,31 @@ use crate::{
     },
 };
 
-/// Reads `{requestId}`, the params of approving and rejecting on both layers.
+/// `device.pair.approve` and `node.pair.approve`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PairApprove {
+    /// The request to approve.
+    pub request_id: RequestId,
+    /// The digest of the row that was looked at; without it, whatever the request asks for now.
+    pub expected_digest: Option<String>,
+}
+
+impl PairApprove {
+    /// Reads the params of `method`.
+    pub fn parse(method: &str, params: Option<Value>) -> Result<Self, ErrorShape> {
+        const KIND: Kind = Kind::Object(&[
+            required("requestId", NAME),
+            optional("expectedDigest", NAME),
+        ]);
+        let mut fields = parse_params(method, params, &KIND)?;
+        Ok(Self {
+            request_id: fields.required_text("requestId").into(),
+            expected_digest: fields.text("expectedDigest"),
+        })
+    }
+}
+
+/// Reads `{requestId}`, the params of rejecting on both layers.
 pub fn parse_request_id(method: &str, params: Option<Value>) -> Result<RequestId, ErrorShape> {
     const KIND: Kind = Kind::Object(&[required("requestId", NAME)]);
     let mut fields = parse_params(method, params, &KIND)?;

@@ -45,7 +45,10 @@ mod tests {
         ("set-heartbeats", |value| text(SetHeartbeats::parse(value))),
         ("system-event", |value| text(SystemEvent::parse(value))),
         ("device.pair.approve", |value| {
-            text(parse_request_id("device.pair.approve", value))
+            text(PairApprove::parse("device.pair.approve", value))
+        }),
+        ("node.pair.reject", |value| {
+            text(parse_request_id("node.pair.reject", value))
         }),
         ("device.pair.remove", |value| {
             text(DevicePairRemove::parse(value))
@@ -121,6 +124,16 @@ mod tests {
                 "device.pair.approve",
                 json!({"requestId":""}),
                 "invalid device.pair.approve params: at /requestId: must NOT have fewer than 1 characters",
+            ),
+            (
+                "device.pair.approve",
+                json!({"requestId":"r","expectedDigest":""}),
+                "invalid device.pair.approve params: at /expectedDigest: must NOT have fewer than 1 characters",
+            ),
+            (
+                "node.pair.reject",
+                json!({"requestId":"r","expectedDigest":"x"}),
+                "invalid node.pair.reject params: at root: unexpected property 'expectedDigest'",
             ),
             (
                 "device.pair.remove",

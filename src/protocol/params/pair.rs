@@ -1,5 +1,5 @@
-//! Params of `node.pair.*` and `node.rename` (specification section 6.3). Approving and rejecting take
-//! `parse_request_id`.
+//! Params of `node.pair.*` and `node.rename` (specification section 6.3). Approving takes `PairApprove`,
+//! rejecting `parse_request_id`.
 
 use serde_json::Value;
 

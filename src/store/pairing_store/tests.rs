@@ -61,8 +61,8 @@ fn approve(store: &Store, request_id: &str) -> Result<Changes, TransactError<Ref
         via: "node.pair.approve".to_owned(),
         from: None,
     };
-    let (_, changes) =
-        store.transact(|state, now| node::approve(state, request_id, &caller, now, &mut Random))?;
+    let (_, changes) = store
+        .transact(|state, now| node::approve(state, request_id, None, &caller, now, &mut Random))?;
     Ok(changes)
 }
 
@@ -88,6 +88,7 @@ fn what_many_threads_approve_at_once_is_there_after_a_restart() {
     });
     let saves = store.saves();
     assert!(saves < 400, "{saves}");
+    store.flush().unwrap();
     let state = store.snapshot().unwrap();
     drop(store);
     let reopened = place.open().unwrap();
@@ -229,6 +230,10 @@ fn being_seen_is_written_once_a_minute_and_an_idle_store_never_writes() {
     let store = place.open().unwrap();
     let id = request(&store, "n").unwrap();
     approve(&store, &id).unwrap();
+    // What became of the request is written as late as the rest of this.
+    assert!(!place.temp.join(Part::Resolved.file()).exists());
+    store.flush().unwrap();
+    assert_eq!(place.document(Part::Resolved)[&id]["state"], "approved");
     let saves = store.saves();
     let seen_on_disk = || place.document(Part::NodesPaired)["n"]["lastSeenAtMs"].clone();
 
