@@ -7,6 +7,7 @@ mod support;
 mod admission;
 mod bad_input;
 mod commands;
+mod logging;
 mod main_job;
 mod reload;
 mod restart;

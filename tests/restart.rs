@@ -5,7 +5,9 @@ use serde_json::json;
 use crate::support::device::Device;
 use crate::support::home::Home;
 use crate::support::peer::Peer;
-use crate::support::process::{Gateway, Running, SECRET, command, free_port, program};
+use crate::support::process::{
+    Gateway, Running, SECRET, command, free_port, openclaw_with, program,
+};
 use crate::support::reloading::{applied, config, logged, replace, start};
 
 #[test]
@@ -48,6 +50,37 @@ fn another_port_is_taken_by_a_restart_and_a_busy_one_changes_nothing() {
     gateway.cli(&["gateway", "health"]).success();
     gateway.process.signal("TERM");
     assert_eq!(gateway.process.exit_code(), 0);
+}
+
+#[test]
+fn commands_say_where_the_gateway_is_when_it_waits_for_its_restart() {
+    let gateway = start("");
+    let port = gateway.address.port();
+    let hot = |port: u16| config(port, SECRET, "").replace("debounceMs", "mode: 'hot', debounceMs");
+    replace(&gateway, &hot(port));
+    logged(&gateway, &applied("gateway.reload.mode"), 1);
+    replace(&gateway, &hot(free_port()));
+    logged(
+        &gateway,
+        "[reload] config change requires gateway restart (gateway.port)",
+        1,
+    );
+    let expected = format!(
+        "listens on port {port}, not on the configured one: restart it, or ask it with OPENCLAW_GATEWAY_PORT={port}."
+    );
+    let health = gateway.cli(&["gateway", "health"]);
+    assert!(
+        health.code == 1 && health.stderr.contains(&expected),
+        "{health:?}"
+    );
+    let status = gateway
+        .cli(&["gateway", "status", "--json"])
+        .success()
+        .json();
+    let hint = status["port"]["hints"][0].as_str().unwrap_or_default();
+    assert!(hint.contains(&expected), "{status}");
+    let told = ("OPENCLAW_GATEWAY_PORT", port.to_string());
+    openclaw_with(&gateway.home, &[(told.0, &told.1)], &["gateway", "health"]).success();
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::client::{ClientError, ResolveError, UrlSource};
+use crate::gateway::port_owner::elsewhere;
 use crate::protocol::error::ErrorCode;
 
 /// A client error and where it happened.
@@ -58,9 +59,7 @@ impl GatewayFailure {
     }
 
     pub(super) fn hint(&self) -> Option<String> {
-        let held = self.holder.map(|pid| {
-            format!("Process {pid} holds the state directory but does not answer there; is it on another port?")
-        });
+        let held = self.holder.and_then(|pid| elsewhere(pid, None));
         held.or_else(|| self.error.hint())
     }
 

@@ -2,6 +2,7 @@
 //! configuration and without a gateway.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -16,9 +17,10 @@ use crate::client::{Budget, Endpoint, Purpose};
 use crate::config::error::{ConfigError, Issue};
 use crate::config::word::{Bind, Word};
 use crate::config::{Loaded, Paths};
-use crate::gateway::port_owner::{Owner, owners};
-use crate::store::StateDir;
+use crate::gateway::port_owner::{Owner, elsewhere, owners};
 use crate::store::lock::state_owner;
+use crate::store::log_file::LogPlace;
+use crate::store::{Clock, StateDir, SystemClock};
 
 /// How long the look at the local port may take.
 const PORT_PATIENCE: Duration = Duration::from_millis(500);
@@ -34,6 +36,8 @@ struct Report {
     busy: bool,
     /// Who listens on the port, as far as this user may see it.
     listeners: Vec<Owner>,
+    /// Where the gateway of this configuration logs.
+    log_file: Option<PathBuf>,
     /// Process that holds the state directory.
     holder: Option<u32>,
     /// Absent with `--no-probe`.
@@ -102,6 +106,7 @@ fn gather(invocation: &Invocation, paths: Paths, probing: bool, read: bool) -> R
         busy: is_busy(port),
         listeners: owners(port),
         holder: holder(&paths),
+        log_file: log_file(&paths, loaded.as_ref()),
         rpc,
         paths,
     }
@@ -158,6 +163,12 @@ fn unreachable_because(finding: &Finding) -> Option<String> {
     finding.message().filter(|_| !nameless)
 }
 
+fn log_file(paths: &Paths, loaded: Option<&Loaded>) -> Option<PathBuf> {
+    let configured = loaded.and_then(|loaded| loaded.config.logging.file.as_deref());
+    let place = LogPlace::find(configured, &paths.temp_dir)?;
+    Some(place.file(SystemClock.now_ms()))
+}
+
 fn is_busy(port: u16) -> bool {
     let local = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     TcpStream::connect_timeout(&local, PORT_PATIENCE).is_ok()
@@ -207,7 +218,7 @@ impl Report {
             .collect();
         let cli = json!({"path": self.paths.config_file, "exists": self.exists,
             "valid": self.issues.is_empty(), "issues": issues});
-        let mut document = json!({"config": {"cli": cli}, "gateway": self.gateway_document(), "port": self.port_document()});
+        let mut document = json!({"logFile": self.log_file, "config": {"cli": cli}, "gateway": self.gateway_document(), "port": self.port_document()});
         if let Some(rpc) = &self.rpc {
             document["rpc"] = rpc.document();
         }
@@ -241,11 +252,9 @@ impl Report {
 
     /// What a person may have overlooked.
     fn hints(&self) -> Vec<String> {
-        let elsewhere = self.holder.filter(|_| !self.busy).map(|pid| {
-            let port = self.port;
-            format!("Process {pid} holds the state directory, but nothing listens on port {port}.")
-        });
-        elsewhere.into_iter().collect()
+        let busy = self.busy.then_some(self.port);
+        let hint = self.holder.and_then(|pid| elsewhere(pid, busy));
+        hint.into_iter().collect()
     }
 
     fn endpoint(&self) -> Option<&Endpoint> {
@@ -253,7 +262,11 @@ impl Report {
     }
 
     fn text(&self) -> String {
-        let mut out = self.config_text();
+        let mut out = String::new();
+        if let Some(file) = &self.log_file {
+            out += &format!("File logs: {}\n", self.paths.shorten(file));
+        }
+        out += &self.config_text();
         if let Some(gateway) = &self.gateway {
             let host = gateway
                 .bind_host

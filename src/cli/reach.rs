@@ -14,12 +14,14 @@ use crate::config::word::Word;
 use crate::config::{Loaded, Paths};
 use crate::identity::{DeviceId, DeviceKey, Token};
 use crate::protocol::scope::{Role, Scope, Scopes};
+use crate::store::lock::state_owner;
 use crate::store::{Clock, StateDir, SystemClock, load_or_create_key};
 
 /// Everything needed to connect, as often as the command has to, within one budget.
 pub struct Reach {
     endpoint: Endpoint,
     target: Target,
+    state: StateDir,
     key: DeviceKey,
     tokens: DeviceTokens,
     plaintext_opt_in: bool,
@@ -41,10 +43,11 @@ impl Reach {
         let target = target(&endpoint, paths, loaded);
         let dir = StateDir::open(&paths.state_dir)?;
         let key = load_or_create_key(&dir, SystemClock.now_ms())?;
-        let tokens = DeviceTokens::new(dir, key.device_id(), endpoint.url.to_string());
+        let tokens = DeviceTokens::new(dir.clone(), key.device_id(), endpoint.url.to_string());
         Ok(Reach {
             endpoint,
             target,
+            state: dir,
             key,
             tokens,
             plaintext_opt_in: invocation.environment().allow_insecure_private_ws(),
@@ -130,7 +133,13 @@ impl Reach {
 
     /// A client error with where it happened.
     pub fn failure(&self, error: ClientError) -> CliError {
-        GatewayFailure::at(error, &self.target).into()
+        let refused = matches!(&error, ClientError::Unreachable { cause, .. }
+            if cause.kind() == std::io::ErrorKind::ConnectionRefused);
+        let mut failure = GatewayFailure::at(error, &self.target);
+        if refused && self.endpoint.is_local() {
+            failure.holder = state_owner(&self.state);
+        }
+        failure.into()
     }
 }
 

@@ -115,6 +115,11 @@ impl Environment {
         self.setting("OPENCLAW_ALLOW_INSECURE_PRIVATE_WS") == Some("1")
     }
 
+    /// `OPENCLAW_ALLOW_MULTI_GATEWAY=1`: several gateways may use one configuration file.
+    pub fn allow_multi_gateway(&self) -> bool {
+        self.setting("OPENCLAW_ALLOW_MULTI_GATEWAY") == Some("1")
+    }
+
     /// `OPENCLAW_HANDSHAKE_TIMEOUT_MS` in milliseconds, when it is a positive integer.
     pub fn handshake_timeout_ms(&self) -> Option<u64> {
         let milliseconds = self

@@ -128,6 +128,7 @@ mod tests {
             paths: &home.paths,
             environment: &home.environment,
             flags,
+            verbose: false,
         };
         let mut setup = source.read(&mut Vec::new(), MissingToken::Refuse).unwrap();
         // Every home has its own place; that is not what is compared.

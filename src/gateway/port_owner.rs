@@ -4,7 +4,7 @@
 //! It reads `/proc` where there is one; elsewhere nobody is found. Only a process that runs this
 //! program is ever ended.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::fs;
 use std::io::{Read, Write};
@@ -58,16 +58,8 @@ impl fmt::Display for Owner {
 
 /// Every process of this machine that listens on `port` and may be seen.
 pub fn owners(port: u16) -> Vec<Owner> {
-    let mut sockets = Vec::new();
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        let text = fs::read_to_string(table).unwrap_or_default();
-        sockets.extend(
-            text.lines()
-                .skip(1)
-                .filter_map(listening)
-                .filter(|(at, _)| at.port() == port),
-        );
-    }
+    let mut sockets = listening_sockets();
+    sockets.retain(|(at, _)| at.port() == port);
     let mut found: Vec<Owner> = Vec::new();
     for pid in process_ids() {
         let inodes = socket_inodes(pid);
@@ -83,6 +75,34 @@ pub fn owners(port: u16) -> Vec<Owner> {
         }
     }
     found
+}
+
+/// The ports that a process listens on, each once, in rising order; none when that may not be seen.
+pub fn ports_of(pid: u32) -> Vec<u16> {
+    let inodes = i32::try_from(pid).map(socket_inodes).unwrap_or_default();
+    let own = listening_sockets()
+        .into_iter()
+        .filter(|(_, inode)| inodes.contains(inode));
+    let ports: BTreeSet<u16> = own.map(|(at, _)| at.port()).collect();
+    ports.into_iter().collect()
+}
+
+/// What a person should know about the process that holds the state directory. `busy` is the port that
+/// commands use, if somebody listens there: nothing is to be said when that may be the holder.
+pub fn elsewhere(holder: u32, busy: Option<u16>) -> Option<String> {
+    let ports = ports_of(holder);
+    if busy.is_some_and(|port| ports.is_empty() || ports.contains(&port)) {
+        return None;
+    }
+    let Some(first) = ports.first() else {
+        return Some(format!(
+            "Process {holder} holds the state directory but does not answer there; is it on another port?"
+        ));
+    };
+    Some(format!(
+        "Process {holder} holds the state directory and listens on port {first}, not on the configured one: \
+         restart it, or ask it with OPENCLAW_GATEWAY_PORT={first}."
+    ))
 }
 
 /// Whether what listens there answers `GET /healthz` as a gateway does.
@@ -153,6 +173,21 @@ fn probe(address: SocketAddr) -> std::io::Result<String> {
         }
     }
     Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// Every listening socket of this machine with its inode.
+fn listening_sockets() -> Vec<(SocketAddr, u64)> {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
+    tables
+        .iter()
+        .map(|table| fs::read_to_string(table).unwrap_or_default())
+        .flat_map(|text| {
+            text.lines()
+                .skip(1)
+                .filter_map(listening)
+                .collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 /// A line of `/proc/net/tcp`: the address and the inode of a listening socket.

@@ -302,6 +302,8 @@ impl<'a> Reloader<'a> {
                 names(&applied), transition.ended, transition.refiltered
             );
         }
+        // The next line is written as configured: `logging.*` needs no restart.
+        self.source.configure_log(&self.applied.loaded);
         if !self.is_watching() {
             self.watch = Watch::default();
         } else if self.watch.is_empty() {

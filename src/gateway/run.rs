@@ -8,8 +8,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde_json::Value;
 
-use crate::config::{Environment, Loaded, Paths};
-use crate::gateway::console;
+use crate::config::{Environment, Paths};
+use crate::gateway::console::LogSettings;
 use crate::gateway::port_owner;
 use crate::gateway::reload::{Occasion, Reloader, Wish};
 use crate::gateway::server::{Ending, Gateway, GatewayError, wanted_addresses};
@@ -37,6 +37,7 @@ pub fn run(paths: &Paths, environment: &Environment, options: &RunOptions) -> u8
         paths,
         environment,
         flags: &options.flags,
+        verbose: options.verbose,
     };
     match serve(source, options) {
         Ok(exit) => exit,
@@ -72,7 +73,7 @@ fn failed(text: impl std::fmt::Display) -> Failure {
 }
 
 fn serve(source: Source<'_>, options: &RunOptions) -> Result<u8, Failure> {
-    let mut setup = first_setup(source, options)?;
+    let mut setup = first_setup(source)?;
     if options.force {
         port_owner::evict(setup.settings.port).map_err(|text| Failure { text, exit: 1 })?;
     }
@@ -85,7 +86,8 @@ fn serve(source: Source<'_>, options: &RunOptions) -> Result<u8, Failure> {
     };
     let mut refused = None;
     loop {
-        announce(&gateway);
+        let log = source.configure_log(&setup.loaded);
+        announce(&gateway, &log);
         let (end, running) = supervise(source, &gateway, setup, refused, &signals)?;
         let reason = match &end {
             End::Restart(_) => Ending::Restart,
@@ -104,11 +106,11 @@ fn serve(source: Source<'_>, options: &RunOptions) -> Result<u8, Failure> {
 }
 
 /// Reads and checks the configuration of a start. The console speaks from the first line on.
-fn first_setup(source: Source<'_>, options: &RunOptions) -> Result<Setup, Failure> {
+fn first_setup(source: Source<'_>) -> Result<Setup, Failure> {
     let loaded = source
         .load(&mut Vec::new())
         .map_err(|error| Failure::from(SetupError::Config(error)))?;
-    console::install(level(&loaded, options));
+    source.configure_log(&loaded);
     log::info!(target: "gateway", "loading configuration…");
     for warning in &loaded.warnings {
         log::warn!(target: "gateway", "{warning}");
@@ -118,22 +120,19 @@ fn first_setup(source: Source<'_>, options: &RunOptions) -> Result<Setup, Failur
     Ok(setup)
 }
 
-fn level(loaded: &Loaded, options: &RunOptions) -> log::LevelFilter {
-    let configured = loaded.config.logging.console_level.filter();
-    if options.verbose {
-        configured.max(log::LevelFilter::Debug)
-    } else {
-        configured
-    }
-}
-
-fn announce(gateway: &Gateway) {
+fn announce(gateway: &Gateway, log: &LogSettings) {
     let addresses: Vec<String> = gateway
         .addresses()
         .iter()
         .map(|at| format!("ws://{at}"))
         .collect();
     log::info!(target: "gateway", "http server listening {}", addresses.join(" "));
+    match log.file() {
+        Some(file) => log::info!(target: "gateway", "log file: {}", file.display()),
+        None => {
+            log::warn!(target: "gateway", "no log file: the directories for it belong to somebody else")
+        }
+    }
     log::info!(target: "gateway", "ready");
 }
 

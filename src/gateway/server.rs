@@ -150,11 +150,15 @@ impl Gateway {
         bound: Option<Listener>,
     ) -> Result<Self, GatewayError> {
         let directory = StateDir::open(&settings.state_dir)?;
-        let config_lock = ConfigLock {
-            temp_dir: &settings.temp_dir,
-            config_file: &settings.config_file,
+        let lock = if settings.multi_gateway {
+            Lock::acquire_state(&directory, Purpose::Gateway)?
+        } else {
+            let config_lock = ConfigLock {
+                temp_dir: &settings.temp_dir,
+                config_file: &settings.config_file,
+            };
+            Lock::acquire(&directory, config_lock, Purpose::Gateway)?
         };
-        let lock = Lock::acquire(&directory, config_lock, Purpose::Gateway)?;
         settings.max_connections = affordable(settings.max_connections);
         let identity = load_or_create_key(lock.dir(), clock.now_ms())?;
         let store = Store::with_clock(lock, clock)?;

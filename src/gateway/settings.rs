@@ -43,6 +43,8 @@ pub struct GatewaySettings {
     pub max_connections: usize,
     /// Connections of one source without hello at the same time.
     pub max_preauth: usize,
+    /// `OPENCLAW_ALLOW_MULTI_GATEWAY`: no lock on the configuration file, only on the state directory.
+    pub multi_gateway: bool,
     /// The port; 0 lets the system choose.
     pub port: u16,
     /// What may change while it runs, as it is at the start.
@@ -68,6 +70,7 @@ impl GatewaySettings {
             max_arrivals: MAX_ARRIVALS_PER_ADDRESS,
             max_connections: MAX_CONNECTIONS,
             max_preauth: MAX_PREAUTH_SOCKETS_PER_ADDRESS,
+            multi_gateway: false,
             port: 0,
             rules: Rules::local(auth),
             temp_dir: state_dir.join("tmp"),
@@ -140,6 +143,7 @@ pub fn build(
         max_arrivals: MAX_ARRIVALS_PER_ADDRESS,
         max_connections: MAX_CONNECTIONS,
         max_preauth: max_preauth(&loaded.environment),
+        multi_gateway: loaded.environment.allow_multi_gateway(),
         port: flags.port.unwrap_or(gateway.port),
         rules: Rules::of(&loaded.config, auth),
         state_dir: paths.state_dir.clone(),

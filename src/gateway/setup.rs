@@ -14,6 +14,7 @@ use crate::config::token::save as save_generated_token;
 use crate::config::word::Bind;
 use crate::config::{ConfigError, Environment, Issue, Loaded, Paths};
 use crate::gateway::auth::SharedAuth;
+use crate::gateway::console::{self, LogSettings};
 use crate::gateway::settings::{GatewaySettings, RunFlags, build};
 use crate::gateway::start_checks::{
     AuthPlan, StartError, advice, check_mode, check_supported, plan_auth,
@@ -40,6 +41,8 @@ pub struct Source<'a> {
     pub environment: &'a Environment,
     /// The flags of `gateway run`; they win over the file whenever it is read.
     pub flags: &'a RunFlags,
+    /// `--verbose`.
+    pub verbose: bool,
 }
 
 /// A configuration that passed every check, and the settings that follow from it.
@@ -150,6 +153,13 @@ impl Source<'_> {
         missing: MissingToken,
     ) -> Result<Setup, SetupError> {
         self.check(self.load(files)?, missing)
+    }
+
+    /// Logs as `loaded` says from now on, and returns how that is.
+    pub fn configure_log(&self, loaded: &Loaded) -> LogSettings {
+        let settings = LogSettings::of(&loaded.config.logging, &self.paths.temp_dir, self.verbose);
+        console::configure(&settings);
+        settings
     }
 
     /// Points 2 to 7 of the start checks.

@@ -21,6 +21,7 @@ pub mod error;
 pub mod keys;
 pub mod lock;
 pub mod lock_owner;
+pub mod log_file;
 pub mod node_file;
 pub mod pairing_files;
 mod pairing_store;
