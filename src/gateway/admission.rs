@@ -23,7 +23,7 @@ use crate::pairing::connect::{Admission, ConnectClaim, NotAdmitted, admit};
 use crate::pairing::invitation::Denied;
 use crate::pairing::node_record::NodeMetadata;
 use crate::pairing::policy::words;
-use crate::pairing::surface::{NodeClaim, reconcile};
+use crate::pairing::surface::{NodeClaim, join, reconcile};
 use crate::pairing::token::IssuedToken;
 use crate::pairing::waiting::PairingRequired;
 use crate::pairing::{Change, Changes, State, node, token};
@@ -114,6 +114,9 @@ pub fn enter(
             let (verdict, mut changes) = admit(state, &claim, &rules.admission, now, &mut Random);
             if let (Ok(admission), Role::Node) = (&verdict, candidate.role) {
                 let node = node_claim(&claim, params, admission);
+                if let Some(by) = &admission.joined {
+                    changes.extend(join(state, &node, by, &rules.commands, now, &mut Random));
+                }
                 changes.extend(reconcile(state, &node, &rules.commands, now, &mut Random).1);
                 let instance = params.client.instance_id.as_deref();
                 changes.extend(node::connected(state, &node.node, instance, now));

@@ -24,6 +24,7 @@ use crate::gateway::session::Session;
 use crate::gateway::visitor::{Visitor, WithoutDevice};
 use crate::identity::{ProofInput, Token};
 use crate::net::Outbox;
+use crate::pairing::connect::believed_address;
 use crate::pairing::invitation::{self, Visit};
 use crate::pairing::token::{self, IssuedToken};
 use crate::protocol::close;
@@ -295,6 +296,11 @@ fn authenticate(
         public_key: &key,
         role: visitor.role,
         scopes: requested,
+        address: believed_address(
+            arrival.place.locality,
+            arrival.place.source.unwrap_or_default(),
+            arrival.place.reported,
+        ),
     };
     let invited = |secret: &Token| {
         invitation::verify(&state, secret.as_str(), &visit, context.now_ms())

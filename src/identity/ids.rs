@@ -77,6 +77,10 @@ name!(
     NodeId
 );
 name!(
+    /// A join key: a random v4 UUID that names the key and opens nothing.
+    KeyId
+);
+name!(
     /// A pending pairing request of either layer: a random v4 UUID.
     RequestId
 );
@@ -85,7 +89,7 @@ name!(
     Token
 );
 
-printable!(ConnId DeviceId NodeId RequestId);
+printable!(ConnId DeviceId KeyId NodeId RequestId);
 
 impl fmt::Debug for Token {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,7 +11,7 @@ pub mod payload;
 pub mod random;
 
 pub use digest::{secret_eq, sha256, sha256_hex};
-pub use ids::{ConnId, DeviceId, NodeId, RequestId, Token};
+pub use ids::{ConnId, DeviceId, KeyId, NodeId, RequestId, Token};
 pub use key::{DeviceKey, PublicKey};
 pub use key_file::{IdentityError, KeyFile};
 pub use payload::{ProofInput, normalize_for_auth, payload_v2, payload_v3};

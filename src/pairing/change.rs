@@ -27,22 +27,28 @@ pub enum Part {
     Bootstrap,
     /// What became of requests of both layers; ours alone, the reference knows nothing of it.
     Resolved,
+    /// Join keys, by their hash.
+    JoinKeys,
+    /// Devices that are expected.
+    Preapproved,
 }
 
 impl Part {
     /// All parts.
-    pub const ALL: [Part; 6] = [
+    pub const ALL: [Part; 8] = [
         Part::DevicesPaired,
         Part::DevicesPending,
         Part::NodesPaired,
         Part::NodesPending,
         Part::Bootstrap,
         Part::Resolved,
+        Part::JoinKeys,
+        Part::Preapproved,
     ];
 
     /// The invitations. A file of them that cannot be read invites nobody and keeps nobody else out;
     /// one of the others stops everything.
-    pub const INVITATIONS: [Part; 1] = [Part::Bootstrap];
+    pub const INVITATIONS: [Part; 3] = [Part::Bootstrap, Part::JoinKeys, Part::Preapproved];
 
     /// The file, relative to the state directory (protocol §10).
     pub const fn file(self) -> &'static str {
@@ -53,6 +59,8 @@ impl Part {
             Part::NodesPending => "nodes/pending.json",
             Part::Bootstrap => "devices/bootstrap.json",
             Part::Resolved => "devices/resolved.json",
+            Part::JoinKeys => "devices/join-keys.json",
+            Part::Preapproved => "devices/preapproved.json",
         }
     }
 
@@ -200,7 +208,9 @@ mod tests {
                 "nodes/paired.json",
                 "nodes/pending.json",
                 "devices/bootstrap.json",
-                "devices/resolved.json"
+                "devices/resolved.json",
+                "devices/join-keys.json",
+                "devices/preapproved.json",
             ]
         );
     }

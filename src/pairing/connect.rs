@@ -4,7 +4,7 @@
 //! what is missing, approve silently where a rule allows it, refresh the record and hand out the
 //! token. It trusts its input about key, locality and credentials; proving those is the gateway's.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::json;
 
@@ -14,7 +14,7 @@ use super::{
     device,
     device_record::{DeviceRecord, DeviceRequest, address_text},
     expiry,
-    invitation::{self, Denied, Presented, Visit, bootstrap},
+    invitation::{self, Denied, JoinedBy, Presented, Visit, bootstrap},
     networks::Networks,
     request,
     resolution::{self, Fate, Resolution},
@@ -163,6 +163,8 @@ pub struct Admission {
     pub device_family: Option<String>,
     /// The tokens of further roles that an invitation hands over, by role.
     pub hand_off: Vec<(Role, IssuedToken)>,
+    /// What the invitation that just paired this device says about its commands.
+    pub joined: Option<JoinedBy>,
     /// The bootstrap token of which nothing is left: to be discarded once the device has its hello.
     pub spent: Option<Token>,
 }
@@ -194,7 +196,7 @@ pub fn admit(
     if state.devices.paired.is_unreadable(claim.device.as_str()) {
         return (Err(NotAdmitted::RecordUnreadable), changes);
     }
-    let mut presented = None;
+    let (mut presented, mut joined) = (None, None);
     if let Some(secret) = &claim.invitation {
         match invitation::accept(state, secret.as_str(), &claim.visit(), now) {
             Ok((accepted, bound)) => {
@@ -208,11 +210,11 @@ pub fn admit(
         let mut tried = None;
         while let Some(reason) = shortfall(state, claim) {
             if reason == Reason::NotPaired && tried.is_none() {
-                if let Some(joined) =
-                    invitation::join(state, claim, presented.as_ref(), now, entropy)
-                {
+                let invited = invitation::join(state, claim, presented.as_ref(), now, entropy);
+                if let Some((by, paired)) = invited {
                     tried = Some(reason);
-                    changes.extend(joined);
+                    joined = Some(by);
+                    changes.extend(paired);
                     continue;
                 }
             }
@@ -228,6 +230,7 @@ pub fn admit(
         }
     }
     let mut admission = enter(state, claim, now, entropy, &mut changes);
+    admission.joined = joined;
     if let Some(Presented::Bootstrap(token)) = &presented {
         redeem(state, claim, token, &mut admission, &mut changes);
     }
@@ -242,7 +245,22 @@ impl ConnectClaim {
             public_key: &self.public_key,
             role: self.role,
             scopes: &self.scopes,
+            address: believed_address(self.locality, self.reported_by, self.reported_ip),
         }
+    }
+}
+
+/// The address that rules about networks may believe. One that a proxy on this very host reported counts
+/// for nothing: any local program can send such a header. A connection of this host comes from 127.0.0.1.
+pub fn believed_address(
+    locality: Locality,
+    reported_by: AddressSource,
+    reported_ip: Option<IpAddr>,
+) -> Option<IpAddr> {
+    match (locality, reported_by) {
+        (Locality::DirectLocal, _) => Some(Ipv4Addr::LOCALHOST.into()),
+        (_, AddressSource::Direct | AddressSource::TrustedProxy) => reported_ip,
+        (_, AddressSource::LoopbackTrustedProxy) => None,
     }
 }
 
@@ -252,6 +270,7 @@ fn unpaired(claim: &ConnectClaim) -> Admission {
         platform: given(&claim.platform),
         device_family: given(&claim.device_family),
         hand_off: Vec::new(),
+        joined: None,
         spent: None,
     }
 }
@@ -318,16 +337,6 @@ fn ask(
     if let Some(rule) = silence.filter(|_| request.silent) {
         let granted = approval::grant(&state.devices.paired, &request, &claim.scopes, now, entropy);
         if let Ok(record) = granted {
-            request::forget(state, &old);
-            let ended = old
-                .iter()
-                .map(|old| match old.request_id == request.request_id {
-                    true => Resolution::of_device(old, Fate::Approved, now).by("gateway"),
-                    false => superseded(old, &request, now),
-                });
-            for end in ended {
-                changes.push(resolution::note(state, end));
-            }
             let audit = audit(claim, "device.approve");
             let mut detail = json!({
                 "requestId": request.request_id, "role": request.role, "rule": rule.as_str(),
@@ -336,10 +345,7 @@ fn ask(
                 detail["network"] = json!(network);
             }
             let audit = audit.detailing(detail);
-            changes.extend(device::settle(state, &request, record, audit, now));
-            if !old.is_empty() {
-                changes.push(Change::Save(Part::DevicesPending));
-            }
+            changes.extend(settle(state, &old, &request, record, audit, now));
             return None;
         }
     }
@@ -362,6 +368,30 @@ fn ask(
         state.devices.pending.put(request);
     }
     Some(waiting)
+}
+
+/// Puts the record of a silent approval in the place of everything the device asked for so far.
+pub(super) fn settle(
+    state: &mut State,
+    old: &[DeviceRequest],
+    request: &DeviceRequest,
+    record: DeviceRecord,
+    audit: AuditEntry,
+    now: u64,
+) -> Changes {
+    request::forget(state, old);
+    let ended = old
+        .iter()
+        .map(|old| match old.request_id == request.request_id {
+            true => Resolution::of_device(old, Fate::Approved, now).by("gateway"),
+            false => superseded(old, request, now),
+        });
+    let mut changes: Changes = ended.map(|end| resolution::note(state, end)).collect();
+    changes.extend(device::settle(state, request, record, audit, now));
+    if !old.is_empty() {
+        changes.push(Change::Save(Part::DevicesPending));
+    }
+    changes
 }
 
 fn superseded(old: &DeviceRequest, by: &DeviceRequest, now: u64) -> Resolution {
@@ -398,6 +428,7 @@ fn enter(
         platform: given(&before.platform).or_else(|| given(&claim.platform)),
         device_family: given(&before.device_family).or_else(|| given(&claim.device_family)),
         hand_off: Vec::new(),
+        joined: None,
         spent: None,
     }
 }

@@ -12,7 +12,7 @@ use super::{
     Caller, Entropy, State, approval,
     change::{AuditEntry, Change, Changes, Part, SessionEnd},
     device_record::{DeviceRecord, DeviceRequest},
-    digest, expiry, node,
+    digest, expiry, invitation, node,
     refusal::Refusal,
     resolution::{self, Fate, Layer, Resolution},
 };
@@ -192,8 +192,8 @@ pub fn remove(
     }
     let (node_parts, node_events) = node::sweep(state, &NodeId::from(device), caller, now);
 
-    // Requests go first: a crash in between must not leave a request without its removal.
-    let mut changes: Changes = Vec::new();
+    // What let it in goes first, then requests: a crash in between must not leave either without its removal.
+    let mut changes: Changes = invitation::forget_device(state, device, now);
     if !swept.is_empty() {
         changes.push(Change::Save(Part::DevicesPending));
     }

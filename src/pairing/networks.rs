@@ -30,6 +30,11 @@ impl Networks {
         }
     }
 
+    /// Whether a text is an address or a CIDR block.
+    pub fn is_network(text: &str) -> bool {
+        text.trim().parse::<IpNetwork>().is_ok()
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.listed.is_empty()

@@ -8,15 +8,21 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use super::resolution::Resolution;
-use crate::protocol::scope::Scope;
+use crate::{identity::DeviceId, protocol::scope::Scope};
 
 /// A refused operation. `Display` is the message on the wire (protocol §5.6, §6.3).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Refusal {
+    /// The key to be pre-approved belongs to a paired device.
+    AlreadyPaired(DeviceId),
     /// A device-bound caller tried to approve a request that is not its own.
     ApprovalDenied,
     /// A node was renamed to nothing.
     DisplayNameRequired,
+    /// An invitation cannot be made as it was asked for; the text says why and what would do.
+    InvitationInvalid(String),
+    /// A device-bound caller tried to manage invitations, which let other devices in.
+    InvitationsDenied,
     /// The caller would grant this scope without holding it.
     MissingScope(Scope),
     /// A node operation named no node.
@@ -39,6 +45,8 @@ pub enum Refusal {
     ScopeOutsideRoles(Scope),
     /// No such paired device.
     UnknownDevice,
+    /// No such join key or pre-approval.
+    UnknownInvitation,
     /// No such paired node.
     UnknownNode,
     /// No such request, as far as is remembered.
@@ -68,9 +76,10 @@ impl Refusal {
     /// The precise reason behind a denial, for the log.
     pub fn denial(&self) -> Option<Denial> {
         match self {
-            Refusal::ApprovalDenied | Refusal::RejectionDenied | Refusal::RemovalDenied => {
-                Some(Denial::OtherDevice)
-            }
+            Refusal::ApprovalDenied
+            | Refusal::InvitationsDenied
+            | Refusal::RejectionDenied
+            | Refusal::RemovalDenied => Some(Denial::OtherDevice),
             Refusal::RevocationDenied(denial) | Refusal::RotationDenied(denial) => Some(*denial),
             _ => None,
         }
@@ -100,6 +109,12 @@ impl fmt::Display for Refusal {
         match self {
             Refusal::ApprovalDenied => formatter.write_str("device pairing approval denied"),
             Refusal::DisplayNameRequired => formatter.write_str("displayName required"),
+            Refusal::AlreadyPaired(device) => write!(
+                formatter,
+                "this key is paired already as device {device}: remove that device first to pair it anew"
+            ),
+            Refusal::InvitationInvalid(text) => formatter.write_str(text),
+            Refusal::InvitationsDenied => formatter.write_str("invitations denied"),
             Refusal::MissingScope(scope) => write!(formatter, "missing scope: {scope}"),
             Refusal::NodeIdRequired => formatter.write_str("nodeId required"),
             Refusal::RecordUnreadable => formatter.write_str("pairing store unavailable"),
@@ -114,6 +129,7 @@ impl fmt::Display for Refusal {
                 write!(formatter, "invalid scope for requested roles: {scope}")
             }
             Refusal::UnknownDevice => formatter.write_str("unknown deviceId"),
+            Refusal::UnknownInvitation => formatter.write_str("unknown join key or pre-approval"),
             Refusal::UnknownNode => formatter.write_str("unknown nodeId"),
             Refusal::RequestResolved(_) | Refusal::UnknownRequest => {
                 formatter.write_str("unknown requestId")

@@ -6,7 +6,7 @@
 
 use super::{
     State,
-    connect::{AddressSource, AuthMethod, ConnectClaim, Locality, own_record},
+    connect::{AuthMethod, ConnectClaim, Locality, believed_address, own_record},
     networks::Networks,
     state::Entry,
     waiting::Reason,
@@ -71,13 +71,9 @@ fn is_local(claim: &ConnectClaim) -> bool {
     claim.locality != Locality::Remote && (!claim.has_origin || claim.browser_client)
 }
 
-/// The network that makes a first node pairing silent. An address that a proxy on this very host reported
-/// counts for nothing: any local program can send such a header.
+/// The network that makes a first node pairing silent.
 fn trusted_network<'a>(claim: &ConnectClaim, networks: &'a Networks) -> Option<&'a str> {
-    let believed = match claim.reported_by {
-        AddressSource::Direct | AddressSource::TrustedProxy => claim.reported_ip?,
-        AddressSource::LoopbackTrustedProxy => return None,
-    };
+    let believed = believed_address(claim.locality, claim.reported_by, claim.reported_ip)?;
     let plain_node = claim.role == Role::Node && claim.scopes.is_empty();
     let browser = claim.has_origin || claim.browser_client;
     networks

@@ -62,6 +62,10 @@ impl State {
             Part::NodesPending => self.nodes.pending = Table::from_document(document)?,
             Part::Bootstrap => self.invitations.bootstrap = Shelf::from_document(document)?,
             Part::Resolved => self.resolved = Table::from_document(document)?,
+            Part::JoinKeys => self.invitations.join_keys = Shelf::from_document(document)?,
+            Part::Preapproved => {
+                self.invitations.preapproved = Shelf::from_document(document)?;
+            }
         }
         Ok(())
     }
@@ -71,6 +75,8 @@ impl State {
     pub fn close(&mut self, part: Part, why: &str) {
         match part {
             Part::Bootstrap => self.invitations.bootstrap = Shelf::Closed(why.into()),
+            Part::JoinKeys => self.invitations.join_keys = Shelf::Closed(why.into()),
+            Part::Preapproved => self.invitations.preapproved = Shelf::Closed(why.into()),
             Part::DevicesPaired
             | Part::DevicesPending
             | Part::NodesPaired
@@ -91,6 +97,8 @@ impl State {
             Part::NodesPending => serde_json::to_string_pretty(&self.nodes.pending),
             Part::Bootstrap => self.invitations.bootstrap.render(),
             Part::Resolved => serde_json::to_string_pretty(&self.resolved),
+            Part::JoinKeys => self.invitations.join_keys.render(),
+            Part::Preapproved => self.invitations.preapproved.render(),
         }
     }
 
@@ -103,6 +111,8 @@ impl State {
             Part::NodesPending => self.nodes.pending.unreadable(),
             Part::Bootstrap => self.invitations.bootstrap.unreadable(),
             Part::Resolved => self.resolved.unreadable(),
+            Part::JoinKeys => self.invitations.join_keys.unreadable(),
+            Part::Preapproved => self.invitations.preapproved.unreadable(),
         }
     }
 }

@@ -4,14 +4,18 @@
 //! whenever something may have changed and the second when a node connects or may ask again.
 //! Whatever the records say, nothing runs that is not declared, approved and allowed at once.
 
-use serde_json::Map;
+use serde_json::{Map, json};
 
 use super::{
     Entropy, State,
-    change::{Change, Changes, Part},
-    expiry, node,
+    change::{AuditEntry, Change, Changes, Part},
+    expiry,
+    invitation::JoinedBy,
+    node,
     node_record::{NodeMetadata, NodeRecord, NodeRequest},
     policy::{self, Allowlist, CommandPolicy},
+    resolution::{self, Fate, Resolution},
+    state::Entry,
 };
 use crate::identity::{NodeId, RequestId};
 
@@ -84,6 +88,66 @@ pub fn reconcile(
     (found, changes)
 }
 
+/// Approves what an invitation covers of the declaration of a node that it just paired, so that the node
+/// works at once. Whatever else it declares waits for a person (`reconcile`), and so does all of it when
+/// the invitation names no commands.
+pub fn join(
+    state: &mut State,
+    claim: &NodeClaim,
+    by: &JoinedBy,
+    policy: &CommandPolicy,
+    now: u64,
+    entropy: &mut dyn Entropy,
+) -> Changes {
+    let declared = claim.metadata.commands.as_deref().unwrap_or_default();
+    let mut commands = allowlist(claim, policy).filter(declared);
+    commands.retain(|command| by.commands.contains(command));
+    let known = state.nodes.paired.entry(claim.node.as_str());
+    if commands.is_empty() || known != Entry::Absent {
+        return Changes::new();
+    }
+    let open = node::request_of(state, &claim.node, now).cloned();
+    let mut metadata = claim.metadata.clone();
+    metadata.commands = Some(commands.clone());
+    metadata.caps = metadata.caps.map(|caps| policy::words(&caps));
+    let request = NodeRequest {
+        request_id: match &open {
+            Some(open) => open.request_id.clone(),
+            None => entropy.request_id(),
+        },
+        node_id: claim.node.clone(),
+        metadata,
+        silent: true,
+        ts: now,
+        extra: Map::new(),
+    };
+    let mut record = NodeRecord::approved(None, &request, entropy.token(), now);
+    if let Some(name) = &by.name {
+        record.metadata.display_name = Some(name.clone());
+        record.name_override = true;
+    }
+    state.nodes.paired.put(record);
+    let audit = AuditEntry {
+        action: "node.approve",
+        subject: claim.node.to_string(),
+        by: claim.node.to_string(),
+        via: "connect".to_owned(),
+        from: claim.metadata.remote_ip.clone(),
+        after: Some(json!({"commands": commands})),
+        detail: Some(json!({"rule": by.rule, "invitation": by.invitation})),
+        ..AuditEntry::default()
+    };
+    let mut changes = vec![Change::Save(Part::NodesPaired), audit.into()];
+    if let Some(open) = open {
+        state.nodes.pending.remove(open.request_id.as_str());
+        let end = Resolution::of_node(&open, Fate::Approved, now).by("gateway");
+        changes.push(resolution::note(state, end));
+        changes.push(Change::Save(Part::NodesPending));
+        changes.push(node::resolved(&open, "approved", now));
+    }
+    changes
+}
+
 /// Creates the request of a node or refreshes the open one in place; says whether it is new. The
 /// commands must be filtered already.
 pub(super) fn ask(
@@ -140,8 +204,6 @@ fn allowlist(claim: &NodeClaim, policy: &CommandPolicy) -> Allowlist {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::pairing::{
         REQUEST_TTL_MS,

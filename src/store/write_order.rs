@@ -47,7 +47,8 @@ pub(super) fn write_order(operations: &[Vec<Part>]) -> Vec<Vec<Part>> {
         .collect();
     let joins = operations.iter().any(|parts| {
         parts.iter().any(|part| part.is_invitation())
-            && comes_before(parts, Part::NodesPaired, Part::DevicesPaired)
+            && parts.contains(&Part::NodesPaired)
+            && parts.contains(&Part::DevicesPaired)
     });
     let mut devices = Vec::new();
     if joins {
@@ -118,10 +119,10 @@ mod tests {
             (
                 vec![vec![
                     Bootstrap,
-                    NodesPaired,
                     DevicesPaired,
-                    NodesPending,
                     DevicesPending,
+                    NodesPaired,
+                    NodesPending,
                 ]],
                 vec![
                     vec![Bootstrap],

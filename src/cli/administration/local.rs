@@ -13,12 +13,13 @@ use crate::gateway::registry::Registry;
 use crate::gateway::roster::Roster;
 use crate::gateway::rpc::refusal_shape;
 use crate::identity::{DeviceId, Random, Token};
+use crate::pairing::invitation::{self, join_key, preapproval};
 use crate::pairing::policy::CommandPolicy;
 use crate::pairing::{Caller, Changes, Refusal, State, device, node, token};
 use crate::protocol::error::ErrorShape;
 use crate::protocol::params::{
-    DevicePairRemove, DeviceTokenRevoke, DeviceTokenRotate, NodePairRemove, NodeRename,
-    PairApprove, parse_request_id,
+    DeviceKeysCreate, DeviceKeysPreapprove, DevicePairRemove, DeviceTokenRevoke, DeviceTokenRotate,
+    NodePairRemove, NodeRename, PairApprove, parse_key_id, parse_request_id,
 };
 use crate::protocol::scope::{Role, Scope, Scopes};
 use crate::store::{
@@ -167,6 +168,37 @@ impl Local {
         }
     }
 
+    fn on_keys(
+        &self,
+        method: &'static str,
+        params: Option<Value>,
+        by: &Caller<'_>,
+    ) -> Result<Value, CliError> {
+        match method {
+            "device.keys.create" => {
+                let asked = DeviceKeysCreate::parse(params).map_err(refused)?;
+                self.change(|state, now| {
+                    join_key::create(state, asked.clone().into(), by, now, &mut Random)
+                })
+            }
+            "device.keys.list" => self.read(|state, now| {
+                let listed = invitation::list(state, by, now);
+                rendered(&listed.map_err(|refusal| refused(refusal_shape(&refusal)))?)
+            }),
+            "device.keys.preapprove" => {
+                let asked = DeviceKeysPreapprove::parse(params).map_err(refused)?;
+                self.change(|state, now| {
+                    preapproval::preapprove(state, asked.clone().into(), by, now)
+                })
+            }
+            "device.keys.revoke" => {
+                let id = parse_key_id(params).map_err(refused)?;
+                self.change(|state, now| invitation::revoke(state, &id, by, now))
+            }
+            other => Err(needs_gateway(other)),
+        }
+    }
+
     fn on_nodes(
         &self,
         method: &'static str,
@@ -211,10 +243,17 @@ impl Administration for Local {
             from: None,
         };
         let params = Some(params.clone());
-        match method.starts_with("device.") {
-            true => self.on_devices(method, params, &by),
-            false => self.on_nodes(method, params, &by),
+        if method.starts_with("device.keys.") {
+            self.on_keys(method, params, &by)
+        } else if method.starts_with("device.") {
+            self.on_devices(method, params, &by)
+        } else {
+            self.on_nodes(method, params, &by)
         }
+    }
+
+    fn knows(&self, _: &str) -> bool {
+        true
     }
 
     fn raise(&mut self, _: &Scopes) -> Result<(), CliError> {

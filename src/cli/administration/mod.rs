@@ -33,6 +33,9 @@ pub trait Administration {
     /// When the gateway does not grant them.
     fn raise(&mut self, scopes: &Scopes) -> Result<(), CliError>;
 
+    /// Whether it has a method that not every gateway has.
+    fn knows(&self, method: &str) -> bool;
+
     /// A line that tells a person which way was taken, when it is not the usual one.
     fn note(&self) -> Option<String>;
 

@@ -101,6 +101,11 @@ impl Administration for Remote {
         Ok(())
     }
 
+    fn knows(&self, method: &str) -> bool {
+        let listed = &self.session.hello().methods;
+        self.substitute.is_some() || listed.iter().any(|name| name == method)
+    }
+
     fn note(&self) -> Option<String> {
         self.substitute.as_ref().and_then(Administration::note)
     }

@@ -11,6 +11,7 @@ mod events;
 mod invoke;
 #[cfg(test)]
 mod invoke_tests;
+mod keys;
 mod node_pair;
 mod nodes;
 mod pending;
@@ -97,6 +98,10 @@ fn run(
         "connect" => Err(ErrorShape::invalid(
             "connect is only valid as the first request",
         )),
+        "device.keys.create" => keys::create(&call, params),
+        "device.keys.list" => keys::list(&call, params),
+        "device.keys.preapprove" => keys::preapprove(&call, params),
+        "device.keys.revoke" => keys::revoke(&call, params),
         "device.pair.approve" => device::approve(&call, params),
         "device.pair.list" => device::list(&call, params),
         "device.pair.reject" => device::reject(&call, params),

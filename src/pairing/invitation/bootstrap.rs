@@ -231,6 +231,22 @@ pub fn discard(state: &mut State, token: &Token) -> Changes {
     save.into_iter().collect()
 }
 
+/// Forgets the tokens of a device that was removed; true when there were any.
+pub(super) fn forget(state: &mut State, device: &DeviceId) -> bool {
+    let Ok(table) = state.invitations.bootstrap.table_mut() else {
+        return false;
+    };
+    let own: Vec<Token> = table
+        .records()
+        .filter(|record| record.device_id.as_ref() == Some(device))
+        .map(|record| record.token.clone())
+        .collect();
+    for token in &own {
+        table.remove(token.as_str());
+    }
+    !own.is_empty()
+}
+
 /// The record of a secret. Every record is compared, each in constant time.
 pub(super) fn find<'a>(invitations: &'a Invitations, secret: &str) -> Option<&'a BootstrapToken> {
     let mut found = None;

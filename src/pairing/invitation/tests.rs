@@ -7,7 +7,9 @@ use super::{
 use crate::{
     pairing::{
         AuditEntry, Change, Part, Refusal, State,
-        connect::{Admission, AdmissionPolicy, AuthMethod, ConnectClaim, NotAdmitted, admit},
+        connect::{
+            AddressSource, Admission, AdmissionPolicy, AuthMethod, ConnectClaim, NotAdmitted, admit,
+        },
         device,
         testing::{
             Counter, NOW, caller, enters, events, local, paired, remote, saves, scopes, waits,
@@ -56,6 +58,8 @@ fn handed(admission: &Admission) -> Vec<(&'static str, String)> {
         .map(|(role, token)| (role.as_str(), token.scopes.join(",")))
         .collect()
 }
+
+mod keys;
 
 const FOUR: &str = "operator.approvals,operator.read,operator.talk.secrets,operator.write";
 

@@ -5,12 +5,14 @@
 
 mod approvals;
 mod device;
+mod keys;
 mod node;
 mod pair;
 mod system;
 
 pub use approvals::*;
 pub use device::*;
+pub use keys::*;
 pub use node::*;
 pub use pair::*;
 pub use system::*;
@@ -59,6 +61,13 @@ mod tests {
         ("device.token.revoke", |value| {
             text(DeviceTokenRevoke::parse(value))
         }),
+        ("device.keys.create", |value| {
+            text(DeviceKeysCreate::parse(value))
+        }),
+        ("device.keys.preapprove", |value| {
+            text(DeviceKeysPreapprove::parse(value))
+        }),
+        ("device.keys.revoke", |value| text(parse_key_id(value))),
         ("node.pair.request", |value| {
             text(NodePairRequest::parse(value))
         }),
@@ -154,6 +163,26 @@ mod tests {
                 "device.token.revoke",
                 json!({"deviceId":"d","role":"node","scopes":[]}),
                 "invalid device.token.revoke params: at root: unexpected property 'scopes'",
+            ),
+            (
+                "device.keys.create",
+                json!({"uses":-1}),
+                "invalid device.keys.create params: at /uses: must be >= 0",
+            ),
+            (
+                "device.keys.create",
+                json!({"role":"worker"}),
+                "invalid device.keys.create params: at /role: must be equal to one of the allowed values",
+            ),
+            (
+                "device.keys.preapprove",
+                json!({}),
+                "invalid device.keys.preapprove params: must have required property 'publicKey'",
+            ),
+            (
+                "device.keys.revoke",
+                json!({"id":""}),
+                "invalid device.keys.revoke params: at /id: must NOT have fewer than 1 characters",
             ),
             (
                 "node.pair.request",

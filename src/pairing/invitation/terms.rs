@@ -1,0 +1,125 @@
+//! What an invitation offers: one role, with scopes or commands, and never more than its author could
+//! approve himself.
+
+use serde::{Deserialize, Serialize};
+
+use super::bootstrap::OPERATOR_SCOPES;
+use crate::{
+    pairing::{Caller, Refusal, policy, scopes},
+    protocol::{
+        params::Offer,
+        scope::{Role, Scope, Scopes},
+    },
+};
+
+/// Longest name of a key or command, in bytes: enough for a sentence, a bound on what lists show.
+const MAX_WORD_BYTES: usize = 200;
+
+/// How many commands or networks one invitation may name; more than any node declares.
+pub(super) const MAX_WORDS: usize = 100;
+
+/// Role, scopes and commands of an invitation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Terms {
+    /// The one role.
+    pub role: Role,
+    /// What an operator may then do.
+    #[serde(default)]
+    pub scopes: Scopes,
+    /// What of a node's declaration is approved with it; anything else waits for a person.
+    #[serde(default)]
+    pub commands: Vec<String>,
+}
+
+impl From<Offer> for Terms {
+    fn from(offer: Offer) -> Terms {
+        Terms {
+            role: offer.role,
+            scopes: offer.scopes,
+            commands: offer.commands,
+        }
+    }
+}
+
+impl Terms {
+    /// The same in normal form, if an invitation may offer it and this caller could approve it.
+    ///
+    /// # Errors
+    /// `InvitationsDenied`, `InvitationInvalid`, `MissingScope`.
+    pub(super) fn authorized(self, caller: &Caller<'_>) -> Result<Terms, Refusal> {
+        if caller.device_bound.is_some() {
+            return Err(Refusal::InvitationsDenied);
+        }
+        let terms = Terms {
+            role: self.role,
+            scopes: scopes::union(&self.scopes, &Scopes::none()),
+            commands: policy::words(&self.commands),
+        };
+        terms.check()?;
+        let needed = policy::required_approve_scopes(&terms.commands);
+        match caller.scopes.missing(needed.iter().chain(&terms.scopes)) {
+            Some(scope) => Err(Refusal::MissingScope(scope)),
+            None => Ok(terms),
+        }
+    }
+
+    fn check(&self) -> Result<(), Refusal> {
+        let invalid = |text: String| Err(Refusal::InvitationInvalid(text));
+        match self.role {
+            Role::Node if !self.scopes.is_empty() => {
+                return invalid(
+                    "a node has no scopes: leave them out or ask for role operator".into(),
+                );
+            }
+            Role::Operator if self.scopes.is_empty() => {
+                return invalid("an operator invitation must name its scopes".into());
+            }
+            Role::Operator if !self.commands.is_empty() => {
+                return invalid(
+                    "an operator has no commands: leave them out or ask for role node".into(),
+                );
+            }
+            Role::Node | Role::Operator => {}
+        }
+        let beyond = self
+            .scopes
+            .iter()
+            .find(|scope| !OPERATOR_SCOPES.contains(scope));
+        if let Some(scope) = beyond {
+            let allowed: Vec<&str> = OPERATOR_SCOPES.iter().map(Scope::as_str).collect();
+            return invalid(format!(
+                "an invitation cannot hand out {scope} (only {})",
+                allowed.join(", ")
+            ));
+        }
+        words("commands", &self.commands)
+    }
+}
+
+/// Checks a list of words that a person typed.
+pub(super) fn words(what: &str, list: &[String]) -> Result<(), Refusal> {
+    if list.len() > MAX_WORDS {
+        let text = format!("at most {MAX_WORDS} {what} can be named");
+        return Err(Refusal::InvitationInvalid(text));
+    }
+    list.iter().try_for_each(|text| word(what, text))
+}
+
+/// Checks one word that a person typed.
+pub(super) fn word(what: &str, text: &str) -> Result<(), Refusal> {
+    if text.len() > MAX_WORD_BYTES || text.chars().any(char::is_control) {
+        let text = format!("{what}: at most {MAX_WORD_BYTES} bytes without control characters");
+        return Err(Refusal::InvitationInvalid(text));
+    }
+    Ok(())
+}
+
+/// The end of a life that begins now, epoch milliseconds.
+pub(super) fn end_of_life(ttl_ms: u64, longest: u64, now: u64) -> Result<u64, Refusal> {
+    if ttl_ms == 0 || ttl_ms > longest {
+        let days = longest / 86_400_000;
+        let text = format!("ttl must be between 1 millisecond and {days} days");
+        return Err(Refusal::InvitationInvalid(text));
+    }
+    Ok(now.saturating_add(ttl_ms))
+}
