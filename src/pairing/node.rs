@@ -327,10 +327,13 @@ pub fn rename(
 }
 
 /// Notes that a node connected, in the record of its device id and in that of its instance id, if
-/// there are such records.
+/// there are such records. An instance id is a mere claim: it never reaches the record of a device.
 pub fn connected(state: &mut State, node: &NodeId, instance_id: Option<&str>, now: u64) -> Changes {
     let mut noted = false;
-    for id in [Some(node.as_str()), instance_id].into_iter().flatten() {
+    let devices = &state.devices.paired;
+    let unowned = |id: &&str| devices.record(id).is_none() && !devices.is_unreadable(id);
+    let claimed = instance_id.filter(unowned);
+    for id in [Some(node.as_str()), claimed].into_iter().flatten() {
         noted |= state
             .nodes
             .paired

@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::PATIENCE;
 use super::device::Device;
 use super::websocket::{Message, WebSocket};
 
@@ -107,6 +108,7 @@ impl Peer {
     /// The answer to request `id`: its payload, or its error.
     #[track_caller]
     pub fn answer(&mut self, id: &str) -> Result<Value, Value> {
+        let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(index) = self.answers.iter().position(|answer| answer["id"] == id) {
                 let answer = self.answers.remove(index).unwrap();
@@ -116,6 +118,7 @@ impl Peer {
                     Err(answer["error"].clone())
                 };
             }
+            assert!(Instant::now() < deadline, "no answer to {id}");
             self.pump();
         }
     }
@@ -130,22 +133,24 @@ impl Peer {
     /// The next event with this name; others stay queued.
     #[track_caller]
     pub fn event(&mut self, name: &str) -> Value {
+        let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(index) = self.events.iter().position(|event| event["event"] == name) {
                 return self.events.remove(index).unwrap();
             }
+            assert!(Instant::now() < deadline, "no event {name}");
             self.pump();
         }
     }
 
     /// An already arrived or soon arriving event, if any.
     pub fn event_within(&mut self, name: &str, patience: Duration) -> Option<Value> {
-        let deadline = std::time::Instant::now() + patience;
+        let deadline = Instant::now() + patience;
         loop {
             if let Some(index) = self.events.iter().position(|event| event["event"] == name) {
                 return self.events.remove(index);
             }
-            let left = deadline.checked_duration_since(std::time::Instant::now())?;
+            let left = deadline.checked_duration_since(Instant::now())?;
             match self.socket.next_within(left)? {
                 Message::Text(text) => self.sort(&text),
                 _ => return None,
@@ -166,7 +171,9 @@ impl Peer {
     /// The close code and reason; everything before it is dropped.
     #[track_caller]
     pub fn closed(&mut self) -> (u16, String) {
+        let deadline = Instant::now() + PATIENCE;
         loop {
+            assert!(Instant::now() < deadline, "the connection stays open");
             match self.socket.next() {
                 Message::Close(code, reason) => return (code, reason),
                 Message::Gone => return (1006, String::new()),

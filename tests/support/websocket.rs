@@ -35,7 +35,8 @@ impl WebSocket {
             .unwrap_or_else(|answer| panic!("no upgrade: {answer}"))
     }
 
-    /// Upgrades with extra request headers; the raw HTTP answer when the upgrade is refused.
+    /// Upgrades with extra request headers, a `Host` among them in place of the address; the raw HTTP
+    /// answer when the upgrade is refused.
     pub fn connect_with(
         address: SocketAddr,
         target: &str,
@@ -44,9 +45,15 @@ impl WebSocket {
         let mut stream = TcpStream::connect(address).map_err(|error| error.to_string())?;
         stream.set_nodelay(true).unwrap();
         let mut request = format!(
-            "GET {target} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            "GET {target} HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
         );
+        if !headers
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("host"))
+        {
+            request.push_str(&format!("Host: {address}\r\n"));
+        }
         for (name, value) in headers {
             request.push_str(&format!("{name}: {value}\r\n"));
         }

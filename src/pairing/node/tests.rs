@@ -439,3 +439,19 @@ fn approving_again_gives_no_second_token() {
     .err();
     assert_eq!(fate(gone).0, "removed");
 }
+
+#[test]
+fn an_instance_id_never_reaches_the_record_of_a_device() {
+    let (mut state, mut entropy) = (State::default(), Counter::default());
+    pair(&mut state, &[], &mut entropy);
+    let device =
+        json!({"n": {"deviceId": "n", "publicKey": "k", "createdAtMs": 1, "approvedAtMs": 1}});
+    state.read(Part::DevicesPaired, device).unwrap();
+    assert_eq!(
+        connected(&mut state, &"other".into(), Some("n"), NOW),
+        [],
+        "whoever names another device as its instance is not that device"
+    );
+    let record = state.nodes.paired.record("n").unwrap();
+    assert_eq!(record.last_connected_at_ms, None);
+}
