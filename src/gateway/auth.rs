@@ -170,6 +170,9 @@ pub enum AuthReason {
     TailscaleProxyMissing,
     /// The tailnet cannot be asked, or does not know the address.
     TailscaleWhoisFailed,
+    /// Too many wrong ones came before: the credential was not looked at, and will not be for this
+    /// many milliseconds.
+    RateLimited(u64),
     /// The gateway asks for a token and none was sent.
     TokenMissing,
     /// The token is wrong.
@@ -188,6 +191,26 @@ pub enum AuthReason {
     TrustedProxyUserMissing,
     /// The proxy names a user who is not on the list.
     TrustedProxyUserNotAllowed,
+}
+
+impl AuthReason {
+    /// `details.authReason`.
+    pub fn as_str(self) -> &'static str {
+        describe(self).1
+    }
+}
+
+/// What looking at a token found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenCheck {
+    /// It was not looked at and will not be for this many milliseconds.
+    Locked(u64),
+    /// It holds.
+    Right,
+    /// It is the device's own, but does not cover what is asked for.
+    TooNarrow,
+    /// It does not hold.
+    Wrong,
 }
 
 /// Step 1 of §4.2: the configured mode against the shared credentials.
@@ -225,35 +248,39 @@ pub fn check_shared(auth: &SharedAuth, sent: &Credentials) -> Result<AuthMethod,
 }
 
 /// Steps 2 and 3 of §4.2 for a connection with a proven device: an invitation counts even beside a right
-/// shared secret; without either a device token is tried. `invited` says whether a bootstrap token invites
-/// this device, `verify` whether a token is the device's current one for its role and the requested scopes.
+/// shared secret; without either a device token is tried. `invited` looks at a bootstrap token, `verify` at a
+/// device token for the device's role and the requested scopes.
 pub fn decide_with_device(
     shared: Result<AuthMethod, AuthReason>,
     sent: &Credentials,
-    invited: impl FnOnce(&Token) -> bool,
-    verify: impl FnOnce(&Token) -> bool,
+    invited: impl FnOnce(&Token) -> TokenCheck,
+    verify: impl FnOnce(&Token) -> TokenCheck,
 ) -> Result<AuthMethod, AuthReason> {
-    if sent.bootstrap_token.as_ref().is_some_and(invited) {
+    let invitation = sent.bootstrap_token.as_ref().map(invited);
+    if invitation == Some(TokenCheck::Right) {
         return Ok(AuthMethod::BootstrapToken);
     }
     let mut reason = match shared {
         Ok(method) => return Ok(method),
         Err(reason) => reason,
     };
-    if sent.bootstrap_token.is_some() {
-        reason = AuthReason::BootstrapTokenInvalid;
+    match invitation {
+        Some(TokenCheck::Locked(left)) => reason = AuthReason::RateLimited(left),
+        Some(_) => reason = AuthReason::BootstrapTokenInvalid,
+        None => {}
     }
     let Some(candidate) = sent.device_token_candidate() else {
         return Err(reason);
     };
-    if verify(candidate) {
-        return Ok(AuthMethod::DeviceToken);
+    let own_field = sent.device_token.is_some();
+    match verify(candidate) {
+        TokenCheck::Right => Ok(AuthMethod::DeviceToken),
+        TokenCheck::Locked(left) if own_field => Err(AuthReason::RateLimited(left)),
+        TokenCheck::Wrong | TokenCheck::TooNarrow if own_field => {
+            Err(AuthReason::DeviceTokenMismatch)
+        }
+        _ => Err(reason),
     }
-    Err(if sent.device_token.is_some() {
-        AuthReason::DeviceTokenMismatch
-    } else {
-        reason
-    })
 }
 
 /// The answer of §4.3 to refused credentials.
@@ -282,6 +309,7 @@ pub fn rejection(
         | AuthReason::TrustedProxyUntrustedSource
         | AuthReason::TrustedProxyUserMissing
         | AuthReason::TrustedProxyUserNotAllowed => "",
+        AuthReason::RateLimited(_) => "retry later",
     };
     let can_retry = reason == AuthReason::TokenMismatch
         && has_device
@@ -302,12 +330,16 @@ pub fn rejection(
         "" => "unauthorized".to_owned(),
         text => format!("unauthorized: {text} ({hint})"),
     };
-    ErrorShape::invalid(message).with_details(json!({
+    let error = ErrorShape::invalid(message).with_details(json!({
         "code": code,
         "authReason": word,
         "canRetryWithDeviceToken": can_retry,
         "recommendedNextStep": next_step,
-    }))
+    }));
+    match reason {
+        AuthReason::RateLimited(left) => error.with_retry(left),
+        _ => error,
+    }
 }
 
 /// The next step of whoever cannot do anything about it from where he is.
@@ -394,6 +426,12 @@ fn describe(reason: AuthReason) -> (&'static str, &'static str, &'static str, &'
             "token_missing_config",
             "update_auth_configuration",
             "gateway token not configured on gateway",
+        ),
+        AuthReason::RateLimited(_) => (
+            "AUTH_RATE_LIMITED",
+            "rate_limited",
+            "wait_then_retry",
+            "too many failed authentication attempts",
         ),
         AuthReason::TokenMissing => (
             "AUTH_TOKEN_MISSING",
@@ -614,11 +652,18 @@ mod tests {
                 Err(BootstrapTokenInvalid),
             ),
         ] {
+            let look = |found| {
+                if found {
+                    TokenCheck::Right
+                } else {
+                    TokenCheck::Wrong
+                }
+            };
             let verdict = decide_with_device(
                 shared,
                 &credentials,
-                |secret| secret.as_str() == "i",
-                |token| token.as_str() == right,
+                |secret| look(secret.as_str() == "i"),
+                |token| look(token.as_str() == right),
             );
             assert_eq!(verdict, expected, "{shared:?} {credentials:?}");
         }

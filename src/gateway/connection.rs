@@ -18,6 +18,7 @@ use crate::gateway::context::{Context, Phase};
 use crate::gateway::endpoints;
 use crate::gateway::handshake::{Welcome, shake_hands};
 use crate::gateway::hello;
+use crate::gateway::limits::{Claimant, Topic};
 use crate::gateway::locality::{RequestHeaders, place};
 use crate::gateway::preauth::Ticket;
 use crate::gateway::refusal::Refusal;
@@ -79,20 +80,22 @@ fn admitted(context: &Arc<Context>, incoming: Incoming, deadline: Instant) -> Op
             Some((peer, live))
         }
         Err(refusal) => {
-            refuse(&mut peer, &arrival, &refusal);
+            refuse(context, &mut peer, &arrival, &refusal);
             None
         }
     }
 }
 
-fn refuse(peer: &mut Peer, arrival: &Arrival, refusal: &Refusal) {
+fn refuse(context: &Context, peer: &mut Peer, arrival: &Arrival, refusal: &Refusal) {
     let answer = refusal.answer.as_ref();
     let detail = answer.and_then(|(_, error)| error.detail_code());
-    log::warn!(
-        target: "ws",
-        "refused conn={} from={} code={} detail={}: {}",
-        arrival.conn, arrival.peer, refusal.code, detail.unwrap_or("-"), refusal.reason
-    );
+    if context.chatter.allows(Topic::Refusal, &context.timer) {
+        log::warn!(
+            target: "ws",
+            "refused conn={} from={} code={} detail={}: {}",
+            arrival.conn, arrival.peer, refusal.code, detail.unwrap_or("-"), refusal.reason
+        );
+    }
     if let Some((id, error)) = answer {
         peer.outbox().push_text(frame::error(id, error));
     }
@@ -123,12 +126,15 @@ fn upgraded(
     let place = place(address, &headers, &rules.proxies);
     // A peer that is gone before it has its answer needs none.
     if !upgrade::is_wanted(&head) {
-        let response = endpoints::answer(context, &head, &place);
+        let claimant = Claimant::new(context, rules.attempts, address, &place, &headers, "http");
+        let response = endpoints::answer(context, &claimant, &head, &place);
         let _ = response.send(&mut stream, head.method == "HEAD", deadline);
         return None;
     }
     let Some(ticket) = context.preauth.enter(place.client) else {
-        log::warn!(target: "ws", "too many unauthenticated sockets from {address}");
+        if context.chatter.allows(Topic::TurnedAway, &context.timer) {
+            log::warn!(target: "ws", "too many unauthenticated sockets from {address}");
+        }
         let _ = Response::text(503, "Too many unauthenticated sockets").send(
             &mut stream,
             false,
@@ -273,7 +279,9 @@ fn converse(live: &Live, peer: &mut Peer) -> Closed {
                         session.send(response);
                     }
                     None => {
-                        log::warn!(target: "ws", "ignored a frame that is not JSON conn={}", session.conn)
+                        if context.chatter.allows(Topic::Noise, &context.timer) {
+                            log::warn!(target: "ws", "ignored a frame that is not JSON conn={}", session.conn);
+                        }
                     }
                 },
             },

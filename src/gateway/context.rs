@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
 use crate::gateway::hub::Hub;
+use crate::gateway::limits::{Chatter, Guard};
 use crate::gateway::node_events::NodeEvents;
 use crate::gateway::pending_work::PendingWork;
 use crate::gateway::preauth::Preauth;
@@ -38,6 +39,10 @@ pub enum Phase {
 pub struct Context {
     /// The budget of sockets that are not admitted, whether they asked for an upgrade or not.
     pub arrivals: Arc<Preauth>,
+    /// Log lines that strangers can cause.
+    pub chatter: Arc<Chatter>,
+    /// Failed attempts to prove something.
+    pub guard: Arc<Guard>,
     /// The live sessions.
     pub hub: Hub,
     /// The gateway's own key.
@@ -75,6 +80,8 @@ impl Context {
     ) -> Arc<Self> {
         Arc::new(Self {
             arrivals: Preauth::new(settings.max_arrivals),
+            chatter: Arc::default(),
+            guard: Arc::default(),
             hub: Hub::default(),
             identity,
             preauth: Preauth::new(settings.max_preauth),

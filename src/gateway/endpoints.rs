@@ -1,15 +1,17 @@
 //! The HTTP requests that are not upgrades: liveness and readiness, and a plain no to all else
 //! (protocol.md §1.7).
 //!
-//! Pure: a request head and the state of the gateway in, a response out. No path, no name and no count
+//! A request head and the state of the gateway in, a response out; only failed attempts to prove the
+//! shared secret are noted. No path, no name and no count
 //! is told to somebody who is neither on this host nor holds the shared secret.
 
 use serde_json::json;
 
-use crate::gateway::auth::SharedAuth;
+use crate::gateway::auth::{Credentials, SharedAuth, check_shared};
 use crate::gateway::context::{Context, Phase};
+use crate::gateway::examine;
+use crate::gateway::limits::Claimant;
 use crate::gateway::locality::{Locality, Place};
-use crate::identity::secret_eq;
 use crate::net::Head;
 use crate::net::http::Response;
 
@@ -20,9 +22,15 @@ const STARTING: &str = "startup-sidecars";
 const STOPPING: &str = "stopping";
 
 /// The response to a request that asks for no upgrade.
-pub fn answer(context: &Context, head: &Head, place: &Place) -> Response {
-    let detailed = place.locality == Locality::DirectLocal
-        || bears_secret(head.header("authorization"), &context.rules().auth);
+pub fn answer(context: &Context, claimant: &Claimant<'_>, head: &Head, place: &Place) -> Response {
+    // Nobody guesses at a secret where it opens nothing.
+    let detailed = is_readiness(head.path())
+        && (place.locality == Locality::DirectLocal
+            || bears_secret(
+                claimant,
+                head.header("authorization"),
+                &context.rules().auth,
+            ));
     respond(
         &head.method,
         head.path(),
@@ -34,7 +42,7 @@ pub fn answer(context: &Context, head: &Head, place: &Place) -> Response {
 
 fn respond(method: &str, path: &str, phase: Phase, uptime_ms: u64, detailed: bool) -> Response {
     let live = matches!(path, "/health" | "/healthz");
-    if !live && !matches!(path, "/ready" | "/readyz") {
+    if !live && !is_readiness(path) {
         return Response::text(404, "Not Found");
     }
     if !matches!(method, "GET" | "HEAD") {
@@ -57,20 +65,44 @@ fn respond(method: &str, path: &str, phase: Phase, uptime_ms: u64, detailed: boo
     Response::json(if ready { 200 } else { 503 }, body.to_string())
 }
 
-/// Whether `Authorization: Bearer …` carries the shared secret; without one, nobody does.
-fn bears_secret(authorization: Option<&str>, auth: &SharedAuth) -> bool {
-    let (SharedAuth::Password(secret) | SharedAuth::Token(secret)) = auth else {
-        return false;
-    };
+fn is_readiness(path: &str) -> bool {
+    matches!(path, "/ready" | "/readyz")
+}
+
+/// Whether `Authorization: Bearer …` carries the shared secret; without one, nobody does. A wrong one
+/// counts like one in a connect (protocol.md §4.5).
+fn bears_secret(claimant: &Claimant<'_>, authorization: Option<&str>, auth: &SharedAuth) -> bool {
+    let sent = bearer(authorization, auth);
+    match examine::shared(claimant, auth, &sent, || check_shared(auth, &sent)) {
+        Ok(method) => method.is_shared_secret(),
+        Err(reason) => {
+            examine::without_device(claimant, reason);
+            false
+        }
+    }
+}
+
+/// The bearer token as the shared credential that the gateway asks for.
+fn bearer(authorization: Option<&str>, auth: &SharedAuth) -> Credentials {
     let given = authorization.and_then(|value| value.split_once(' '));
-    given.is_some_and(|(scheme, value)| {
-        scheme.eq_ignore_ascii_case("bearer") && secret_eq(secret.as_str(), value.trim())
-    })
+    let bearer = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let secret = Credentials::clean(bearer.map(|(_, value)| value));
+    match auth {
+        SharedAuth::Password(_) => Credentials {
+            password: secret,
+            ..Credentials::default()
+        },
+        _ => Credentials {
+            token: secret,
+            ..Credentials::default()
+        },
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::auth::AuthMethod;
     use crate::identity::Token;
 
     #[test]
@@ -122,9 +154,16 @@ mod tests {
             (&token, Some("Bearer x"), false),
             (&token, Some("Bearer"), false),
             (&token, None, false),
+            (
+                &SharedAuth::Password(Token::from("s")),
+                Some("Bearer s"),
+                true,
+            ),
             (&SharedAuth::None, Some("Bearer "), false),
         ] {
-            assert_eq!(bears_secret(header, auth), expected, "{header:?}");
+            let verdict = check_shared(auth, &bearer(header, auth));
+            let opened = verdict.is_ok_and(AuthMethod::is_shared_secret);
+            assert_eq!(opened, expected, "{header:?}");
         }
     }
 }

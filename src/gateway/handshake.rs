@@ -4,17 +4,20 @@
 //! `protocol`, credentials in `auth`, key in `proof`, membership in `pairing`), here they follow each
 //! other. Steps 1 to 8 look only; from step 9 on the pairing state changes, durably, before hello-ok.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use serde_json::json;
 
 use crate::gateway::admission::{Arrival, Candidate, enter, not_invited, session};
 use crate::gateway::auth::{
-    AuthMethod, AuthReason, ClientName, Credentials, SharedAuth, check_shared, decide_with_device,
+    AuthMethod, AuthReason, ClientName, Credentials, SharedAuth, TokenCheck, check_shared,
     rejection,
 };
 use crate::gateway::context::{Context, Phase};
+use crate::gateway::examine;
 use crate::gateway::grounds::{Browser, Grounds};
+use crate::gateway::limits::Claimant;
 use crate::gateway::locality::{Locality, is_browser_container_local};
 use crate::gateway::origin::check_origin;
 use crate::gateway::proof::{DeviceClaim, ProvenDevice, check as check_proof};
@@ -115,12 +118,20 @@ fn judge(
     )
     .map_err(|fault| Verdict::policy(origin_error(fault.reason())))?;
     let sent = Credentials::of(&params.auth);
-    let shared = match &rules.auth {
+    let claimant = Claimant::new(
+        context,
+        rules.attempts,
+        arrival.peer,
+        &arrival.place,
+        headers,
+        "connect",
+    );
+    let shared = examine::shared(&claimant, &rules.auth, &sent, || match &rules.auth {
         SharedAuth::TrustedProxy(proxy) => {
             proxy.check(arrival.peer, &arrival.place, headers, &rules.proxies, &sent)
         }
         auth => check_shared(auth, &sent),
-    };
+    });
     let locality = locality(arrival, &client, shared);
     let visitor = Visitor {
         client,
@@ -145,12 +156,14 @@ fn judge(
     };
     match proof {
         None => {
-            candidate.scopes = admit_without_device(&visitor, params, &sent)?;
+            candidate.scopes = admit_without_device(&claimant, &visitor, params, &sent)?;
             candidate.method = shared.unwrap_or(AuthMethod::None);
         }
         Some(proof) => {
             let device = prove(context, arrival, params, proof, role).map_err(Verdict::policy)?;
-            candidate.method = authenticate(context, arrival, &device, &visitor, &sent, params)?;
+            candidate.method = authenticate(
+                context, arrival, &claimant, &device, &visitor, &sent, params,
+            )?;
             candidate.device = Some(device);
         }
     }
@@ -214,6 +227,7 @@ fn locality(
 
 /// Step 6; the scopes the session gets.
 fn admit_without_device(
+    claimant: &Claimant<'_>,
     visitor: &Visitor<'_>,
     params: &ConnectParams,
     sent: &Credentials,
@@ -228,7 +242,7 @@ fn admit_without_device(
             .with_details(json!({"code": "CONTROL_UI_DEVICE_IDENTITY_REQUIRED"})),
         )),
         WithoutDevice::CredentialsWrong(reason) => Err(Verdict::policy(rejection(
-            reason,
+            examine::without_device(claimant, reason),
             &visitor.client,
             sent,
             false,
@@ -279,6 +293,7 @@ const FIRST_WITH_SCOPE_MISMATCH: u64 = 4;
 fn authenticate(
     context: &Context,
     arrival: &Arrival,
+    claimant: &Claimant<'_>,
     device: &ProvenDevice,
     visitor: &Visitor<'_>,
     sent: &Credentials,
@@ -307,13 +322,31 @@ fn authenticate(
             .map_err(|denied| not_invited(context, arrival, &device.id, &denied))
             .is_ok()
     };
-    let verify = |token: &Token| token::verify(&state, &device.id, role, token.as_str(), requested);
-    let too_narrow =
-        |token: &Token| token::is_too_narrow(&state, &device.id, role, token.as_str(), requested);
-    decide_with_device(visitor.shared, sent, invited, verify).map_err(|reason| {
+    let narrow = Cell::new(false);
+    let verify = |token: &Token| {
+        if token::verify(&state, &device.id, role, token.as_str(), requested) {
+            return TokenCheck::Right;
+        }
+        narrow.set(token::is_too_narrow(
+            &state,
+            &device.id,
+            role,
+            token.as_str(),
+            requested,
+        ));
+        if narrow.get() {
+            TokenCheck::TooNarrow
+        } else {
+            TokenCheck::Wrong
+        }
+    };
+    let record = state.devices.paired.record(device.id.as_str());
+    let paired = record.map(|_| &device.id);
+    let verdict = examine::with_device(claimant, paired, visitor.shared, sent, invited, verify);
+    verdict.map_err(|reason| {
         let knows = params.max_protocol >= FIRST_WITH_SCOPE_MISMATCH;
-        let narrow = knows && sent.device_token_candidate().is_some_and(too_narrow);
-        let reason = if narrow {
+        let limited = matches!(reason, AuthReason::RateLimited(_));
+        let reason = if knows && narrow.get() && !limited {
             AuthReason::ScopeMismatch
         } else {
             reason

@@ -30,7 +30,7 @@ fn connect(params: Value) -> String {
 }
 
 /// The error of a refused connect, after checking that it is the only answer.
-fn refused(
+pub fn refused(
     rig: &Rig,
     headers: &[(&'static str, &str)],
     params: impl FnOnce(&str) -> Value,

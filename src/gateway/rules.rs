@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::gateway::auth::{Generation, SharedAuth};
 use crate::gateway::forwarded::ProxyTrust;
+use crate::gateway::limits::AttemptPolicy;
 use crate::gateway::origin::OriginPolicy;
 use crate::pairing::connect::AdmissionPolicy;
 use crate::pairing::networks::Networks;
@@ -19,6 +20,8 @@ use crate::protocol::limits::HANDSHAKE_TIMEOUT;
 pub struct Rules {
     /// What was decided about joining in advance.
     pub admission: AdmissionPolicy,
+    /// When failed attempts lock out.
+    pub attempts: AttemptPolicy,
     /// What every connection must prove.
     pub auth: SharedAuth,
     /// Which node commands the platform lists are changed by.
@@ -38,6 +41,7 @@ impl Rules {
     pub fn local(auth: SharedAuth) -> Self {
         Self {
             admission: AdmissionPolicy::default(),
+            attempts: AttemptPolicy::default(),
             auth,
             commands: CommandPolicy::default(),
             handshake_timeout: HANDSHAKE_TIMEOUT,
@@ -60,6 +64,7 @@ impl Rules {
             admission: AdmissionPolicy {
                 auto_approve: Networks::parse(&gateway.nodes.auto_approve_cidrs),
             },
+            attempts: AttemptPolicy::of(&gateway.auth.rate_limit),
             auth,
             commands: CommandPolicy {
                 allow: gateway.nodes.allow_commands.clone(),

@@ -16,6 +16,7 @@ use crate::gateway::connection::{Incoming, serve};
 use crate::gateway::connections::Connections;
 use crate::gateway::context::{Context, Phase};
 use crate::gateway::host;
+use crate::gateway::limits::Topic;
 use crate::gateway::presence::Presence;
 use crate::gateway::settings::GatewaySettings;
 use crate::gateway::timer::Timer;
@@ -277,7 +278,9 @@ fn accept(
     let room = connections.len() < context.settings.max_connections;
     let arrival = context.arrivals.enter(Some(address.ip().to_canonical()));
     let Some(arrival) = arrival.filter(|_| room) else {
-        log::warn!(target: "ws", "too many connections; turned away {address}");
+        if context.chatter.allows(Topic::TurnedAway, &context.timer) {
+            log::warn!(target: "ws", "too many connections; turned away {address}");
+        }
         // One small write into an empty buffer; a peer that cannot take it gets nothing.
         let _ = socket
             .set_nonblocking(true)

@@ -27,6 +27,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::gateway::context::Context;
+use crate::gateway::limits::Topic;
 use crate::gateway::session::Session;
 use crate::gateway::transition::dismiss_if_lost;
 use crate::protocol::close;
@@ -64,12 +65,17 @@ pub fn dispatch(context: &Arc<Context>, session: &Arc<Session>, request: Request
         }
         Ok(Reply::Later) => {}
         Err(error) => {
-            log::info!(
-                target: "ws",
-                "⇄ res ✗ {} {}ms errorCode={} errorMessage={} conn={} id={}",
-                clip(&method), begun.elapsed().as_millis(), error.code,
-                clip(&error.message), session.conn, clip(&id)
-            );
+            if context
+                .chatter
+                .allows(Topic::RefusedRequest, &context.timer)
+            {
+                log::info!(
+                    target: "ws",
+                    "⇄ res ✗ {} {}ms errorCode={} errorMessage={} conn={} id={}",
+                    clip(&method), begun.elapsed().as_millis(), error.code,
+                    clip(&error.message), session.conn, clip(&id)
+                );
+            }
             session.refuse(&id, &error);
         }
     }
