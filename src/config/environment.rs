@@ -7,6 +7,9 @@ use std::ffi::{OsStr, OsString};
 
 use crate::config::word::{LogLevel, Word};
 
+/// The search path when the environment has none.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// All environment variables of this run.
 #[derive(Clone, Default)]
 pub struct Environment {
@@ -162,6 +165,18 @@ impl Environment {
         self.get("INVOCATION_ID").is_some() || self.get("OPENCLAW_SYSTEMD_UNIT").is_some()
     }
 
+    /// The absolute directories of `PATH` in their order, separated by colons; the usual ones when there
+    /// are none. A relative entry would let whoever chose the working directory choose the program.
+    pub fn search_path(&self) -> String {
+        let entries = self.get("PATH").unwrap_or_default().split(':');
+        let absolute: Vec<&str> = entries.filter(|entry| entry.starts_with('/')).collect();
+        if absolute.is_empty() {
+            DEFAULT_PATH.to_owned()
+        } else {
+            absolute.join(":")
+        }
+    }
+
     /// `NO_COLOR`: any non-empty value.
     pub fn no_color(&self) -> bool {
         self.get("NO_COLOR").is_some()
@@ -249,6 +264,20 @@ mod tests {
             assert_eq!(found.is_err(), port.is_none(), "{value} must warn");
         }
         assert_eq!(Environment::default().gateway_port(), Ok(None));
+    }
+
+    #[test]
+    fn programs_are_searched_in_absolute_directories() {
+        for (path, expected) in [
+            (Some("/a:/b/c"), "/a:/b/c"),
+            (Some(".:/a::bin:/b"), "/a:/b"),
+            (Some(".:bin"), DEFAULT_PATH),
+            (Some(""), DEFAULT_PATH),
+            (None, DEFAULT_PATH),
+        ] {
+            let environment = Environment::from_pairs(path.map(|path| ("PATH", path)));
+            assert_eq!(environment.search_path(), expected, "{path:?}");
+        }
     }
 
     #[test]

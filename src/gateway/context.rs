@@ -19,6 +19,7 @@ use crate::gateway::rules::Rules;
 use crate::gateway::settings::GatewaySettings;
 use crate::gateway::timer::Timer;
 use crate::gateway::upkeep::Upkeep;
+use crate::gateway::whois::Whois;
 use crate::identity::DeviceKey;
 use crate::pairing::policy::CommandPolicy;
 use crate::store::Store;
@@ -61,6 +62,8 @@ pub struct Context {
     pub upkeep: Upkeep,
     /// Version of this program.
     pub version: &'static str,
+    /// Whom the tailnet knows.
+    pub whois: Whois,
     node_events: Mutex<NodeEvents>,
     pending_work: Mutex<PendingWork>,
     phase: AtomicU8,
@@ -78,6 +81,7 @@ impl Context {
         timer: Timer,
         presence: Presence,
     ) -> Arc<Self> {
+        let whois = Whois::new(settings.tailscale.clone());
         Arc::new(Self {
             arrivals: Preauth::new(settings.max_arrivals),
             chatter: Arc::default(),
@@ -92,6 +96,7 @@ impl Context {
             timer,
             upkeep: Upkeep::default(),
             version: env!("CARGO_PKG_VERSION"),
+            whois,
             node_events: Mutex::default(),
             pending_work: Mutex::default(),
             phase: AtomicU8::new(Phase::Starting as u8),

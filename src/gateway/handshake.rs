@@ -24,6 +24,7 @@ use crate::gateway::proof::{DeviceClaim, ProvenDevice, check as check_proof};
 use crate::gateway::refusal::{Refusal, Verdict};
 use crate::gateway::rules::Rules;
 use crate::gateway::session::Session;
+use crate::gateway::tailscale::or_tailnet_user;
 use crate::gateway::visitor::{Visitor, WithoutDevice};
 use crate::identity::{ProofInput, Token};
 use crate::net::Outbox;
@@ -132,6 +133,7 @@ fn judge(
         }
         auth => check_shared(auth, &sent),
     });
+    let shared = or_tailnet_user(&context.whois, &rules.auth, arrival, &sent, shared);
     let locality = locality(arrival, &client, shared);
     let visitor = Visitor {
         client,

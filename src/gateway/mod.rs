@@ -51,10 +51,12 @@ pub mod settings;
 pub mod setup;
 pub mod signals;
 pub mod start_checks;
+pub mod tailscale;
 pub mod timer;
 pub mod transition;
 pub mod upkeep;
 pub mod visitor;
+pub mod whois;
 
 #[cfg(test)]
 mod handshake_tests;

@@ -6,6 +6,7 @@ use crate::config::model::TrustedProxy;
 use crate::gateway::auth::SharedAuth;
 use crate::gateway::loopback::{Client, Rig, bare, key, now_ms, signed};
 use crate::gateway::proxy_auth::ProxyAuth;
+use crate::gateway::whois::testing::FakeTailscale;
 use crate::identity::Token;
 use crate::pairing::networks::Networks;
 
@@ -121,4 +122,55 @@ fn a_program_on_this_host_proves_the_password_where_no_proxy_is() {
         let found = &answer["error"]["details"]["code"];
         assert_eq!(found, code, "{headers:?} {auth}: {answer}");
     }
+}
+
+#[test]
+#[rustfmt::skip]
+fn a_tailnet_vouches_for_its_own_users() {
+    const ADDRESS: &str = "100.64.1.2";
+    let fake = FakeTailscale::new(
+        "case $3 in 100.64.1.2) echo '{\"UserProfile\":{\"LoginName\":\"Ada@example.com\"}}';; *) exit 1;; esac",
+    );
+    let rig = Rig::with(|settings| {
+        settings.tailscale = Some(fake.program());
+        settings.rules.origins.allowed = vec!["https://ui.example".to_owned()];
+    });
+    let served = |address: &'static str, login: &'static str| {
+        [
+            ("x-forwarded-for", address),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "gw.tail.ts.net"),
+            ("tailscale-user-login", login),
+            ("origin", "https://ui.example"),
+        ]
+    };
+    let ui = |auth: Value| move |nonce: &str| signed(control_ui(auth), &key(5), nonce, now_ms());
+    let (answer, _) = ask(&rig, &served(ADDRESS, "ada@EXAMPLE.com"), ui(json!({})));
+    assert_eq!(answer["payload"]["auth"]["method"], "tailscale", "{answer}");
+    assert_eq!(answer["payload"]["auth"]["scopes"], json!(["operator.admin"]));
+    let (answer, _) = ask(&rig, &served(ADDRESS, "ada@example.com"), |_| control_ui(json!({})));
+    assert_eq!(answer["error"]["details"]["code"], "CONTROL_UI_DEVICE_IDENTITY_REQUIRED", "{answer}");
+    let partly = &served(ADDRESS, "ada@example.com")[1..];
+    let nobody = [&served(ADDRESS, "")[..3], &[("origin", "https://ui.example")]].concat();
+    for (headers, auth, code) in [
+        (&served(ADDRESS, "eve@example.com")[..], json!({}), "AUTH_TAILSCALE_IDENTITY_MISMATCH"),
+        (&served("100.64.9.9", "ada@example.com"), json!({}), "AUTH_TAILSCALE_WHOIS_FAILED"),
+        (partly, json!({}), "AUTH_TAILSCALE_PROXY_MISSING"),
+        (&nobody, json!({}), "AUTH_TAILSCALE_IDENTITY_MISSING"),
+        // Whoever shows a secret is judged by it.
+        (&served(ADDRESS, "ada@example.com"), json!({"token": "wrong"}), "AUTH_TOKEN_MISMATCH"),
+        (&[("origin", "https://ui.example")], json!({}), "AUTH_TOKEN_MISSING"),
+    ] {
+        let (answer, _) = ask(&rig, headers, ui(auth.clone()));
+        let error = &answer["error"];
+        assert_eq!(error["details"]["code"], code, "{headers:?}: {answer}");
+    }
+    let before = fake.runs().len();
+    let local = |_: &str| bare("cli", "cli", &[], json!({}));
+    let (answer, _) = ask(&rig, &[], local);
+    assert_eq!(answer["error"]["details"]["code"], "DEVICE_IDENTITY_REQUIRED");
+    assert_eq!(fake.runs().len(), before, "nobody is asked about this host");
+    let without = Rig::with(|settings| settings.rules.origins.allowed = vec!["https://ui.example".to_owned()]);
+    let (answer, _) = ask(&without, &served(ADDRESS, "ada@example.com"), ui(json!({})));
+    assert_eq!(answer["error"]["details"]["code"], "AUTH_TOKEN_MISSING", "not asked for, not heard");
 }

@@ -12,7 +12,8 @@ use crate::config::word::{AuthMode, Bind, TailscaleMode};
 use crate::config::{Environment, Paths};
 use crate::gateway::auth::SharedAuth;
 use crate::gateway::rules::Rules;
-use crate::gateway::start_checks::StartError;
+use crate::gateway::start_checks::{StartError, tailscale_mode};
+use crate::gateway::whois::Program;
 use crate::identity::Token;
 use crate::protocol::limits::{MAX_PREAUTH_SOCKETS_PER_ADDRESS, TICK_INTERVAL};
 
@@ -51,6 +52,8 @@ pub struct GatewaySettings {
     pub rules: Rules,
     /// The state directory.
     pub state_dir: PathBuf,
+    /// The program that confirms Tailscale identities; absent when they are not accepted.
+    pub tailscale: Option<Program>,
     /// For temporary files and locks.
     pub temp_dir: PathBuf,
     /// Between two ticks.
@@ -73,6 +76,7 @@ impl GatewaySettings {
             multi_gateway: false,
             port: 0,
             rules: Rules::local(auth),
+            tailscale: None,
             temp_dir: state_dir.join("tmp"),
             state_dir,
             tick_interval: TICK_INTERVAL,
@@ -147,8 +151,19 @@ pub fn build(
         port: flags.port.unwrap_or(gateway.port),
         rules: Rules::of(&loaded.config, auth),
         state_dir: paths.state_dir.clone(),
+        tailscale: tailscale(loaded, paths, flags),
         temp_dir: paths.temp_dir.clone(),
         tick_interval: TICK_INTERVAL,
+    })
+}
+
+/// How Tailscale identities are confirmed, where they are accepted: on demand, and where Tailscale serves.
+fn tailscale(loaded: &Loaded, paths: &Paths, flags: &RunFlags) -> Option<Program> {
+    let serves = || tailscale_mode(&loaded.config, flags) == TailscaleMode::Serve;
+    let allowed = loaded.config.gateway.auth.allow_tailscale;
+    allowed.unwrap_or_else(serves).then(|| Program {
+        search_path: loaded.environment.search_path(),
+        home: paths.home.clone(),
     })
 }
 

@@ -7,8 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-/// The search path when the environment has none.
-pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+use crate::config::environment::DEFAULT_PATH;
 
 /// Why a program cannot be started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
