@@ -8,6 +8,7 @@ mod admission;
 mod attacks;
 mod bad_input;
 mod commands;
+mod join_keys;
 mod logging;
 mod main_job;
 mod reload;

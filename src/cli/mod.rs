@@ -14,6 +14,7 @@ use crate::cli::parse::Parsed;
 use crate::config::Environment;
 
 pub mod administration;
+pub mod advertise;
 pub mod answer;
 pub mod command;
 pub mod config;
@@ -29,6 +30,7 @@ pub mod gateway_status;
 pub mod help;
 pub mod invocation;
 pub mod node;
+pub mod node_setup;
 pub mod nodes;
 pub mod output;
 pub mod overview;

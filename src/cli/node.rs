@@ -15,8 +15,10 @@ use crate::cli::answer::{Answer, FAILURE, SUCCESS};
 use crate::cli::complain;
 use crate::cli::error::{CliError, GatewayFailure};
 use crate::cli::invocation::Invocation;
+use crate::cli::node_setup;
 use crate::client::{
-    ConnectIdentity, Connector, Device, DeviceTokens, Endpoint, Purpose, Sources, resolve,
+    ConnectIdentity, Connector, Device, DeviceTokens, Endpoint, Purpose, SetupCode, Sources,
+    resolve,
 };
 use crate::config::{self, Environment, Loaded, Paths, dotenv};
 use crate::identity::{DeviceId, DeviceKey, Random};
@@ -51,7 +53,8 @@ pub fn run(invocation: &Invocation) -> Result<Answer, CliError> {
     let _ = simple_logger::SimpleLogger::new().with_level(level).init();
     let dir = StateDir::open(&paths.state_dir)?;
     let key = load_or_create_key(&dir, SystemClock.now_ms())?;
-    let settings = settle(invocation, &dir, &key)?;
+    let code = node_setup::setup_code(invocation, &loaded.environment)?;
+    let settings = settle(invocation, code.as_ref(), &dir, &key)?;
     if settings.tls_fingerprint.is_some() && !settings.url.secure {
         let text =
             "node host gateway connect failed: gateway tls fingerprint requires wss:// gateway url";
@@ -65,11 +68,13 @@ pub fn run(invocation: &Invocation) -> Result<Answer, CliError> {
         environment,
         here,
     ));
+    let tokens = DeviceTokens::new(dir.clone(), key.device_id(), endpoint.url.to_string());
+    let tokens = NodeTokens::new(dir, tokens, code.map(|code| code.secret));
     let ending = serve(
         &settings,
         &endpoint,
         &key,
-        dir,
+        &tokens,
         &loaded.environment,
         &machine,
     )?;
@@ -82,19 +87,34 @@ pub fn run(invocation: &Invocation) -> Result<Answer, CliError> {
 }
 
 /// Decides the host's settings and stores them, before any connection.
-fn settle(invocation: &Invocation, dir: &StateDir, key: &DeviceKey) -> Result<Settings, CliError> {
+fn settle(
+    invocation: &Invocation,
+    code: Option<&SetupCode>,
+    dir: &StateDir,
+    key: &DeviceKey,
+) -> Result<Settings, CliError> {
+    let url = node_setup::gateway(invocation, code)?;
     let flags = Flags {
-        host: invocation.text("host"),
-        port: invocation.text("port").and_then(|port| port.parse().ok()),
-        tls: invocation.has("tls"),
+        host: url
+            .as_ref()
+            .map_or(invocation.text("host"), |url| Some(&url.host)),
+        port: url
+            .as_ref()
+            .map_or(invocation.port("port"), |url| Some(url.port)),
+        tls: url.as_ref().map_or(invocation.has("tls"), |url| url.secure),
         tls_fingerprint: invocation.text("tls-fingerprint"),
         node_id: invocation.text("node-id"),
         display_name: invocation.text("display-name"),
     };
     let mut file = NodeFile::load(dir)?;
+    let before = file.gateway.clone();
     let settings = settings::resolve(&mut file, &flags, || Random.uuid(), settings::machine_name);
     if settings.forget_tokens {
         DeviceAuth::load(dir, &key.device_id())?.forget_role("node")?;
+    }
+    if code.is_some() && before.is_some() && file.gateway != before {
+        // The token of the former gateway is nothing that a new one should see.
+        file.token = None;
     }
     file.save(dir)?;
     Ok(settings)
@@ -151,7 +171,7 @@ fn serve(
     settings: &Settings,
     endpoint: &Endpoint,
     key: &DeviceKey,
-    dir: StateDir,
+    tokens: &NodeTokens,
     environment: &Environment,
     machine: &Arc<Machine>,
 ) -> Result<Ending, CliError> {
@@ -162,15 +182,10 @@ fn serve(
         commands,
         &machine.path,
     );
-    let tokens = DeviceTokens::new(dir.clone(), key.device_id(), endpoint.url.to_string());
-    let tokens = NodeTokens::new(dir, tokens);
     let connector = Connector {
         endpoint,
         identity: &identity,
-        device: Some(Device {
-            key,
-            tokens: &tokens,
-        }),
+        device: Some(Device { key, tokens }),
         plaintext_opt_in: environment.allow_insecure_private_ws(),
     };
     let stop = Arc::new(Stop::default());

@@ -143,6 +143,20 @@ pub fn device<'a>(query: &'a str, devices: &'a [Value]) -> Result<&'a str, CliEr
     abbreviated("device", query.trim(), ids, SHORTEST_ID_PREFIX)
 }
 
+/// The join key or expected device that `query` means; what fits nothing is returned as it is.
+///
+/// # Errors
+/// `ambiguous key: …`.
+pub fn key<'a>(
+    query: &'a str,
+    keys: &'a [Value],
+    expected: &'a [Value],
+) -> Result<&'a str, CliError> {
+    let ids = keys.iter().filter_map(|found| row::text(found, "id"));
+    let ids = ids.chain(expected.iter().map(row::id));
+    abbreviated("key", query.trim(), ids, SHORTEST_ID_PREFIX)
+}
+
 /// The request id that `query` means among the rows of both layers; what fits nothing is returned as it is.
 ///
 /// # Errors

@@ -4,7 +4,8 @@
 
 use crate::cli::command::{Argument, Command, Flag, Takes};
 use crate::cli::{
-    config, config_set, devices, gateway_query, gateway_run, gateway_status, node, nodes, overview,
+    config, config_set, devices, gateway_query, gateway_run, gateway_status, node, node_setup,
+    nodes, overview,
 };
 
 /// Default budget of a command that talks to a gateway, in milliseconds.
@@ -235,6 +236,21 @@ const DEVICES: Command = Command::group(
                 ],
             ])
             .scopes("operator.pairing"),
+        KEYS,
+        Command::leaf(
+            "preapprove",
+            "Approve a device by its public key, before it connects",
+            devices::keys::preapprove,
+        )
+        .arguments(&[Argument::required(
+            "publicKey",
+            "What `openclaw node identity` prints on that machine",
+        )])
+        .flags(&[GATEWAY, TIMEOUT, OFFER, &[PREAPPROVAL_TTL]])
+        .details(
+            "The first connect of exactly this key, with the right gateway credentials, needs no person.",
+        )
+        .scopes("operator.pairing and what the commands or scopes require"),
         Command::leaf("rotate", "Replace the token of a device", devices::rotate)
             .flags(&[
                 GATEWAY,
@@ -257,20 +273,122 @@ const DEVICES: Command = Command::group(
     ],
 );
 
+/// What an invitation gives.
+const OFFER: &[Flag] = &[
+    Flag::valued(
+        "role",
+        Takes::Choice("role", &["node", "operator"]),
+        "Role of the device",
+    )
+    .default("node"),
+    Flag::text(
+        "command",
+        "command",
+        "Commands of the node that are approved with it; others wait for approval",
+    )
+    .many(),
+    Flag::text(
+        "scope",
+        "scope",
+        "Scopes of an operator: read, write, approvals or talk.secrets",
+    )
+    .many(),
+    Flag::text("name", "text", "Name to know it by"),
+];
+
+const PREAPPROVAL_TTL: Flag = Flag::text(
+    "ttl",
+    "duration",
+    "How long it waits, e.g. 12h (at most 30d)",
+)
+.default("24h");
+
+const KEYS: Command = Command::group(
+    "keys",
+    "Make, list and revoke join keys, which let new devices in without a person",
+    &[
+        Command::leaf(
+            "create",
+            "Make a join key; it is shown this once",
+            devices::keys::create,
+        )
+        .flags(&[
+            GATEWAY,
+            TIMEOUT,
+            OFFER,
+            &[
+                Flag::text("ttl", "duration", "How long it can be used, e.g. 30m (at most 30d)")
+                    .default("1h"),
+                Flag::text("uses", "count", "How many devices may join by it").default("1"),
+                Flag::text(
+                    "cidr",
+                    "network",
+                    "Addresses or CIDR blocks from which it can be used (default: anywhere)",
+                )
+                .many(),
+                Flag::switch(
+                    "print-join-command",
+                    "Print the one line to paste on the new machine",
+                ),
+                Flag::text(
+                    "public-url",
+                    "ws-url",
+                    "URL for the join command (default: as for openclaw qr)",
+                ),
+            ],
+        ])
+        .details(
+            "A join key is a secret: whoever has it joins. Prefer few uses, a short life and a network.",
+        )
+        .scopes("operator.pairing and what the commands or scopes require"),
+        Command::leaf(
+            "list",
+            "List join keys and pre-approved devices",
+            devices::keys::list,
+        )
+        .flags(RPC)
+        .scopes("operator.pairing"),
+        Command::leaf(
+            "revoke",
+            "End a join key or take a pre-approval back; devices that joined stay",
+            devices::keys::revoke,
+        )
+        .arguments(&[Argument::required(
+            "id",
+            "Key id, device id, or a unique prefix",
+        )])
+        .flags(RPC)
+        .scopes("operator.pairing"),
+    ],
+);
+
 const NODE_HOST: Command = Command::group(
     "node",
     "Run this machine as a node",
-    &[Command::leaf("run", "Run the headless node host in the foreground", node::run)
+    &[
+        Command::leaf(
+            "identity",
+            "Print this machine's device id and public key; makes the key when there is none",
+            node_setup::identity,
+        )
+        .flags(&[&[JSON]]),
+        Command::leaf("run", "Run the headless node host in the foreground", node::run)
         .flags(&[&[
+            Flag::text("url", "ws-url", "Gateway URL; instead of --host, --port and --tls"),
             Flag::text("host", "host", "Gateway host (default: saved, else 127.0.0.1)"),
             Flag::valued("port", Takes::Port, "Gateway port (default: saved, else 18789)"),
             Flag::switch("tls", "Use TLS"),
             Flag::text("tls-fingerprint", "sha256", "Expected certificate fingerprint; implies --tls"),
             Flag::text("node-id", "id", "Another instance id; forgets the stored node token"),
             Flag::text("display-name", "name", "Name shown to operators (default: saved, else the host name)"),
+            Flag::text("setup-code-file", "path", "Join with the setup code or join key in this file; - reads stdin")
+                .environment("OPENCLAW_SETUP_CODE"),
+            Flag::text("setup-code", "code", "The same as an argument, which every user of this machine can see in ps"),
         ]])
         .details(
-            "Credentials come from OPENCLAW_GATEWAY_TOKEN or OPENCLAW_GATEWAY_PASSWORD, then from the configuration.",
+            "Credentials come from OPENCLAW_GATEWAY_TOKEN or OPENCLAW_GATEWAY_PASSWORD, then from the configuration, then from an \
+             earlier connect. A setup code or join key is used when there is none of these, and forgotten once the gateway \
+             has handed out a token. Give it in a file, on stdin or in OPENCLAW_SETUP_CODE: arguments show in ps.",
         )
         .failure("")],
 );

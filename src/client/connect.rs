@@ -21,6 +21,11 @@ pub trait TokenKeeper {
     fn load(&self, role: Role) -> Option<StoredToken>;
     /// Keeps the token of a hello.
     fn store(&self, role: Role, token: &Token, scopes: &Scopes);
+    /// The secret to get a first token with: of a setup code, or a join key. It is worth nothing once a token
+    /// was stored.
+    fn bootstrap(&self) -> Option<Token> {
+        None
+    }
     /// Drops the token: the gateway does not know it any more.
     fn forget(&self, role: Role);
 }
@@ -67,10 +72,13 @@ impl Connector<'_> {
     fn connect_with(&self, budget: &Budget, open: &Opener<'_>) -> Result<Session, ClientError> {
         let role = self.identity.role;
         let mut stored = self.device.and_then(|device| device.tokens.load(role));
-        let mut tried = vec![Attempt::first(&self.situation(stored.as_ref()))];
+        let bootstrap = self.device.and_then(|device| device.tokens.bootstrap());
+        let bootstrap = bootstrap.as_ref();
+        let mut tried = vec![Attempt::first(&self.situation(stored.as_ref(), bootstrap))];
         loop {
             let attempt = tried.last().copied().unwrap_or(Attempt::Shared);
-            let refusal = match self.once(attempt, stored.as_ref(), budget, open) {
+            let situation = self.situation(stored.as_ref(), bootstrap);
+            let refusal = match self.once(attempt, &situation, budget, open) {
                 Ok(session) => {
                     self.keep_token(&session);
                     return Ok(session);
@@ -79,12 +87,7 @@ impl Connector<'_> {
                 Err(error) => return Err(error),
             };
             let detail = refusal.detail_code().unwrap_or_default();
-            let next = Attempt::after(
-                &tried,
-                detail,
-                retry_offered(&refusal),
-                &self.situation(stored.as_ref()),
-            );
+            let next = Attempt::after(&tried, detail, retry_offered(&refusal), &situation);
             let again = match next {
                 Next::GiveUp => None,
                 Next::Retry(attempt) => Some(attempt),
@@ -103,10 +106,15 @@ impl Connector<'_> {
         }
     }
 
-    fn situation<'a>(&'a self, stored: Option<&'a StoredToken>) -> Situation<'a> {
+    fn situation<'a>(
+        &'a self,
+        stored: Option<&'a StoredToken>,
+        bootstrap: Option<&'a Token>,
+    ) -> Situation<'a> {
         Situation {
             shared: &self.endpoint.credentials,
             stored,
+            bootstrap,
             // What was typed is used as typed: no other credential stands in for a wrong one.
             trusted: self.endpoint.is_trusted() && !self.endpoint.credentials.is_typed(),
         }
@@ -115,17 +123,16 @@ impl Connector<'_> {
     fn once(
         &self,
         attempt: Attempt,
-        stored: Option<&StoredToken>,
+        situation: &Situation<'_>,
         budget: &Budget,
         open: &Opener<'_>,
     ) -> Result<Session, ClientError> {
-        let situation = self.situation(stored);
         let key = self.device.map(|device| device.key);
         handshake(
             open(budget)?,
             |challenge| {
                 let now = SystemClock.now_ms();
-                connect_params(self.identity, key, attempt, &situation, challenge, now)
+                connect_params(self.identity, key, attempt, situation, challenge, now)
             },
             budget,
         )

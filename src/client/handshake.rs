@@ -28,6 +28,8 @@ pub struct Challenge {
 /// Which credentials one attempt shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempt {
+    /// The bootstrap token or join key alone.
+    Bootstrap,
     /// The stored device token alone.
     Device,
     /// The shared secret alone; without any secret, nothing.
@@ -43,6 +45,8 @@ pub struct Situation<'a> {
     pub shared: &'a Credentials,
     /// The device token, as long as it is believed.
     pub stored: Option<&'a StoredToken>,
+    /// The secret to get a first device token with.
+    pub bootstrap: Option<&'a Token>,
     /// Whether the endpoint may see a device token beside a refused secret.
     pub trusted: bool,
 }
@@ -59,12 +63,17 @@ pub enum Next {
 }
 
 impl Attempt {
-    /// The first attempt: a shared secret wins over the stored token.
+    /// The first attempt: a shared secret wins over the stored token, and that over a bootstrap token
+    /// (appendix A).
     pub fn first(situation: &Situation<'_>) -> Attempt {
-        if situation.shared.any() || situation.stored.is_none() {
+        if situation.shared.any() {
             Attempt::Shared
-        } else {
+        } else if situation.stored.is_some() {
             Attempt::Device
+        } else if situation.bootstrap.is_some() {
+            Attempt::Bootstrap
+        } else {
+            Attempt::Shared
         }
     }
 
@@ -108,15 +117,18 @@ impl Attempt {
         let shared = value(&situation.shared.token);
         let password = value(&situation.shared.password);
         let (token, device_token) = match self {
+            Attempt::Bootstrap => (None, None),
             Attempt::Device => (stored(), stored()),
             Attempt::Shared => (shared, None),
             Attempt::Both => (shared, stored()),
         };
+        let secret = situation.bootstrap.map(|secret| secret.as_str().to_owned());
+        let bootstrap = secret.filter(|_| self == Attempt::Bootstrap);
         ConnectAuth {
             token,
             device_token,
             password,
-            bootstrap_token: None,
+            bootstrap_token: bootstrap,
         }
     }
 

@@ -13,6 +13,7 @@ pub mod identity;
 pub mod plaintext;
 pub mod resolve_error;
 pub mod session;
+pub mod setup_code;
 pub mod sources;
 pub mod target;
 #[cfg(test)]
@@ -29,5 +30,6 @@ pub use handshake::StoredToken;
 pub use identity::ConnectIdentity;
 pub use resolve_error::ResolveError;
 pub use session::{Notice, Received, Session};
+pub use setup_code::{SetupCode, SetupCodeFault};
 pub use target::{GatewayUrl, UrlSource};
 pub use tokens::DeviceTokens;

@@ -10,7 +10,7 @@ use crate::config::environment::Environment;
 const GUARDED_PREFIXES: [&str; 4] = ["DYLD_", "LD_", "NODE_", "OPENCLAW_GATEWAY_"];
 
 /// Whole names guarded like [`GUARDED_PREFIXES`].
-const GUARDED_NAMES: [&str; 12] = [
+const GUARDED_NAMES: [&str; 13] = [
     "BASH_ENV",
     "ENV",
     "HOME",
@@ -18,6 +18,7 @@ const GUARDED_NAMES: [&str; 12] = [
     "OPENCLAW_CONFIG_PATH",
     "OPENCLAW_HOME",
     "OPENCLAW_PROFILE",
+    "OPENCLAW_SETUP_CODE",
     "OPENCLAW_STATE_DIR",
     "OPENCLAW_WRAPPER",
     "PATH",
@@ -118,6 +119,7 @@ mod tests {
         }
         for name in [
             "OPENCLAW_GATEWAY_URL",
+            "OPENCLAW_SETUP_CODE",
             "OPENCLAW_STATE_DIR",
             "PATH",
             "LD_PRELOAD",

@@ -100,6 +100,11 @@ impl Environment {
         self.credential("OPENCLAW_GATEWAY_PASSWORD")
     }
 
+    /// `OPENCLAW_SETUP_CODE`: what a new node host joins with; an unexpanded `${NAME}` counts as absent.
+    pub fn setup_code(&self) -> Option<&str> {
+        self.credential("OPENCLAW_SETUP_CODE")
+    }
+
     /// `OPENCLAW_GATEWAY_PORT` in any of its four forms.
     ///
     /// # Errors

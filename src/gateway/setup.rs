@@ -4,7 +4,7 @@
 //! A file that fails a check changes nothing, whoever reads it. Only a start generates a missing token.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use data_encoding::HEXLOWER;
@@ -20,6 +20,7 @@ use crate::gateway::start_checks::{
     AuthPlan, StartError, advice, check_mode, check_supported, plan_auth,
 };
 use crate::identity::{Random, Token};
+use crate::net::dial::source_address;
 use crate::store::keys::{load_gateway_token, store_gateway_token};
 use crate::store::{StateDir, StoreError};
 
@@ -30,7 +31,8 @@ pub const REFUSED: u8 = 78;
 const TOKEN_BYTES: usize = 24;
 
 /// An address inside the tailnet's range; nothing is ever sent to it.
-const TAILNET_PROBE: (Ipv4Addr, u16) = (Ipv4Addr::new(100, 100, 100, 100), 53);
+const TAILNET_PROBE: SocketAddr =
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(100, 100, 100, 100)), 53);
 
 /// Where every setup of this process comes from.
 #[derive(Clone, Copy, Debug)]
@@ -239,15 +241,10 @@ impl Setup {
     }
 }
 
-/// This host's address in the tailnet range, found by asking the system which source address it would
-/// use; no packet is sent.
-fn tailnet_address() -> Option<IpAddr> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect(TAILNET_PROBE).ok()?;
-    match socket.local_addr().ok()?.ip() {
-        IpAddr::V4(address) if is_tailnet(address) => Some(IpAddr::V4(address)),
-        _ => None,
-    }
+/// This host's address in the tailnet range.
+pub fn tailnet_address() -> Option<IpAddr> {
+    let address = source_address(TAILNET_PROBE)?;
+    matches!(address, IpAddr::V4(v4) if is_tailnet(v4)).then_some(address)
 }
 
 /// 100.64.0.0/10.

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -40,6 +40,19 @@ pub fn connect_to(
             host: host.to_owned(),
         }),
     }
+}
+
+/// The address of this machine from which it reaches `target`, as the system would choose it; no packet is
+/// sent.
+pub fn source_address(target: SocketAddr) -> Option<IpAddr> {
+    let any: IpAddr = match target {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(target).ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_unspecified()).then_some(address)
 }
 
 /// Connects to `host` (a name, or an address without brackets) at `port`.

@@ -279,5 +279,9 @@ pub const SHELL_SAFE: &[&str] = &[
     "FORCE_COLOR",
 ];
 
-/// The gateway's shared secrets: a child never sees them.
-pub const SECRETS: &[&str] = &["OPENCLAW_GATEWAY_TOKEN", "OPENCLAW_GATEWAY_PASSWORD"];
+/// The gateway's shared secrets and what this node joined with: a child never sees them.
+pub const SECRETS: &[&str] = &[
+    "OPENCLAW_GATEWAY_TOKEN",
+    "OPENCLAW_GATEWAY_PASSWORD",
+    "OPENCLAW_SETUP_CODE",
+];

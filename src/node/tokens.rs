@@ -3,6 +3,8 @@
 //!
 //! The mirror is only read where the other has no token for the role `node`.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use crate::client::{DeviceTokens, StoredToken, TokenKeeper};
 use crate::identity::Token;
 use crate::protocol::scope::{Role, Scopes};
@@ -14,12 +16,24 @@ use crate::store::node_file::NodeFile;
 pub struct NodeTokens {
     dir: StateDir,
     tokens: DeviceTokens,
+    /// What this node joins with, until it has a token.
+    bootstrap: Mutex<Option<Token>>,
 }
 
 impl NodeTokens {
-    /// Over the tokens of the device at its gateway.
-    pub fn new(dir: StateDir, tokens: DeviceTokens) -> Self {
-        Self { dir, tokens }
+    /// Over the tokens of the device at its gateway, with the secret to get the first one.
+    pub fn new(dir: StateDir, tokens: DeviceTokens, bootstrap: Option<Token>) -> Self {
+        Self {
+            dir,
+            tokens,
+            bootstrap: Mutex::new(bootstrap),
+        }
+    }
+
+    fn bootstrap_slot(&self) -> MutexGuard<'_, Option<Token>> {
+        self.bootstrap
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn mirror(&self, token: Option<&Token>) {
@@ -50,6 +64,11 @@ impl TokenKeeper for NodeTokens {
     fn store(&self, role: Role, token: &Token, scopes: &Scopes) {
         self.tokens.store(role, token, scopes);
         self.mirror(Some(token));
+        *self.bootstrap_slot() = None;
+    }
+
+    fn bootstrap(&self) -> Option<Token> {
+        self.bootstrap_slot().clone()
     }
 
     fn forget(&self, role: Role) {

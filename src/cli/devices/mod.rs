@@ -19,6 +19,8 @@ use crate::store::{Clock, SystemClock};
 pub mod access;
 mod approve;
 mod clear;
+mod key_view;
+pub mod keys;
 mod view;
 
 pub use approve::approve;
@@ -38,8 +40,14 @@ pub fn list(invocation: &Invocation) -> Result<Answer, CliError> {
         View::Devices,
     );
     let paired = row::rows(&listed, "paired");
-    let text = view::list(&pending, paired, SystemClock.now_ms(), invocation.style());
-    let document = json!({"pending": pending, "paired": paired});
+    let (now, style) = (SystemClock.now_ms(), invocation.style());
+    let mut text = view::list(&pending, paired, now, style);
+    let mut document = json!({"pending": pending, "paired": paired});
+    let expected = keys::expected(&mut *gateway);
+    if !expected.is_empty() {
+        text += &format!("\n{}", key_view::preapproved(&expected, now, style));
+        document["preapproved"] = json!(expected);
+    }
     Ok(with_note(Answer::new(document, text), &*gateway))
 }
 

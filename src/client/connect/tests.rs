@@ -15,6 +15,7 @@ use crate::protocol::scope::Scope;
 #[derive(Default)]
 struct Keeper {
     token: RefCell<Option<StoredToken>>,
+    bootstrap: Option<Token>,
     log: RefCell<Vec<String>>,
 }
 
@@ -29,6 +30,10 @@ impl TokenKeeper for Keeper {
             token.as_str(),
             scopes.join(",")
         ));
+    }
+
+    fn bootstrap(&self) -> Option<Token> {
+        self.bootstrap.clone()
     }
 
     fn forget(&self, role: Role) {
@@ -124,11 +129,21 @@ fn shown(params: &Value) -> String {
         "v3|{}|cli|cli|operator|{}|1737264000000|{}|n-1|{}|",
         device["id"].as_str().unwrap(),
         scopes.join(","),
-        params["auth"]["token"].as_str().unwrap_or_default(),
+        ["token", "bootstrapToken"]
+            .iter()
+            .find_map(|name| params["auth"][name].as_str())
+            .unwrap_or_default(),
         params["client"]["platform"].as_str().unwrap(),
     );
     let key = PublicKey::decode(device["publicKey"].as_str().unwrap()).unwrap();
     assert!(key.verify(&payload, device["signature"].as_str().unwrap()));
+    if let Some(secret) = params["auth"]["bootstrapToken"].as_str() {
+        assert_eq!(
+            (auth("token"), auth("deviceToken")),
+            ("-".into(), "-".into())
+        );
+        return format!("bootstrap {secret} [{}]", scopes.join(","));
+    }
     format!(
         "{}/{} [{}]",
         auth("token"),
@@ -148,6 +163,26 @@ fn first_contact_asks_for_everything_and_keeps_the_token() {
     assert_eq!(outcome, Ok(()));
     assert_eq!(sent, [format!("sec/- [{FULL}]")]);
     assert_eq!(*keeper.log.borrow(), ["store operator new [operator.read]"]);
+}
+
+#[test]
+fn a_bootstrap_secret_is_shown_only_where_nothing_better_is_there() {
+    let with_bootstrap = |keeper: Keeper| Keeper {
+        bootstrap: Some(Token::from("key")),
+        ..keeper
+    };
+    let fresh = with_bootstrap(Keeper::default());
+    let (outcome, sent) = run(&endpoint(LOCAL, None), &fresh, &[Ok("new")]);
+    assert_eq!(outcome, Ok(()));
+    assert_eq!(sent, [format!("bootstrap key [{FULL}]")]);
+    let (_, sent) = run(&endpoint(LOCAL, Some("sec")), &fresh, &[Ok("new")]);
+    assert_eq!(sent, [format!("sec/- [{FULL}]")]);
+    let known = with_bootstrap(stored(&["operator.admin"]));
+    let (_, sent) = run(&endpoint(LOCAL, None), &known, &[Ok("new")]);
+    assert_eq!(sent, ["dev/dev [operator.read]"]);
+    let refused = [Err("AUTH_BOOTSTRAP_TOKEN_INVALID")];
+    let (outcome, sent) = run(&endpoint(LOCAL, None), &fresh, &refused);
+    assert!(outcome.is_err() && sent.len() == 1, "{sent:?}");
 }
 
 #[test]

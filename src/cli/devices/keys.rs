@@ -1,0 +1,179 @@
+//! `openclaw devices keys` and `openclaw devices preapprove`: what lets devices in without a person at the
+//! moment they ask.
+
+use serde_json::{Value, json};
+
+use crate::cli::administration::{Administration, Fallback, open};
+use crate::cli::advertise::{Advertised, Asked, advertised};
+use crate::cli::answer::Answer;
+use crate::cli::devices::key_view as view;
+use crate::cli::error::{CliError, Usage};
+use crate::cli::invocation::Invocation;
+use crate::cli::nodes::with_note;
+use crate::cli::output::text::plain;
+use crate::cli::{row, selectors};
+use crate::pairing::policy::required_approve_scopes;
+use crate::protocol::scope::{Role, Scope, Scopes};
+use crate::store::{Clock, SystemClock};
+
+/// `devices keys create`: the answer holds the secret, this once.
+///
+/// # Errors
+/// What the rules of join keys say, a gateway that nobody else reaches, and as every administration command.
+pub fn create(invocation: &Invocation) -> Result<Answer, CliError> {
+    let mut params = offer(invocation)?;
+    params["cidrs"] = json!(invocation.values("cidr"));
+    if let Some(uses) = invocation.text("uses") {
+        let parsed: u64 = uses.parse().map_err(|_| {
+            CliError::Usage(Usage::Rule(format!(
+                "Invalid --uses: not a whole number: {uses}"
+            )))
+        })?;
+        params["uses"] = json!(parsed);
+    }
+    // A key that nobody could use from elsewhere is not made in the first place.
+    let join = match invocation.has("print-join-command") {
+        true => Some(destination(invocation)?),
+        false => None,
+    };
+    let mut gateway = open(invocation, &[Scope::PAIRING], Fallback::Offline)?;
+    gateway.raise(&needed(&params))?;
+    let mut made = gateway.call("device.keys.create", &params)?;
+    let Some(join) = join else {
+        let text = view::made_key(&made, SystemClock.now_ms());
+        return Ok(with_note(Answer::new(made, text), &*gateway));
+    };
+    let line = join_command(row::text(&made, "key").unwrap_or_default(), &join);
+    made["joinCommand"] = json!(line);
+    made["gatewayUrl"] = json!(join.url);
+    let answer = Answer::new(made, line).note(JOIN_NOTE);
+    Ok(with_note(answer, &*gateway))
+}
+
+/// What to know about the line with the key in it.
+const JOIN_NOTE: &str = "Paste this line on the new machine. It holds the key: the leading blank keeps it out of the history of \
+     most shells, and the process list does not show it. To keep it out of the environment too, store the key in a file and use \
+     --setup-code-file.";
+
+/// `devices keys list`.
+///
+/// # Errors
+/// As every administration command.
+pub fn list(invocation: &Invocation) -> Result<Answer, CliError> {
+    let mut gateway = open(invocation, &[Scope::PAIRING], Fallback::Offline)?;
+    let listed = gateway.call("device.keys.list", &json!({}))?;
+    let text = view::keys(&listed, SystemClock.now_ms(), invocation.style());
+    Ok(with_note(Answer::new(listed, text), &*gateway))
+}
+
+/// `devices keys revoke`: a join key, or the pre-approval of a device.
+///
+/// # Errors
+/// `unknown join key or pre-approval`, `ambiguous key: …`, and as every administration command.
+pub fn revoke(invocation: &Invocation) -> Result<Answer, CliError> {
+    let typed = invocation.required_argument(0)?;
+    let mut gateway = open(invocation, &[Scope::PAIRING], Fallback::Offline)?;
+    let listed = gateway.call("device.keys.list", &json!({}))?;
+    let id = selectors::key(
+        typed,
+        row::rows(&listed, "keys"),
+        row::rows(&listed, "preapproved"),
+    )?;
+    let revoked = gateway.call("device.keys.revoke", &json!({"id": id}))?;
+    let what = match row::text(&revoked, "kind") {
+        Some("preapproval") => "pre-approval of",
+        _ => "join key",
+    };
+    let text = format!(
+        "Revoked {what} {}",
+        plain(row::text(&revoked, "id").unwrap_or_default())
+    );
+    Ok(with_note(Answer::new(revoked, text), &*gateway))
+}
+
+/// `devices preapprove`: a device by its public key, before it ever connects.
+///
+/// # Errors
+/// A key that is none or belongs to a paired device, and as [`create`].
+pub fn preapprove(invocation: &Invocation) -> Result<Answer, CliError> {
+    let mut params = offer(invocation)?;
+    params["publicKey"] = json!(invocation.required_argument(0)?);
+    let mut gateway = open(invocation, &[Scope::PAIRING], Fallback::Offline)?;
+    gateway.raise(&needed(&params))?;
+    let made = gateway.call("device.keys.preapprove", &params)?;
+    let text = format!(
+        "Expecting device {}{}: its first connect needs no approval {}.",
+        plain(row::id(&made)),
+        row::text(&made, "name")
+            .map(|name| format!(" ({})", plain(name)))
+            .unwrap_or_default(),
+        view::until(&made, SystemClock.now_ms()),
+    );
+    Ok(with_note(Answer::new(made, text), &*gateway))
+}
+
+/// The pre-approvals that wait. A gateway that knows no such thing, a session of one device or an unusable
+/// file does not keep the list of devices back.
+pub fn expected(gateway: &mut dyn Administration) -> Vec<Value> {
+    if !gateway.knows("device.keys.list") {
+        return Vec::new();
+    }
+    let listed = gateway
+        .call("device.keys.list", &json!({}))
+        .unwrap_or_default();
+    let rows = row::rows(&listed, "preapproved").iter();
+    let waiting = rows.filter(|entry| row::text(entry, "status") == Some("waiting"));
+    waiting.cloned().collect()
+}
+
+/// What both kinds of invitation say, as params.
+fn offer(invocation: &Invocation) -> Result<Value, CliError> {
+    let mut params = json!({
+        "role": invocation.text("role").unwrap_or(Role::Node.as_str()),
+        "scopes": invocation.values("scope"),
+        "commands": invocation.values("command"),
+    });
+    if let Some(name) = invocation.text("name") {
+        params["name"] = json!(name);
+    }
+    if let Some(ttl) = invocation.duration("ttl")? {
+        params["ttlMs"] = json!(ttl);
+    }
+    Ok(params)
+}
+
+/// The scopes that somebody who offers this must hold.
+fn needed(params: &Value) -> Scopes {
+    let commands = row::words(params, "commands").unwrap_or_default();
+    let commands: Vec<String> = commands.into_iter().map(str::to_owned).collect();
+    let scopes = row::words(params, "scopes").unwrap_or_default();
+    let own = required_approve_scopes(&commands);
+    own.iter()
+        .cloned()
+        .chain(scopes.into_iter().map(Scope::from))
+        .collect()
+}
+
+/// Where the new machine is to connect: what was typed, else the gateway this command talks to when that
+/// is another machine's, else this machine's gateway as others see it.
+fn destination(invocation: &Invocation) -> Result<Advertised, CliError> {
+    let loaded = invocation.load(&invocation.paths()?)?;
+    let typed = invocation.text("public-url").or(invocation.text("url"));
+    let asked = Asked {
+        typed: typed.or(loaded.environment.gateway_url()),
+        remote: false,
+    };
+    advertised(asked, &loaded.config)
+}
+
+fn join_command(key: &str, join: &Advertised) -> String {
+    let pin = join
+        .fingerprint
+        .as_ref()
+        .map(|pin| format!(" --tls-fingerprint {pin}"));
+    format!(
+        " OPENCLAW_SETUP_CODE={key} openclaw node run --url {}{}",
+        join.url,
+        pin.unwrap_or_default()
+    )
+}
