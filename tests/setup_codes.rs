@@ -1,12 +1,14 @@
 //! Setup codes from the wire: who comes in with a bootstrap token, with what, and what is left of it.
 
+use std::process::Stdio;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
 use crate::support::device::Device;
+use crate::support::home::Home;
 use crate::support::peer::{Peer, Refused, node_params};
-use crate::support::process::{Gateway, SECRET};
+use crate::support::process::{Gateway, Running, SECRET, command, free_port, openclaw, program};
 use crate::support::wait_for;
 use crate::support::websocket::WebSocket;
 
@@ -158,4 +160,189 @@ fn a_broken_file_of_codes_keeps_nobody_else_out_and_stays_as_it_is() {
     let log = gateway.process.output();
     assert!(log.contains("bootstrap.json:1:"), "{log}");
     assert!(log.contains("The file is left as it is"), "{log}");
+}
+
+/// The document inside a setup code.
+fn inside(code: &str) -> Value {
+    let bytes = data_encoding::BASE64URL_NOPAD
+        .decode(code.as_bytes())
+        .unwrap();
+    serde_json::from_slice(&bytes).unwrap()
+}
+
+#[test]
+fn the_command_line_makes_codes_for_a_running_gateway() {
+    let gateway = Gateway::start();
+    let url = format!("ws://{}", gateway.address);
+    let made = gateway
+        .cli(&["qr", "--json", "--url", &url])
+        .success()
+        .json();
+    let code = made["setupCode"].as_str().unwrap();
+    let document = inside(code);
+    let secret = document["bootstrapToken"].as_str().unwrap();
+    assert_eq!(document, json!({"url": url, "bootstrapToken": secret}));
+    assert_eq!(
+        (&made["gatewayUrl"], &made["auth"], &made["urlSource"]),
+        (&json!(url), &json!("token"), &json!("cli --url"))
+    );
+    let stored = gateway.home.json("devices/bootstrap.json");
+    assert_eq!(
+        stored[secret]["profile"]["roles"],
+        json!(["node", "operator"])
+    );
+    let file = gateway.home.state().join("devices/bootstrap.json");
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(file).unwrap());
+    assert_eq!(mode & 0o777, 0o600);
+
+    let phone = Device::new();
+    let auth = json!({"bootstrapToken": secret});
+    let node = from_afar(&gateway, &phone, params("node", &[], auth.clone())).unwrap();
+    assert_eq!(node.hello["auth"]["deviceTokens"][0]["role"], "operator");
+    refused_as_invalid(from_afar(
+        &gateway,
+        &Device::new(),
+        params("node", &[], auth),
+    ));
+    let traces = gateway.process.output() + &gateway.home.read("audit.jsonl");
+    assert!(
+        traces.contains("bootstrap.issue") && !traces.contains(secret),
+        "{traces}"
+    );
+
+    let only = gateway
+        .cli(&["qr", "--setup-code-only", "--url", &url])
+        .success()
+        .stdout;
+    assert_eq!(inside(only.trim())["url"], url);
+    let page = gateway.cli(&["qr", "--public-url", &url]).success().stdout;
+    for part in [
+        "Pairing QR\n",
+        "█",
+        "Setup code: ",
+        "Auth: token\n",
+        "Source: cli --url\n",
+        "openclaw nodes approve <requestId>",
+    ] {
+        assert!(page.contains(part), "{part}\n{page}");
+    }
+    assert!(!page.contains(SECRET));
+    let bare = gateway
+        .cli(&["qr", "--no-ascii", "--url", &url])
+        .success()
+        .stdout;
+    assert!(!bare.contains('█'), "{bare}");
+    let svg = gateway
+        .cli(&["qr", "--svg", "-", "--url", &url])
+        .success()
+        .stdout;
+    assert!(
+        svg.starts_with("<svg ") && svg.ends_with("</svg>\n"),
+        "{svg}"
+    );
+    let path = gateway.home.path().join("code.svg");
+    gateway
+        .cli(&["qr", "--svg", path.to_str().unwrap(), "--url", &url])
+        .success();
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&path).unwrap());
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn no_code_is_made_where_nobody_could_use_it() {
+    let home = Home::with_gateway(free_port(), SECRET);
+    let fails = |home: &Home, arguments: &[&str], message: &str| {
+        let mut all = vec!["qr"];
+        all.extend(arguments);
+        let outcome = openclaw(home, &all);
+        assert_eq!(
+            (outcome.code, outcome.stdout.as_str()),
+            (1, ""),
+            "{outcome:?}"
+        );
+        assert!(outcome.stderr.contains(message), "{outcome:?}");
+        all.push("--json");
+        assert_eq!(openclaw(home, &all).json()["ok"], false);
+        assert_eq!(home.json("devices/bootstrap.json"), Value::Null);
+    };
+    fails(
+        &home,
+        &[],
+        "Gateway is only bound to loopback. Set gateway.bind=lan, enable tailscale serve, or configure plugins.entries.device-pair.config.publicUrl.",
+    );
+    fails(
+        &home,
+        &["--token", "a", "--password", "b"],
+        "Use either --token or --password, not both.",
+    );
+    fails(
+        &home,
+        &["--remote"],
+        "qr --remote requires gateway.remote.url (or gateway.tailscale.mode=serve/funnel).",
+    );
+    fails(&home, &["--url", "ws://203.0.113.5"], "plaintext ws://");
+    let bare = Home::new();
+    bare.write_config("{gateway: {mode: 'local', bind: 'custom', customBindHost: '10.1.2.3'}}");
+    fails(
+        &bare,
+        &[],
+        "Gateway auth is not configured (no token or password).",
+    );
+    let odd = Home::new();
+    odd.write_config("{gateway: {auth: {token: 't'}}, plugins: {entries: {'device-pair': {config: {publicUrl: 'ftp://x'}}}}}");
+    fails(&odd, &[], "Configured publicUrl is invalid.");
+
+    let broken = Home::with_gateway(free_port(), SECRET);
+    broken.write("devices/bootstrap.json", b"[");
+    let outcome = openclaw(&broken, &["qr", "--url", "wss://gw.example.com"]);
+    assert_eq!(outcome.code, 1);
+    assert!(
+        outcome.stderr.contains("devices/bootstrap.json:1:1"),
+        "{outcome:?}"
+    );
+    assert_eq!(broken.read("devices/bootstrap.json"), "[");
+}
+
+#[test]
+fn a_node_host_joins_by_a_code_on_its_stdin() {
+    let gateway = Gateway::start();
+    let url = format!("ws://{}", gateway.address);
+    let code = gateway
+        .cli(&["qr", "--setup-code-only", "--url", &url])
+        .success()
+        .stdout;
+    let home = Home::new();
+    home.write("code", code.as_bytes());
+    let start = |stdin: Stdio| {
+        let mut command = command(&program(), &home);
+        command
+            .args(["node", "run", "--setup-code-file", "-"])
+            .stdin(stdin);
+        Running::start(command)
+    };
+    let file = std::fs::File::open(home.state().join("code")).unwrap();
+    let mut node = start(file.into());
+    node.wait_for_output("node host connected to");
+    assert_eq!(
+        home.json("node.json")["gateway"]["port"],
+        gateway.address.port()
+    );
+    wait_for("the code to be gone", || {
+        (gateway.home.json("devices/bootstrap.json") == json!({})).then_some(())
+    });
+    let output = node.output();
+    let secret = inside(code.trim())["bootstrapToken"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        !output.contains(code.trim()) && !output.contains(&secret),
+        "{output}"
+    );
+    node.kill();
+    // From now on it needs no code.
+    let mut command = command(&program(), &home);
+    command.args(["node", "run"]);
+    let mut again = Running::start(command);
+    again.wait_for_output("node host connected to");
 }

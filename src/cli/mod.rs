@@ -36,6 +36,7 @@ pub mod output;
 pub mod overview;
 pub mod parse;
 pub mod probe;
+pub mod qr;
 pub mod reach;
 pub mod row;
 pub mod selectors;

@@ -5,7 +5,7 @@
 use crate::cli::command::{Argument, Command, Flag, Takes};
 use crate::cli::{
     config, config_set, devices, gateway_query, gateway_run, gateway_status, node, node_setup,
-    nodes, overview,
+    nodes, overview, qr,
 };
 
 /// Default budget of a command that talks to a gateway, in milliseconds.
@@ -69,6 +69,7 @@ pub static ROOT: Command = Command::group(
         NODE_HOST,
         GATEWAY_COMMANDS,
         CONFIG,
+        QR,
         HEALTH,
         STATUS,
     ],
@@ -563,6 +564,27 @@ const CONFIG: Command = Command::group(
 );
 
 const PATH: Argument = Argument::required("path", "Dotted path, e.g. gateway.port");
+
+const QR: Command = Command::leaf(
+    "qr",
+    "Make a setup code that lets one phone or node join, and show it as a QR code",
+    qr::run,
+)
+.flags(&[&[
+    Flag::text("url", "url", "Gateway URL for the code instead of the configured one"),
+    Flag::text("public-url", "url", "The same as --url"),
+    Flag::switch("remote", "Use gateway.remote.url, or the Tailscale name"),
+    Flag::text("token", "token", "Name the gateway's auth as token; the code never contains it"),
+    Flag::text("password", "password", "Name the gateway's auth as password; the code never contains it"),
+    Flag::switch("setup-code-only", "Print just the code"),
+    Flag::switch("no-ascii", "Do not draw the QR code"),
+    Flag::text("svg", "file", "Write the QR code as SVG (mode 0600); - is stdout"),
+    JSON,
+]])
+.details(
+    "Run it on the gateway's machine: the code's token goes into the state directory. It works for one device within \
+     10 minutes. Node hosts take the code too: openclaw node run --setup-code-file <file>.",
+);
 
 const HEALTH: Command = Command::leaf(
     "health",

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::config::Environment;
 
 pub mod grid;
+pub mod qr;
 pub mod text;
 pub mod time;
 
