@@ -4,12 +4,13 @@
 //! The ledger in `world` notes what each approver was shown and approved, and judges the state by rules of
 //! its own rather than by those of the room.
 
+mod guests;
 mod judge;
 mod world;
 
 use proptest::prelude::*;
 
-use self::world::World;
+use self::{guests::Wish, world::World};
 use super::{State, change::Part};
 
 const SCOPES: [&str; 6] = [
@@ -27,7 +28,14 @@ const COMMANDS: [&str; 5] = [
     "canvas.eval",
     "camera.snap",
 ];
-const DEVICES: [&str; 3] = ["d0", "d1", "d2"];
+/// The last one is what a real key hashes to.
+const DEVICES: [&str; 4] = [
+    "d0",
+    "d1",
+    "d2",
+    "21fe31dfa154a261626bf854046fd2271b7bed4b6abe45aa58877ef47f9721b9",
+];
+const REAL_KEY: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
 
 #[derive(Clone, Debug)]
 struct Who {
@@ -45,6 +53,24 @@ enum Op {
         place: u8,
         platform: u8,
         method: u8,
+        /// Which of the secrets made so far it shows.
+        secret: Option<usize>,
+    },
+    IssueCode {
+        who: Who,
+    },
+    CreateKey {
+        wish: Wish,
+        who: Who,
+    },
+    Preapprove {
+        device: usize,
+        wish: Wish,
+        who: Who,
+    },
+    RevokeInvitation {
+        pick: usize,
+        who: Who,
     },
     ApproveDevice {
         pick: usize,
@@ -107,6 +133,23 @@ fn who() -> impl Strategy<Value = Who> {
     (scopes, device).prop_map(|(scopes, device)| Who { scopes, device })
 }
 
+fn wish() -> impl Strategy<Value = Wish> {
+    let wish = (
+        any::<bool>(),
+        any::<u8>(),
+        any::<u8>(),
+        0..4u8,
+        1..900_000u64,
+    );
+    wish.prop_map(|(node, scopes, commands, uses, ttl_ms)| Wish {
+        node,
+        scopes,
+        commands,
+        uses,
+        ttl_ms,
+    })
+}
+
 fn operation() -> impl Strategy<Value = Op> {
     let device = || 0..DEVICES.len();
     let connect = (
@@ -117,11 +160,16 @@ fn operation() -> impl Strategy<Value = Op> {
         0..4u8,
         0..3u8,
         0..4u8,
+        prop::option::of(any::<usize>()),
     );
     prop_oneof![
-        6 => connect.prop_map(|(device, other_key, node, scopes, place, platform, method)| {
-            Op::Connect { device, other_key, node, scopes, place, platform, method }
+        8 => connect.prop_map(|(device, other_key, node, scopes, place, platform, method, secret)| {
+            Op::Connect { device, other_key, node, scopes, place, platform, method, secret }
         }),
+        1 => who().prop_map(|who| Op::IssueCode { who }),
+        3 => (wish(), who()).prop_map(|(wish, who)| Op::CreateKey { wish, who }),
+        2 => (device(), wish(), who()).prop_map(|(device, wish, who)| Op::Preapprove { device, wish, who }),
+        1 => (any::<usize>(), who()).prop_map(|(pick, who)| Op::RevokeInvitation { pick, who }),
         4 => (any::<usize>(), who()).prop_map(|(pick, who)| Op::ApproveDevice { pick, who }),
         1 => (any::<usize>(), who()).prop_map(|(pick, who)| Op::RejectDevice { pick, who }),
         1 => (device(), who()).prop_map(|(device, who)| Op::RemoveDevice { device, who }),

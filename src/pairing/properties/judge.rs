@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::world::{Step, World, node_claim_of, policy};
 use crate::{
     pairing::{
-        REQUEST_TTL_MS, device, node, surface,
+        REQUEST_TTL_MS, device, invitation, node, surface,
         testing::{caller, scopes},
         truth::{self, View},
     },
@@ -76,6 +76,7 @@ impl World {
             device::list(&self.state, &caller(&all), self.now),
             node::list(&self.state, self.now),
             truth::pending(&self.state, View::Devices, self.now),
+            invitation::list(&self.state, &caller(&all), self.now).ok(),
         ));
         prop_assert!(!shown.unwrap().contains("SECRET"), "a list shows a token");
         for changes in self.said.drain(..) {

@@ -6,16 +6,18 @@ use std::net::{IpAddr, Ipv4Addr};
 use proptest::prelude::*;
 
 use super::{
-    COMMANDS, DEVICES, Op, SCOPES, Who, asked_by,
+    COMMANDS, DEVICES, Op, REAL_KEY, SCOPES, Who, asked_by,
+    guests::Offer,
     judge::{holds, may, set, texts},
     subset,
 };
 use crate::{
     identity::{DeviceId, NodeId},
     pairing::{
-        Caller, Changes, REQUEST_TTL_MS, State,
+        Caller, Changes, REQUEST_TTL_MS, Shelf, State,
         connect::{
-            AddressSource, AdmissionPolicy, AuthMethod, ConnectClaim, Locality, Pairing, admit,
+            AddressSource, AdmissionPolicy, AuthMethod, ConnectClaim, Locality, NotAdmitted,
+            Pairing, admit,
         },
         device, expire,
         networks::Networks,
@@ -65,6 +67,10 @@ pub struct World {
     pub nodes: BTreeMap<String, BTreeSet<String>>,
     pub declared: BTreeMap<String, Vec<String>>,
     pub said: Vec<Changes>,
+    /// Setup codes and join keys.
+    pub offers: Vec<Offer>,
+    /// Pre-approvals by device.
+    pub expected: BTreeMap<String, Offer>,
 }
 
 /// What an operation leads to.
@@ -121,11 +127,18 @@ impl World {
                 place,
                 platform,
                 method,
+                secret,
             } => {
-                self.connect(&claim(
-                    device, other_key, node, scopes, place, platform, method,
-                ))?;
+                let claim = claim(device, other_key, node, scopes, place, platform, method);
+                self.connect(&match secret {
+                    Some(pick) => self.with_secret(claim, pick),
+                    None => claim,
+                })?;
             }
+            Op::IssueCode { who } => self.issue_code(&who)?,
+            Op::CreateKey { wish, who } => self.create_key(&wish, &who)?,
+            Op::Preapprove { device, wish, who } => self.preapprove(device, &wish, &who)?,
+            Op::RevokeInvitation { pick, who } => self.revoke_invitation(pick, &who)?,
             Op::ApproveDevice { pick, who } => self.approve_device(pick, &who)?,
             Op::ApproveNode { pick, who } => self.approve_node(pick, &who)?,
             Op::Rotate {
@@ -193,6 +206,15 @@ impl World {
         let (verdict, changes) =
             admit(&mut self.state, claim, &policy, self.now, &mut self.entropy);
         self.said.push(changes);
+        if let Err(NotAdmitted::NotInvited(_)) = &verdict {
+            let after = self.state.devices.paired.record(&id);
+            prop_assert_eq!(after, before.as_ref(), "refused and paired");
+            return Ok(());
+        }
+        if claim.pairing == Pairing::Required {
+            self.accepted(claim)?;
+        }
+        let invited = self.joined(claim, verdict.as_ref().ok())?;
         let here = claim.locality != Locality::Remote;
         // Written out once more, by the words of the seed.
         let trusted = !here
@@ -210,9 +232,11 @@ impl World {
         }
         let after = self.state.devices.paired.record(&id);
         if before.is_none() && after.is_some() {
-            prop_assert!(here || trusted, "silent from afar");
-            self.devices.insert(id.clone(), asked.clone());
-            let held = set(&claim.scopes);
+            prop_assert!(here || trusted || invited.is_some(), "silent from afar");
+            let granted = invited.unwrap_or_else(|| asked.clone());
+            let mut held = set(&claim.scopes);
+            held.extend(granted.scopes.iter().cloned());
+            self.devices.insert(id.clone(), granted);
             for entry in after.into_iter().flat_map(|record| record.tokens.values()) {
                 for scope in entry
                     .scopes
@@ -501,7 +525,11 @@ impl World {
                 );
                 self.devices.remove(&subject);
                 self.nodes.remove(&subject);
-                let text = format!("{:?}", records(&self.state));
+                self.guest_removed(&subject);
+                let mut kept = records(&self.state);
+                // A key remembers whom it let in, so that it does so no more.
+                kept.invitations.join_keys = Shelf::default();
+                let text = format!("{kept:?}");
                 prop_assert!(
                     !text.contains(&format!("\"{subject}\"")),
                     "left behind: {text}"
@@ -525,11 +553,11 @@ fn picked<T>(items: impl Iterator<Item = T>, pick: usize) -> Option<T> {
     }
 }
 
-fn role(node: bool) -> Role {
+pub fn role(node: bool) -> Role {
     if node { Role::Node } else { Role::Operator }
 }
 
-fn held(who: &Who) -> (Scopes, Option<DeviceId>) {
+pub fn held(who: &Who) -> (Scopes, Option<DeviceId>) {
     let scopes = subset(&SCOPES, who.scopes).into_iter().collect();
     (
         scopes,
@@ -537,7 +565,7 @@ fn held(who: &Who) -> (Scopes, Option<DeviceId>) {
     )
 }
 
-fn as_caller<'a>(scopes: &'a Scopes, own: Option<&'a DeviceId>) -> Caller<'a> {
+pub fn as_caller<'a>(scopes: &'a Scopes, own: Option<&'a DeviceId>) -> Caller<'a> {
     own.map_or_else(|| caller(scopes), |own| device_caller(scopes, own))
 }
 
@@ -559,7 +587,7 @@ fn claim(
     let asked = asked_by(node, scopes);
     ConnectClaim {
         device: DEVICES[device].into(),
-        public_key: format!("key-{device}-{other_key}"),
+        public_key: public_key(device, other_key),
         role: role(node),
         scopes: asked.into_iter().collect(),
         platform: Some(["linux", "linux 6", "win32"][usize::from(platform)].to_owned()),
@@ -586,7 +614,15 @@ fn claim(
     }
 }
 
-fn node_claim(device: usize, commands: Vec<String>) -> NodeClaim {
+/// The key of a device, or one that is not its own.
+pub fn public_key(device: usize, other_key: bool) -> String {
+    match (DEVICES.len() - 1 == device, other_key) {
+        (true, false) => REAL_KEY.to_owned(),
+        _ => format!("key-{device}-{other_key}"),
+    }
+}
+
+pub fn node_claim(device: usize, commands: Vec<String>) -> NodeClaim {
     node_claim_of(DEVICES[device], commands)
 }
 
