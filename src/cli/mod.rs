@@ -10,6 +10,7 @@ use crate::cli::answer::{Answer, FAILURE, SUCCESS};
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
 use crate::cli::output::Style;
+use crate::cli::output::text::plain_lines;
 use crate::cli::parse::Parsed;
 use crate::config::Environment;
 
@@ -119,9 +120,10 @@ fn print(text: &str) -> io::Result<u8> {
     Ok(SUCCESS)
 }
 
-/// One message on stderr; a reader that went away is no failure of the command.
+/// One message on stderr, safe for a terminal whoever worded it; a reader that went away is no failure of
+/// the command.
 pub(crate) fn complain(text: &str) -> io::Result<()> {
-    match writeln!(io::stderr().lock(), "{text}") {
+    match writeln!(io::stderr().lock(), "{}", plain_lines(text)) {
         Err(fault) if fault.kind() != ErrorKind::BrokenPipe => Err(fault),
         _ => Ok(()),
     }

@@ -212,6 +212,13 @@ mod tests {
             row("dddd1111", "", "10.0.0.5", "node-host", false),
             row("eeee1111", "---", "10.0.0.6", "node-host", false),
             row("10.0.0.1", "An id like an address", "", "node-host", false),
+            row(
+                "ffff1111",
+                "L\u{1b}[31mab\u{202e}",
+                "10.0.0.7",
+                "node-host",
+                false,
+            ),
         ]
     }
 
@@ -223,6 +230,8 @@ mod tests {
             ("build-node", "aaaa1111"),
             (" BUILD_NODE ", "aaaa1111"),
             ("10.0.0.5", "dddd1111"),
+            ("lab", "ffff1111"),
+            ("l-31mab", "unknown node: l-31mab (known: "),
             ("10.0.0.1", "10.0.0.1"),
             ("aaaa11", "aaaa1111"),
             ("aaaa1", "unknown node: aaaa1 (known: "),

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::config::model::Logging;
 use crate::config::word::ConsoleStyle;
+use crate::protocol::hidden::is_hidden;
 use crate::store::clock::{Clock, SystemClock, rfc3339};
 use crate::store::log_file::{LogFile, LogPlace};
 
@@ -183,10 +184,10 @@ fn subsystem(target: &str) -> &str {
     }
 }
 
-/// Without the control characters that a peer could have put into the message.
+/// Without the hidden characters that a peer could have put into the message.
 fn clean(message: &str) -> String {
     let plain = |c: char| {
-        if c.is_control() && c != '\t' {
+        if is_hidden(c) && c != '\t' {
             '\u{fffd}'
         } else {
             c

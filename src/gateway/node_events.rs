@@ -9,6 +9,7 @@ use std::hash::Hash;
 use serde_json::{Map, Value};
 
 use crate::identity::ids::DeviceId;
+use crate::protocol::hidden::is_hidden;
 
 /// Milliseconds between two stored presence reports of one device (§7.5).
 pub const PRESENCE_INTERVAL_MS: u64 = 60_000;
@@ -136,7 +137,7 @@ pub fn exec_line(event: &str, payload: &Map<String, Value>) -> String {
     line
 }
 
-/// `text` on one line without control or direction characters, at most `limit` characters long.
+/// `text` on one line without hidden characters, at most `limit` characters long.
 pub fn clean(text: &str, limit: usize) -> String {
     let spaced = text.chars().map(|character| {
         if character.is_whitespace() {
@@ -145,17 +146,12 @@ pub fn clean(text: &str, limit: usize) -> String {
             character
         }
     });
-    let mut kept = spaced.filter(|character| !character.is_control() && !is_direction(*character));
+    let mut kept = spaced.filter(|character| !is_hidden(*character));
     let mut cleaned: String = kept.by_ref().take(limit).collect();
     if kept.next().is_some() {
         cleaned.push('…');
     }
     cleaned
-}
-
-/// Characters that change the reading direction and could make a line read as another one.
-fn is_direction(character: char) -> bool {
-    matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// A bounded memory of when something last happened.

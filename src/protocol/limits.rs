@@ -51,3 +51,10 @@ pub const MIN_PROTOCOL: u8 = 3;
 
 /// The newest protocol version spoken (section 2.5).
 pub const MAX_PROTOCOL: u8 = 4;
+
+/// Characters of an id or a name that an operator gives for a node (`node.pair.request`, `node.rename`):
+/// real ones have 64 at most, and what is stored and shown to everybody must be bounded.
+pub const MAX_GIVEN_CHARS: usize = 256;
+
+/// Words in one list that an operator gives for a node: the largest platform has about 30 commands.
+pub const MAX_GIVEN_WORDS: usize = 512;

@@ -9,6 +9,7 @@ pub mod error;
 pub mod event;
 pub mod frame;
 pub mod hello;
+pub mod hidden;
 pub mod limits;
 pub mod method;
 pub mod nesting;

@@ -21,6 +21,13 @@ pub enum Kind {
     Any,
     /// `true` or `false`.
     Boolean,
+    /// Such a text of at most `max` characters, or such a list of at most `max` items.
+    Bounded {
+        /// What it has to be.
+        of: &'static Kind,
+        /// Most allowed characters or items.
+        max: usize,
+    },
     /// Exactly this string.
     Constant(&'static str),
     /// Exactly this number.
@@ -222,6 +229,7 @@ fn examine(value: &Value, kind: &Kind, path: &str, findings: &mut Findings) {
     match (kind, value) {
         (Kind::Any, _) | (Kind::Boolean, Value::Bool(_)) => {}
         (Kind::Boolean, _) => findings.add(path, &must_be("boolean")),
+        (Kind::Bounded { of, max }, value) => examine_bounded(value, of, *max, path, findings),
         (Kind::Constant(word), _) => {
             if value.as_str() != Some(word) {
                 findings.add(path, "must be equal to constant");
@@ -298,6 +306,19 @@ fn examine_object(
         if let Some(value) = map.get(field.name) {
             examine(value, &field.kind, &below(path, field.name), findings);
         }
+    }
+}
+
+fn examine_bounded(value: &Value, of: &Kind, max: usize, path: &str, findings: &mut Findings) {
+    let (count, noun) = match value {
+        Value::String(text) => (text.chars().take(max + 1).count(), "characters"),
+        Value::Array(items) => (items.len(), "items"),
+        _ => (0, ""),
+    };
+    if count > max {
+        findings.add(path, &format!("must NOT have more than {max} {noun}"));
+    } else {
+        examine(value, of, path, findings);
     }
 }
 

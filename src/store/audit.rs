@@ -1,7 +1,7 @@
 //! The trail: one JSON line in `audit.jsonl` for every admission decision and policy edit.
 //!
 //! Lines are only ever appended, never changed; a full file is moved aside and the oldest one goes.
-//! No line holds a secret.
+//! No line holds a secret, nor a character that a reader does not see.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::pairing::AuditEntry;
+use crate::protocol::hidden::escaped;
 use crate::store::atomic::PRIVATE_FILE;
 
 /// Size in bytes from which the file is moved aside: some ten thousand decisions.
@@ -50,7 +51,7 @@ impl AuditLog {
 
     /// Appends one line. Not synced: it survives the end of this process, not a power cut at once.
     pub fn append(&self, now_ms: u64, entry: &AuditEntry) -> io::Result<()> {
-        let mut line = serde_json::to_string(&Line { ts: now_ms, entry })?;
+        let mut line = escaped(serde_json::to_string(&Line { ts: now_ms, entry })?);
         line.push('\n');
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut file = self.open()?;
@@ -211,5 +212,19 @@ mod tests {
         let temp = TempDir::new();
         let log = AuditLog::new(temp.join("missing/audit.jsonl"));
         assert!(log.append(1, &entry("a")).is_err());
+    }
+
+    #[test]
+    fn no_name_hides_in_a_line() {
+        let temp = TempDir::new();
+        let path = temp.join("audit.jsonl");
+        let name = "Pi\u{1b}[2J\u{202e}\u{9b}";
+        AuditLog::new(path.clone()).append(7, &entry(name)).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains("Pi\\u001b[2J\\u202e\\u009b"), "{text}");
+        assert_eq!(
+            serde_json::from_str::<Value>(&text).unwrap()["subject"],
+            name
+        );
     }
 }

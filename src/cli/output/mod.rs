@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use serde_json::Value;
 
 use crate::config::Environment;
+use crate::protocol::hidden::escaped;
 
 pub mod grid;
 pub mod qr;
@@ -59,10 +60,11 @@ fn terminal_width() -> Option<usize> {
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
-/// JSON with two spaces per level, without a final newline.
+/// JSON with two spaces per level, without a final newline; characters that a terminal would obey or hide
+/// are escapes.
 pub fn pretty(document: &Value) -> String {
     // A `Value` has string keys only, so writing it cannot fail.
-    serde_json::to_string_pretty(document).unwrap_or_default()
+    escaped(serde_json::to_string_pretty(document).unwrap_or_default())
 }
 
 #[cfg(test)]

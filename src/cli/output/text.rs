@@ -1,5 +1,7 @@
 //! Text from the network made safe for a terminal, and its width on the screen.
 
+use crate::protocol::hidden::is_hidden;
+
 /// `text` without control characters and terminal escape sequences; line breaks and tabs become one blank.
 pub fn plain(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
@@ -8,16 +10,22 @@ pub fn plain(text: &str) -> String {
         match letter {
             '\u{1b}' => skip_escape(&mut rest),
             '\u{9b}' => skip_control_sequence(&mut rest),
-            '\n' | '\r' | '\t' => {
+            '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}' => {
                 if !clean.ends_with(' ') {
                     clean.push(' ');
                 }
             }
-            _ if letter.is_control() || is_direction_mark(letter) => {}
+            _ if is_hidden(letter) => {}
             _ => clean.push(letter),
         }
     }
     clean
+}
+
+/// The same for a text of several lines, which stay lines.
+pub fn plain_lines(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(plain).collect();
+    lines.join("\n")
 }
 
 /// `1 paired device`, `2 paired devices`.
@@ -45,11 +53,6 @@ pub fn letter_width(letter: char) -> usize {
         | 0x20000..=0x3fffd => 2,
         _ => 1,
     }
-}
-
-/// Marks that reorder what follows, so that a name can look like another one.
-fn is_direction_mark(letter: char) -> bool {
-    matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 type Letters<'a> = std::iter::Peekable<std::str::Chars<'a>>;
@@ -103,6 +106,8 @@ mod tests {
             ("bell\u{7}\u{0}\u{7f}", "bell"),
             ("\u{9b}2Jx", "x"),
             ("evil\u{202e}txt", "eviltxt"),
+            ("zero\u{200b}width\u{feff}", "zerowidth"),
+            ("👩\u{200d}💻", "👩\u{200d}💻"),
             ("\u{1b}", ""),
             ("\u{1b}(Bx", "x"),
         ] {

@@ -191,6 +191,21 @@ mod tests {
             ),
             (
                 "node.pair.request",
+                json!({"nodeId":"n".repeat(100_000)}),
+                "invalid node.pair.request params: at /nodeId: must NOT have more than 256 characters",
+            ),
+            (
+                "node.pair.request",
+                json!({"nodeId":"n","commands":vec!["c"; 513],"caps":["x".repeat(257)]}),
+                "invalid node.pair.request params: at /caps/0: must NOT have more than 256 characters; at /commands: must NOT have more than 512 items",
+            ),
+            (
+                "node.rename",
+                json!({"nodeId":"n","displayName":"x".repeat(257)}),
+                "invalid node.rename params: at /displayName: must NOT have more than 256 characters",
+            ),
+            (
+                "node.pair.request",
                 json!({"nodeId":"n","permissions":{}}),
                 "invalid node.pair.request params: at root: unexpected property 'permissions'",
             ),

@@ -8,8 +8,21 @@ use crate::{
     identity::ids::{NodeId, Token},
     protocol::{
         error::ErrorShape,
-        schema::{Kind, NAME, NAMES, optional, parse_params, required},
+        limits::{MAX_GIVEN_CHARS, MAX_GIVEN_WORDS},
+        schema::{Kind, NAME, optional, parse_params, required},
     },
+};
+
+/// An id or a name that is stored and shown to everybody.
+const GIVEN: Kind = Kind::Bounded {
+    of: &NAME,
+    max: MAX_GIVEN_CHARS,
+};
+
+/// A list of such words.
+const GIVEN_WORDS: Kind = Kind::Bounded {
+    of: &Kind::List { of: &GIVEN, min: 0 },
+    max: MAX_GIVEN_WORDS,
 };
 
 /// `node.pair.request`: an operator asks in the name of a node.
@@ -45,17 +58,17 @@ impl NodePairRequest {
     /// Reads the params.
     pub fn parse(params: Option<Value>) -> Result<Self, ErrorShape> {
         const KIND: Kind = Kind::Object(&[
-            required("nodeId", NAME),
-            optional("displayName", NAME),
-            optional("platform", NAME),
-            optional("version", NAME),
-            optional("coreVersion", NAME),
-            optional("uiVersion", NAME),
-            optional("deviceFamily", NAME),
-            optional("modelIdentifier", NAME),
-            optional("caps", NAMES),
-            optional("commands", NAMES),
-            optional("remoteIp", NAME),
+            required("nodeId", GIVEN),
+            optional("displayName", GIVEN),
+            optional("platform", GIVEN),
+            optional("version", GIVEN),
+            optional("coreVersion", GIVEN),
+            optional("uiVersion", GIVEN),
+            optional("deviceFamily", GIVEN),
+            optional("modelIdentifier", GIVEN),
+            optional("caps", GIVEN_WORDS),
+            optional("commands", GIVEN_WORDS),
+            optional("remoteIp", GIVEN),
             optional("silent", Kind::Boolean),
         ]);
         let mut fields = parse_params("node.pair.request", params, &KIND)?;
@@ -127,7 +140,8 @@ pub struct NodeRename {
 impl NodeRename {
     /// Reads the params.
     pub fn parse(params: Option<Value>) -> Result<Self, ErrorShape> {
-        const KIND: Kind = Kind::Object(&[required("nodeId", NAME), required("displayName", NAME)]);
+        const KIND: Kind =
+            Kind::Object(&[required("nodeId", NAME), required("displayName", GIVEN)]);
         let mut fields = parse_params("node.rename", params, &KIND)?;
         Ok(Self {
             node_id: fields.required_text("nodeId").into(),

@@ -177,3 +177,41 @@ fn fields_come_out_typed() {
     assert_eq!(fields.value("v"), Some(json!([1])));
     assert_eq!(fields.required_text("absent"), "");
 }
+
+#[test]
+fn bounds_are_told_like_every_other_finding() {
+    const SHORT: Kind = Kind::Bounded { of: &NAME, max: 3 };
+    const FEW: Kind = Kind::Bounded {
+        of: &Kind::List { of: &SHORT, min: 0 },
+        max: 2,
+    };
+    for (value, kind, expected) in [
+        (json!("abc"), &SHORT, ""),
+        (json!("日本語"), &SHORT, ""),
+        (
+            json!("abcd"),
+            &SHORT,
+            "must NOT have more than 3 characters",
+        ),
+        (json!(""), &SHORT, "must NOT have fewer than 1 characters"),
+        (json!(1), &SHORT, "must be string"),
+        (json!(["a", "b"]), &FEW, ""),
+        (
+            json!(["a", "b", "c"]),
+            &FEW,
+            "must NOT have more than 2 items",
+        ),
+        (
+            json!(["abcd"]),
+            &FEW,
+            "at /0: must NOT have more than 3 characters",
+        ),
+        (json!("a"), &FEW, "must be array"),
+    ] {
+        assert_eq!(
+            check(&value, kind).err().unwrap_or_default(),
+            expected,
+            "{value}"
+        );
+    }
+}
