@@ -6,6 +6,7 @@ mod support;
 
 mod admission;
 mod attacks;
+mod approval;
 mod bad_input;
 mod commands;
 mod join_keys;
@@ -13,6 +14,7 @@ mod logging;
 mod main_job;
 mod reload;
 mod restart;
+mod revocation;
 mod sessions;
 mod setup_codes;
 mod stalled;

@@ -57,8 +57,10 @@ pub fn closed(context: &Arc<Context>, session: &Session) -> usize {
 /// Ends a session that was taken out of the hub, with everything that waits for it. Returns how many
 /// invokes ended.
 pub fn end(context: &Arc<Context>, session: &Session, code: u16, reason: &str) -> usize {
+    // Counted before the end is told: its own thread would take them along uncounted.
+    let counted = fail_invokes(context, &session.conn);
     session.end(code, reason);
-    let ended = closed(context, session);
+    let ended = counted + closed(context, session);
     let device = session.device.as_ref().map_or("-", DeviceId::as_str);
     log::info!(target: "ws", "ended conn={} device={device}: {reason}", session.conn);
     ended
