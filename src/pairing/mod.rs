@@ -7,6 +7,7 @@
 
 mod approval;
 pub mod change;
+mod chunks;
 pub mod connect;
 pub mod device;
 pub mod device_record;

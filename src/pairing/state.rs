@@ -3,13 +3,14 @@
 //! A table keeps what it cannot read: such an entry counts as present and unreadable, so that
 //! whoever it belongs to is refused, and it is written back word for word.
 
-use std::{borrow::Borrow, collections::BTreeMap, fmt, sync::Arc};
+use std::{borrow::Borrow, fmt, sync::Arc};
 
 use serde::{Serialize, Serializer, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
     change::Part,
+    chunks::Chunks,
     device_record::{DeviceRecord, DeviceRequest},
     invitation::Invitations,
     node_record::{NodeRecord, NodeRequest},
@@ -142,7 +143,7 @@ pub trait Keyed {
 /// kept as it was and counts as unreadable.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table<K: Ord, T> {
-    entries: Arc<BTreeMap<K, Slot<T>>>,
+    entries: Chunks<K, Slot<T>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -175,7 +176,7 @@ pub enum Entry<'a, T> {
 impl<K: Ord, T> Default for Table<K, T> {
     fn default() -> Self {
         Table {
-            entries: Arc::default(),
+            entries: Chunks::default(),
         }
     }
 }
@@ -273,7 +274,7 @@ where
 
     /// All readable records in the order of their keys.
     pub fn records(&self) -> impl Iterator<Item = &T> {
-        self.entries.values().filter_map(|slot| match slot {
+        self.entries.iter().filter_map(|(_, slot)| match slot {
             Slot::Record(record) => Some(record.as_ref()),
             Slot::Unreadable { .. } => None,
         })
@@ -292,7 +293,7 @@ where
     /// Stores a record under its own key, replacing what was there.
     pub(super) fn put(&mut self, record: T) {
         let key = record.key().clone();
-        Arc::make_mut(&mut self.entries).insert(key, Slot::Record(Arc::new(record)));
+        self.entries.insert(key, Slot::Record(Arc::new(record)));
     }
 
     /// Lets `change` work on the record under `key`; false when there is no readable one.
@@ -300,7 +301,7 @@ where
         if self.record(key).is_none() {
             return false;
         }
-        match Arc::make_mut(&mut self.entries).get_mut(key) {
+        match self.entries.get_mut(key) {
             Some(Slot::Record(record)) => {
                 change(Arc::make_mut(record));
                 true
@@ -311,7 +312,7 @@ where
 
     /// Removes whatever stands under `key`, readable or not; false when nothing did.
     pub(super) fn remove(&mut self, key: &str) -> bool {
-        self.entries.contains_key(key) && Arc::make_mut(&mut self.entries).remove(key).is_some()
+        self.entries.remove(key)
     }
 
     fn unreadable(&self) -> Vec<(String, String)> {
@@ -337,7 +338,7 @@ where
             (K::from(key), slot)
         });
         Ok(Table {
-            entries: Arc::new(entries.collect()),
+            entries: entries.collect(),
         })
     }
 }
