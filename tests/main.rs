@@ -5,8 +5,8 @@
 mod support;
 
 mod admission;
-mod attacks;
 mod approval;
+mod attacks;
 mod bad_input;
 mod commands;
 mod join_keys;

@@ -6,6 +6,7 @@
 
 mod guests;
 mod judge;
+mod memory;
 mod world;
 
 use proptest::prelude::*;
@@ -73,6 +74,11 @@ enum Op {
         who: Who,
     },
     ApproveDevice {
+        pick: usize,
+        who: Who,
+    },
+    Look,
+    ApproveLooked {
         pick: usize,
         who: Who,
     },
@@ -185,6 +191,8 @@ fn operation() -> impl Strategy<Value = Op> {
         1 => (device(), who()).prop_map(|(device, who)| Op::Rename { device, who }),
         2 => (0..200_000u64).prop_map(|ms| Op::Wait { ms }),
         1 => Just(Op::Expire),
+        2 => Just(Op::Look),
+        3 => (any::<usize>(), who()).prop_map(|(pick, who)| Op::ApproveLooked { pick, who }),
     ]
 }
 

@@ -71,6 +71,10 @@ pub struct World {
     pub offers: Vec<Offer>,
     /// Pre-approvals by device.
     pub expected: BTreeMap<String, Offer>,
+    /// The rows that somebody looked at last.
+    pub looked: Vec<serde_json::Value>,
+    /// Every id that ever waited, and whether on the first layer.
+    pub ids: BTreeMap<String, bool>,
 }
 
 /// What an operation leads to.
@@ -139,8 +143,22 @@ impl World {
             Op::CreateKey { wish, who } => self.create_key(&wish, &who)?,
             Op::Preapprove { device, wish, who } => self.preapprove(device, &wish, &who)?,
             Op::RevokeInvitation { pick, who } => self.revoke_invitation(pick, &who)?,
-            Op::ApproveDevice { pick, who } => self.approve_device(pick, &who)?,
-            Op::ApproveNode { pick, who } => self.approve_node(pick, &who)?,
+            Op::ApproveDevice { pick, who } => {
+                let requests = self.state.devices.pending.records();
+                let id = picked(requests.map(|request| request.request_id.clone()), pick);
+                if let Some(id) = id {
+                    self.approve_device(id.as_str(), None, &who)?;
+                }
+            }
+            Op::ApproveNode { pick, who } => {
+                let requests = self.state.nodes.pending.records();
+                let id = picked(requests.map(|request| request.request_id.clone()), pick);
+                if let Some(id) = id {
+                    self.approve_node(id.as_str(), None, &who)?;
+                }
+            }
+            Op::Look => self.look(),
+            Op::ApproveLooked { pick, who } => self.approve_looked(pick, &who)?,
             Op::Rotate {
                 device,
                 node,
@@ -196,7 +214,8 @@ impl World {
                 self.other(op)?;
             }
         }
-        self.check()
+        self.check()?;
+        self.check_memory()
     }
 
     fn connect(&mut self, claim: &ConnectClaim) -> Step {
@@ -285,27 +304,26 @@ impl World {
         Ok(())
     }
 
-    fn approve_device(&mut self, pick: usize, who: &Who) -> Step {
-        let Some(request) = picked(self.state.devices.pending.records().cloned(), pick) else {
-            return Ok(());
-        };
-        let shown = request.shown(&self.state.devices.paired);
+    /// Approves a request as `who`; whether anything was approved.
+    pub fn approve_device(
+        &mut self,
+        id: &str,
+        expected: Option<&str>,
+        who: &Who,
+    ) -> Result<bool, TestCaseError> {
+        let request = self.state.devices.pending.record(id).cloned();
         let (held, own) = held(who);
         let caller = as_caller(&held, own.as_ref());
         let before = self.state.clone();
-        let id = request.request_id.as_str();
-        let verdict = device::approve(
-            &mut self.state,
-            id,
-            None,
-            &caller,
-            self.now,
-            &mut self.entropy,
-        );
-        let Ok((answer, changes)) = verdict else {
+        let (state, entropy) = (&mut self.state, &mut self.entropy);
+        let verdict = device::approve(state, id, expected, &caller, self.now, entropy);
+        let Some((answer, changes)) = verdict.ok().filter(|(answer, _)| !answer.already_approved)
+        else {
             prop_assert_eq!(&self.state, &before, "a refusal changed something");
-            return Ok(());
+            return Ok(false);
         };
+        let request = request.ok_or_else(|| TestCaseError::fail("approved what did not wait"))?;
+        let shown = request.shown(&before.devices.paired);
         self.said.push(changes);
         prop_assert!(
             caller
@@ -349,30 +367,28 @@ impl World {
         }
         granted.roles.extend(texts(&shown["roles"]));
         granted.scopes.extend(texts(&shown["scopes"]));
-        Ok(())
+        Ok(true)
     }
 
-    fn approve_node(&mut self, pick: usize, who: &Who) -> Step {
-        let Some(request) = picked(self.state.nodes.pending.records().cloned(), pick) else {
-            return Ok(());
-        };
-        let shown = request.shown();
+    /// The same on the second layer.
+    pub fn approve_node(
+        &mut self,
+        id: &str,
+        expected: Option<&str>,
+        who: &Who,
+    ) -> Result<bool, TestCaseError> {
+        let request = self.state.nodes.pending.record(id).cloned();
         let (held, own) = held(who);
         let before = self.state.clone();
         let caller = as_caller(&held, own.as_ref());
-        let id = request.request_id.as_str();
-        let verdict = node::approve(
-            &mut self.state,
-            id,
-            None,
-            &caller,
-            self.now,
-            &mut self.entropy,
-        );
-        let Ok((_, changes)) = verdict else {
+        let (state, entropy) = (&mut self.state, &mut self.entropy);
+        let verdict = node::approve(state, id, expected, &caller, self.now, entropy);
+        let Some((_, changes)) = verdict.ok().filter(|(answer, _)| !answer.already_approved) else {
             prop_assert_eq!(&self.state, &before, "a refusal changed something");
-            return Ok(());
+            return Ok(false);
         };
+        let request = request.ok_or_else(|| TestCaseError::fail("approved what did not wait"))?;
+        let shown = request.shown();
         self.said.push(changes);
         let (held, commands) = (set(&held), texts(&shown["commands"]));
         let runs = commands
@@ -398,7 +414,7 @@ impl World {
         prop_assert_ne!(old, new, "an approval without a fresh token");
         self.nodes
             .insert(request.node_id.to_string(), commands.into_iter().collect());
-        Ok(())
+        Ok(true)
     }
 
     fn rotate(&mut self, device: usize, node: bool, bits: Option<u8>, who: &Who) -> Step {
