@@ -555,4 +555,50 @@ mod tests {
         );
         assert!(own.session.has_ended() && house.context.registry().invokes.is_empty());
     }
+
+    #[test]
+    fn who_may_manage_whose_access_and_who_is_told() {
+        // Callers: the shared secret with pairing, device a, device b as administrator, the shared secret as
+        // administrator. `t` allowed and told the token, `+` allowed, `-` denied.
+        let table = [
+            ("device.token.rotate", "a", "operator", ["+", "t", "+", "+"]),
+            ("device.token.rotate", "b", "operator", ["-", "-", "t", "+"]),
+            ("device.token.rotate", "n", "operator", ["+", "-", "+", "+"]),
+            ("device.token.rotate", "n", "node", ["+", "-", "+", "+"]),
+            ("device.token.rotate", "a", "node", ["-", "-", "-", "-"]),
+            ("device.token.revoke", "a", "operator", ["+", "+", "+", "+"]),
+            ("device.token.revoke", "b", "operator", ["-", "-", "+", "+"]),
+            ("device.token.revoke", "n", "node", ["+", "-", "+", "+"]),
+            ("device.token.revoke", "a", "node", ["-", "-", "-", "-"]),
+            ("device.pair.remove", "a", "", ["+", "+", "+", "+"]),
+            ("device.pair.remove", "b", "", ["+", "-", "+", "+"]),
+        ];
+        for (method, device, role, expected) in table {
+            for (who, expected) in expected.into_iter().enumerate() {
+                let house = house();
+                let caller = match who {
+                    0 => house.operator(PAIRING),
+                    1 => house.device_operator("a", PAIRING),
+                    2 => house.device_operator("b", ADMIN),
+                    _ => house.operator(ADMIN),
+                };
+                let params = match role {
+                    "" => json!({"deviceId": device}),
+                    role => json!({"deviceId": device, "role": role}),
+                };
+                let id = caller.start(method, params);
+                let answer = caller.answer(&id);
+                let found = match answer["payload"].get("token") {
+                    Some(_) => "t",
+                    None if answer["ok"] == true => "+",
+                    None => "-",
+                };
+                assert_eq!(
+                    found, expected,
+                    "{method} {device} {role} caller {who}: {answer}"
+                );
+                assert!(expected == "t" || !answer.to_string().contains("device-token-"));
+            }
+        }
+    }
 }

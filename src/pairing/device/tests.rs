@@ -563,3 +563,46 @@ fn another_key_is_marked_and_its_approval_takes_nothing_over() {
         true
     );
 }
+
+#[test]
+fn an_approver_needs_every_scope_that_merged_attempts_asked_for() {
+    let mut entropy = Counter::default();
+    let mut state = State::default();
+    for asked in [&["operator.admin"][..], &["operator.pairing"]] {
+        waits(&mut state, &remote(Operator, asked), NOW, &mut entropy);
+    }
+    waits(&mut state, &remote(Node, &[]), NOW, &mut entropy);
+    let id = state
+        .devices
+        .pending
+        .records()
+        .next()
+        .unwrap()
+        .request_id
+        .clone();
+    let before = state.clone();
+    let table: [(&[&str], Option<&str>); 4] = [
+        (&["operator.pairing"], Some("operator.admin")),
+        (
+            &["operator.pairing", "operator.write"],
+            Some("operator.admin"),
+        ),
+        (&[], Some("operator.admin")),
+        (&["operator.admin"], None),
+    ];
+    for (held, missing) in table {
+        let held = scopes(held);
+        let mut state = before.clone();
+        let verdict = approve(
+            &mut state,
+            id.as_str(),
+            None,
+            &caller(&held),
+            NOW,
+            &mut entropy,
+        );
+        let missing = missing.map(|scope| Refusal::MissingScope(scope.into()));
+        assert_eq!(verdict.err(), missing, "{held:?}");
+        assert_eq!(state == before, missing.is_some());
+    }
+}
