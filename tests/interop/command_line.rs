@@ -72,10 +72,13 @@ fn the_reference_command_line_administers_nodes() {
     let id = row["requestId"].as_str().unwrap();
     let approved = document(&run(&["nodes", "approve", id]).success());
     assert_eq!(approved["node"]["nodeId"], json!(device.id));
-    let again = run(&["nodes", "approve", id]);
+    let again = document(&run(&["nodes", "approve", id]).success());
+    assert_eq!(again["alreadyApproved"], true, "approving is idempotent");
+    assert_eq!(again["node"].get("token"), None, "{again}");
+    let never = run(&["nodes", "approve", "00000000-0000-4000-8000-000000000000"]);
     assert!(
-        again.code != 0 && (again.stderr.clone() + &again.stdout).contains("unknown requestId"),
-        "{again:?}"
+        never.code != 0 && (never.stderr.clone() + &never.stdout).contains("unknown requestId"),
+        "{never:?}"
     );
 
     let list = document(&run(&["nodes", "list", "--json"]).success());
