@@ -1,12 +1,15 @@
 //! Attacks of those who are in: calls of the other role, somebody else's invokes and signs of life,
 //! and decisions that cross each other.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde_json::{Value, json};
 
 use super::{Scene, node_with};
 use crate::support::device::Device;
 use crate::support::peer::{Peer, operator_params};
 use crate::support::process::SECRET;
+use crate::support::wait_for;
 
 /// Methods that are for nodes alone; everything else but `health` is for operators.
 const OF_NODES: [&str; 9] = [
@@ -138,15 +141,21 @@ fn a_node_speaks_for_itself_alone() {
     params["client"]["instanceId"] = json!(victim);
     params["client"]["displayName"] = json!("Somebody");
     let mut liar = Peer::connect(scene.gateway.address, params, Some(&other_key)).unwrap();
+    let describe_own = ["nodes", "describe", "--node", &other_key.id, "--json"];
+    let row = scene.gateway.cli(&describe_own).success().json();
+    let connected = row["connectedAtMs"].as_u64().unwrap();
+    // In the millisecond of the connect, the connect is the newest sign of life.
+    wait_for("the next millisecond", || {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        (now.as_millis() > u128::from(connected)).then_some(())
+    });
     let payload =
         json!({"trigger": "manual", "nodeId": victim, "deviceId": victim, "displayName": "Taken"});
     let alive = json!({"event": "node.presence.alive", "payload": payload});
     let noted = liar.call("node.event", alive).unwrap();
     assert_eq!(noted["reason"], "persisted", "its own record: {noted}");
     assert_eq!(seen(&scene), before, "the other's record is as it was");
-    let own = scene
-        .gateway
-        .cli(&["nodes", "describe", "--node", &other_key.id, "--json"]);
+    let own = scene.gateway.cli(&describe_own);
     assert_eq!(own.success().json()["lastSeenReason"], "manual");
     // Skills and tools are its own as well.
     let answer = liar

@@ -8,7 +8,7 @@ use crate::cli::answer::Answer;
 use crate::cli::devices::{is_own, remove_one};
 use crate::cli::error::{CliError, Failed};
 use crate::cli::invocation::Invocation;
-use crate::cli::nodes::with_note;
+use crate::cli::nodes::{ended, with_note};
 use crate::cli::output::text::counted;
 use crate::cli::row;
 use crate::protocol::scope::Scope;
@@ -18,6 +18,8 @@ use crate::protocol::scope::Scope;
 struct Done {
     removed: Vec<String>,
     rejected: Vec<String>,
+    sessions_ended: u64,
+    invokes_ended: u64,
 }
 
 impl Done {
@@ -55,7 +57,10 @@ pub fn clear(invocation: &Invocation) -> Result<Answer, CliError> {
     let mut done = Done::default();
     match work(&mut *gateway, with_pending, &mut done) {
         Ok(()) => {
-            let answer = Answer::new(done.document(), done.text(with_pending));
+            let mut answer = Answer::new(done.document(), done.text(with_pending));
+            let counts =
+                json!({"sessionsEnded": done.sessions_ended, "invokesEnded": done.invokes_ended});
+            answer.notes.extend(ended(&counts));
             Ok(with_note(answer, &*gateway))
         }
         Err(error) => Err(halfway(error, &done)),
@@ -79,8 +84,10 @@ fn work(
     let paired = row::rows(&listed, "paired").iter().map(row::id);
     let (own, others): (Vec<&str>, Vec<&str>) = paired.partition(|id| is_own(gateway, id));
     for id in others.into_iter().chain(own) {
-        remove_one(gateway, id)?;
+        let removed = remove_one(gateway, id)?;
         done.removed.push(id.to_owned());
+        done.sessions_ended += row::number(&removed, "sessionsEnded").unwrap_or_default();
+        done.invokes_ended += row::number(&removed, "invokesEnded").unwrap_or_default();
     }
     Ok(())
 }
@@ -113,7 +120,7 @@ mod tests {
     fn what_was_done_is_told_in_both_forms() {
         let done = Done {
             removed: vec!["a".to_owned(), "b".to_owned()],
-            rejected: Vec::new(),
+            ..Done::default()
         };
         assert_eq!(
             done.text(true),

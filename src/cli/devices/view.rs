@@ -214,6 +214,20 @@ Selected pending device request r-1
   Note:   This device is paired and asks for more scopes than it has; approving widens its access.
 ";
         assert_eq!(selected(&request(), &[paired()]), expected);
+        let mut other = request();
+        other["keyChanged"] = json!(true);
+        let text = selected(&other, &[]);
+        assert!(
+            text.contains(
+                "  Key:    other than the approved one, which this approval would replace\n"
+            ),
+            "{text}"
+        );
+        let text = list(&[other], &[], NOW, &STYLE);
+        assert!(
+            text.contains("│ new pairing, repair, other key │"),
+            "{text}"
+        );
         let fresh = selected(&request(), &[]);
         assert!(!fresh.contains("Approved:"), "{fresh}");
     }
