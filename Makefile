@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help build release check fmt clippy doc test demo interop fault bench deps
+.PHONY: help build release check fmt clippy doc test demo interop attack fault bench deps
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -23,7 +23,7 @@ fmt:
 	$(CARGO) fmt --check
 
 clippy: deps
-	$(CARGO) clippy --locked --all-targets --test fault --test interop -- -D warnings
+	$(CARGO) clippy --locked --all-targets --test attack --test fault --test interop -- -D warnings
 
 doc: deps
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --quiet
@@ -37,6 +37,9 @@ demo: build ## the main job in a temporary directory: pair a node, run uname -a 
 interop: deps ## against two unmodified OpenClaw releases from the npm registry (needs npm; about 1.4 GB below target/)
 	tests/interop/install.sh target/interop
 	$(CARGO) test --locked --test interop -- --test-threads=1
+
+attack: deps ## floods at full size: sockets, bytes, guesses, requests (about a minute)
+	$(CARGO) test --locked --release --test attack -- --test-threads=1 --nocapture
 
 fault: deps ## broken on purpose: kill -9 loops, full disk, an idle minute with 100 nodes
 	$(CARGO) test --locked --release --test fault -- --test-threads=1

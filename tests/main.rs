@@ -9,6 +9,7 @@ mod approval;
 mod attacks;
 mod bad_input;
 mod commands;
+mod floods;
 mod join_keys;
 mod logging;
 mod main_job;

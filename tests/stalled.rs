@@ -7,30 +7,10 @@ use std::net::TcpStream;
 use serde_json::json;
 
 use crate::support::device::Device;
+use crate::support::job::whole_job;
 use crate::support::peer::{Peer, challenge};
 use crate::support::process::{Gateway, SECRET};
 use crate::support::websocket::WebSocket;
-
-/// Another client's whole job: a node joins, is approved, is invoked, is removed.
-fn whole_job(gateway: &Gateway) {
-    let device = Device::new();
-    let mut operator = Peer::operator(gateway.address, &gateway.token);
-    let mut node = Peer::node(gateway.address, &gateway.token, &device, &["system.which"]).unwrap();
-    let request = operator.event("node.pair.requested")["payload"]["requestId"].clone();
-    operator
-        .call("node.pair.approve", json!({"requestId": request}))
-        .unwrap();
-    let asked = operator.send(
-        "node.invoke",
-        json!({"nodeId": device.id, "command": "system.which", "params": {"bins": []}, "idempotencyKey": "k"}),
-    );
-    node.answer_invoke(&json!({"bins": {}}));
-    operator.answer(&asked).unwrap();
-    operator
-        .call("device.pair.remove", json!({"deviceId": device.id}))
-        .unwrap();
-    assert_eq!(node.closed(), (4001, "device removed".to_owned()));
-}
 
 #[test]
 fn a_peer_stalled_in_any_phase_delays_nobody() {

@@ -78,14 +78,22 @@ pub fn call(invocation: &Invocation) -> Result<Answer, CliError> {
     Ok(Answer::new(payload, text))
 }
 
-fn reach(invocation: &Invocation) -> Result<Reach, CliError> {
+/// How the gateway of a command is reached, with `--timeout` as budget.
+///
+/// # Errors
+/// As every command that asks a gateway.
+pub fn reach(invocation: &Invocation) -> Result<Reach, CliError> {
     let paths = invocation.paths()?;
     let loaded = invocation.load(&paths)?;
     let total = Duration::from_millis(invocation.milliseconds("timeout"));
     Reach::new(invocation, &paths, &loaded, total)
 }
 
-fn ask(
+/// One question in a session of its own.
+///
+/// # Errors
+/// As every command that asks a gateway.
+pub fn ask(
     reach: &Reach,
     scopes: &Scopes,
     method: &str,

@@ -25,6 +25,7 @@ pub mod config_set;
 pub mod devices;
 pub mod error;
 pub mod gateway_failure;
+pub mod gateway_limits;
 pub mod gateway_query;
 pub mod gateway_run;
 pub mod gateway_status;

@@ -4,8 +4,8 @@
 
 use crate::cli::command::{Argument, Command, Flag, Takes};
 use crate::cli::{
-    config, config_set, devices, gateway_query, gateway_run, gateway_status, node, node_setup,
-    nodes, overview, qr,
+    config, config_set, devices, gateway_limits, gateway_query, gateway_run, gateway_status, node,
+    node_setup, nodes, overview, qr,
 };
 
 /// Default budget of a command that talks to a gateway, in milliseconds.
@@ -450,6 +450,18 @@ const GATEWAY_RUN: &[Flag] = &[
     Flag::text("raw-stream-path", "path", "Accepted, without effect").hidden(),
 ];
 
+const LIMITS: &[Flag] = &[
+    Flag::text("client", "client", "Only this client, as the list names it"),
+    Flag::valued(
+        "kind",
+        Takes::Choice(
+            "kind",
+            &["bootstrap-token", "device-token", "shared-secret"],
+        ),
+        "Only this kind of credential",
+    ),
+];
+
 const GATEWAY_COMMANDS: Command = Command::group(
     "gateway",
     "Run the gateway and ask it things",
@@ -481,6 +493,28 @@ const GATEWAY_COMMANDS: Command = Command::group(
         ])
         .scopes("none (operator.read with --require-rpc)")
         .failure("Gateway status failed: "),
+        Command::group(
+            "limits",
+            "Show who failed too often and what is used of every bound",
+            &[
+                Command::leaf(
+                    "list",
+                    "List counters of failed attempts and budgets",
+                    gateway_limits::list,
+                )
+                .flags(RPC)
+                .scopes("operator.admin")
+                .failure("Gateway limits failed: "),
+                Command::leaf(
+                    "clear",
+                    "Let clients that failed too often try again",
+                    gateway_limits::clear,
+                )
+                .flags(&[GATEWAY, TIMEOUT, LIMITS])
+                .scopes("operator.admin")
+                .failure("Gateway limits failed: "),
+            ],
+        ),
         Command::leaf(
             "call",
             "Call one method of the gateway",

@@ -18,7 +18,8 @@ use crate::gateway::context::{Context, Phase};
 use crate::gateway::endpoints;
 use crate::gateway::handshake::{Welcome, shake_hands};
 use crate::gateway::hello;
-use crate::gateway::limits::{Claimant, Topic};
+use crate::gateway::limits::arrivals::{Slot, dice};
+use crate::gateway::limits::{Claimant, Pace, Phases, Topic};
 use crate::gateway::locality::{RequestHeaders, place};
 use crate::gateway::preauth::Ticket;
 use crate::gateway::refusal::Refusal;
@@ -27,25 +28,27 @@ use crate::gateway::session::Session;
 use crate::gateway::transition::dismiss_if_lost;
 use crate::identity::{ConnId, Random, Token};
 use crate::net::http::{Response, read_head};
-use crate::net::{Closed, Outbox, Peer, Side, Step, Stream, upgrade};
+use crate::net::{Closed, Outbox, Peer, Side, Step, Stream, thread_time, upgrade};
 use crate::pairing::invitation::bootstrap;
 use crate::protocol::close;
 use crate::protocol::frame::{self, EventText, parse_request};
-use crate::protocol::limits::{MAX_FRAME_BYTES, MAX_PREAUTH_FRAME_BYTES};
+use crate::protocol::limits::{
+    MAX_BACKLOG_BYTES, MAX_FRAME_BYTES, MAX_PREAUTH_BYTES, MAX_PREAUTH_FRAME_BYTES,
+};
 
 /// An accepted socket on its way to its thread.
 #[derive(Debug)]
 pub struct Incoming {
     /// When it was accepted; the handshake deadline counts from here.
     pub accepted: Instant,
-    /// Its place among the sockets of its address that are not admitted yet.
-    pub arrival: Ticket,
     /// The other end.
     pub address: SocketAddr,
     /// Its id.
     pub conn: ConnId,
     /// The way to it; closing it ends the thread in every phase.
     pub outbox: Outbox,
+    /// Its place among the sockets that are not admitted yet.
+    pub slot: Slot,
     /// The socket.
     pub socket: TcpStream,
 }
@@ -53,8 +56,9 @@ pub struct Incoming {
 /// Serves a new connection until it is admitted or over; what is returned serves its session, on a
 /// thread of its own.
 pub fn serve(context: &Arc<Context>, incoming: Incoming) -> Option<Stage> {
-    let deadline = incoming.accepted + context.rules().handshake_timeout;
-    let (mut peer, live) = admitted(context, incoming, deadline)?;
+    let phases = Phases::new(incoming.accepted, context.rules().handshake_timeout);
+    let (mut peer, live) = admitted(context, incoming, &phases)?;
+    peer.set_backlog(MAX_BACKLOG_BYTES);
     Some(Box::new(move || {
         let session = &live.session;
         let closed = converse(&live, &mut peer);
@@ -69,13 +73,16 @@ pub fn serve(context: &Arc<Context>, incoming: Incoming) -> Option<Stage> {
 }
 
 /// Everything before the session.
-fn admitted(context: &Arc<Context>, incoming: Incoming, deadline: Instant) -> Option<(Peer, Live)> {
-    let (mut peer, arrival, tickets) = upgraded(context, incoming, deadline)?;
-    let text = first_text(&mut peer, deadline)?;
+fn admitted(context: &Arc<Context>, incoming: Incoming, phases: &Phases) -> Option<(Peer, Live)> {
+    // Dropped from the last to the first: the peer says goodbye before its places are free.
+    let (tickets, arrival, mut peer) = upgraded(context, incoming, phases)?;
+    let text = first_text(&mut peer, phases.connect(Instant::now()))?;
+    tickets.0.hold();
     match shake_hands(context, &arrival, peer.outbox(), &text) {
         Ok(welcome) => {
             // The larger limit must hold before the hello invites the peer to use it.
             peer.set_limit(MAX_FRAME_BYTES);
+            peer.set_allowance(usize::MAX);
             let live = Live::begin(context, welcome, tickets);
             Some((peer, live))
         }
@@ -108,10 +115,12 @@ fn refuse(context: &Context, peer: &mut Peer, arrival: &Arrival, refusal: &Refus
 fn upgraded(
     context: &Context,
     incoming: Incoming,
-    deadline: Instant,
-) -> Option<(Peer, Arrival, [Ticket; 2])> {
+    phases: &Phases,
+) -> Option<(Tickets, Arrival, Peer)> {
+    let mut slot = incoming.slot;
+    let deadline = phases.end();
     let mut stream = Stream::plain(incoming.socket).ok()?;
-    let head = match read_head(&mut stream, deadline, Some(incoming.outbox.wake())) {
+    let head = match read_head(&mut stream, phases.head(), Some(incoming.outbox.wake())) {
         Ok(head) => head,
         Err(fault) => {
             if let Some(response) = fault.response() {
@@ -124,6 +133,24 @@ fn upgraded(
     let headers = RequestHeaders::new(head.headers.clone(), &rules.proxies);
     let address: IpAddr = incoming.address.ip().to_canonical();
     let place = place(address, &headers, &rules.proxies);
+    if place.client != Some(address) {
+        // A proxy's client waits under its own name, not under the proxy's.
+        let open = context.connections.len();
+        let Some(own) = context
+            .arrivals
+            .enter(place.client, &incoming.outbox, open, dice())
+        else {
+            turn_away(
+                context,
+                &mut stream,
+                address,
+                "Too many connections",
+                deadline,
+            );
+            return None;
+        };
+        slot = own;
+    }
     // A peer that is gone before it has its answer needs none.
     if !upgrade::is_wanted(&head) {
         let claimant = Claimant::new(context, rules.attempts, address, &place, &headers, "http");
@@ -132,14 +159,8 @@ fn upgraded(
         return None;
     }
     let Some(ticket) = context.preauth.enter(place.client) else {
-        if context.chatter.allows(Topic::TurnedAway, &context.timer) {
-            log::warn!(target: "ws", "too many unauthenticated sockets from {address}");
-        }
-        let _ = Response::text(503, "Too many unauthenticated sockets").send(
-            &mut stream,
-            false,
-            deadline,
-        );
+        let text = "Too many unauthenticated sockets";
+        turn_away(context, &mut stream, address, text, deadline);
         return None;
     };
     if !upgrade::accept_on(&mut stream, &head, deadline).ok()? {
@@ -150,13 +171,14 @@ fn upgraded(
     incoming
         .outbox
         .push_event(&EventText::new("connect.challenge", &challenge));
-    let peer = Peer::new(
+    let mut peer = Peer::new(
         stream,
         Side::Server,
         head.rest,
         MAX_PREAUTH_FRAME_BYTES,
         incoming.outbox,
     );
+    peer.set_allowance(MAX_PREAUTH_BYTES);
     let arrival = Arrival {
         conn: incoming.conn,
         nonce,
@@ -164,7 +186,20 @@ fn upgraded(
         peer: address,
         place,
     };
-    Some((peer, arrival, [incoming.arrival, ticket]))
+    Some(((slot, ticket), arrival, peer))
+}
+
+fn turn_away(
+    context: &Context,
+    stream: &mut Stream,
+    address: IpAddr,
+    text: &str,
+    deadline: Instant,
+) {
+    if context.chatter.allows(Topic::TurnedAway, &context.timer) {
+        log::warn!(target: "ws", "turned away {address}: {text}");
+    }
+    let _ = Response::text(503, text).send(stream, false, deadline);
 }
 
 /// The first text of a peer; `None` when it closed, stopped or said nothing in time.
@@ -173,7 +208,13 @@ fn first_text(peer: &mut Peer, deadline: Instant) -> Option<crate::net::Text> {
         match peer.wait(Some(deadline)) {
             Step::Text(text) => return Some(text),
             Step::Woken => {}
-            Step::Closed(_) => return None,
+            Step::Closed(closed) => {
+                if closed.by_us && closed.code == close::TRY_LATER {
+                    // Somebody else needs the place at once.
+                    peer.forsake();
+                }
+                return None;
+            }
             Step::TimedOut => {
                 peer.outbox().close(close::NORMAL, "");
                 run_out(peer);
@@ -192,6 +233,9 @@ fn run_out(peer: &mut Peer) -> Closed {
     }
 }
 
+/// The places of a connection that is not admitted: among all sockets and among the upgraded ones.
+type Tickets = (Slot, Ticket);
+
 /// A session in the hub, taken out of it again when this is dropped, even by a panic.
 struct Live {
     context: Arc<Context>,
@@ -202,7 +246,7 @@ struct Live {
 
 impl Live {
     /// Makes a session known and says hello. The tickets are given back once the hello is queued.
-    fn begin(context: &Arc<Context>, welcome: Welcome, tickets: [Ticket; 2]) -> Self {
+    fn begin(context: &Arc<Context>, welcome: Welcome, tickets: Tickets) -> Self {
         let session = Arc::new(welcome.session);
         let live = Self {
             context: Arc::clone(context),
@@ -264,6 +308,7 @@ fn converse(live: &Live, peer: &mut Peer) -> Closed {
     if spent.is_some() {
         session.outbox.poke();
     }
+    let mut pace = Pace::new(Instant::now(), thread_time());
     loop {
         let step = peer.wait(None);
         // Whatever happened, the hello was written before, unless the connection just broke.
@@ -287,6 +332,9 @@ fn converse(live: &Live, peer: &mut Peer) -> Closed {
             },
             Step::Woken | Step::TimedOut => {}
             Step::Closed(closed) => return closed,
+        }
+        if let Some(until) = pace.rest(Instant::now(), thread_time()) {
+            peer.rest_until(until);
         }
     }
 }

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
+use crate::gateway::connections::Connections;
 use crate::gateway::hub::Hub;
-use crate::gateway::limits::{Chatter, Guard};
+use crate::gateway::limits::{Arrivals, Chatter, Guard};
 use crate::gateway::node_events::NodeEvents;
 use crate::gateway::pending_work::PendingWork;
 use crate::gateway::preauth::Preauth;
@@ -38,10 +39,12 @@ pub enum Phase {
 
 /// The shared parts of one running gateway.
 pub struct Context {
-    /// The budget of sockets that are not admitted, whether they asked for an upgrade or not.
-    pub arrivals: Arc<Preauth>,
+    /// The sockets that are not admitted, whether they asked for an upgrade or not.
+    pub arrivals: Arc<Arrivals>,
     /// Log lines that strangers can cause.
     pub chatter: Arc<Chatter>,
+    /// The open connections, admitted or not.
+    pub connections: Connections,
     /// Failed attempts to prove something.
     pub guard: Arc<Guard>,
     /// The live sessions.
@@ -83,8 +86,9 @@ impl Context {
     ) -> Arc<Self> {
         let whois = Whois::new(settings.tailscale.clone());
         Arc::new(Self {
-            arrivals: Preauth::new(settings.max_arrivals),
+            arrivals: Arrivals::new(settings.arrivals),
             chatter: Arc::default(),
+            connections: Connections::default(),
             guard: Arc::default(),
             hub: Hub::default(),
             identity,

@@ -21,6 +21,13 @@ pub const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// batches, small enough that one caller cannot fill the table.
 pub const MAX_OPEN_PER_ASKER: usize = 4_096;
 
+/// Open invokes one node connection may have been sent: as many as one caller may ask for, so that several
+/// callers of one silent node cannot fill the table.
+pub const MAX_OPEN_PER_NODE: usize = 4_096;
+
+/// Milliseconds after which a caller that hit a bound may ask again.
+const RETRY_MS: u64 = 1_000;
+
 /// Open invokes of the whole gateway, about 5 MiB of bookkeeping at worst.
 pub const MAX_OPEN: usize = 16_384;
 
@@ -71,6 +78,8 @@ pub enum Full {
     Asker,
     /// The gateway has [`MAX_OPEN`] open invokes.
     Gateway,
+    /// The node has [`MAX_OPEN_PER_NODE`] open invokes, or more bytes are on their way to it than it takes.
+    Node,
 }
 
 /// All open invokes, found by either of their connections.
@@ -96,6 +105,10 @@ impl Invokes {
     pub fn open(&mut self, invoke: OpenInvoke) -> Result<(), Full> {
         if self.open >= MAX_OPEN {
             return Err(Full::Gateway);
+        }
+        let of_node = self.by_owner.get(&invoke.owner).map_or(0, HashMap::len);
+        if of_node >= MAX_OPEN_PER_NODE {
+            return Err(Full::Node);
         }
         let asked = self.by_asker.entry(invoke.asker.clone()).or_default();
         if asked.len() >= MAX_OPEN_PER_ASKER {
@@ -198,11 +211,13 @@ impl Full {
                     "too many open node invokes on this gateway (limit {MAX_OPEN}); retry later"
                 )
             }
+            Full::Node => format!(
+                "node busy: too much waits for it already (limit {MAX_OPEN_PER_NODE} open invokes); retry later"
+            ),
         };
-        let mut error =
-            ErrorShape::unavailable(message).with_details(json!({"code": "TOO_MANY_INVOKES"}));
-        error.retryable = Some(true);
-        error
+        ErrorShape::unavailable(message)
+            .with_details(json!({"code": "TOO_MANY_INVOKES"}))
+            .with_retry(RETRY_MS)
     }
 }
 
@@ -288,10 +303,16 @@ mod tests {
                 .unwrap();
         }
         assert_eq!(
-            invokes.open(invoke("more", "greedy", "node")),
+            invokes.open(invoke("more", "modest", "node")),
+            Err(Full::Node)
+        );
+        assert_eq!(
+            invokes.open(invoke("more", "greedy", "other node")),
             Err(Full::Asker)
         );
-        invokes.open(invoke("other", "modest", "node")).unwrap();
+        invokes
+            .open(invoke("other", "modest", "other node"))
+            .unwrap();
         invokes.take(&ConnId::from("node"), "7").unwrap();
         invokes.open(invoke("again", "greedy", "node")).unwrap();
         for number in invokes.len()..MAX_OPEN {
@@ -299,12 +320,12 @@ mod tests {
                 .open(invoke(
                     &format!("o{number}"),
                     &format!("a{}", number % 9),
-                    "node",
+                    &format!("n{}", number % 9),
                 ))
                 .unwrap();
         }
         assert_eq!(
-            invokes.open(invoke("last", "fresh", "node")),
+            invokes.open(invoke("last", "fresh", "other node")),
             Err(Full::Gateway)
         );
         invokes.drop_asked(&ConnId::from("greedy"));

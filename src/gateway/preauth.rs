@@ -1,11 +1,14 @@
 //! The budget of connections that have not said hello: how many one source may hold open at a time.
 //!
 //! A ticket is taken when the upgrade is asked for and given back at hello-ok or close, whatever the
-//! reason (protocol.md §1.4). Loopback is not exempt. Only counts live here.
+//! reason (protocol.md §1.4). Loopback is not exempt, and an IPv6 host is a whole
+//! /64. Every place belongs to an open socket, so the counts are as bounded as those.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::gateway::limits::client::source;
 
 /// Counts open connections without hello per source; `None` is the one shared source of all
 /// connections whose address cannot be told.
@@ -31,8 +34,19 @@ impl Preauth {
         })
     }
 
-    /// A place for one more connection of `source`, or `None` when its budget is used up.
-    pub fn enter(self: &Arc<Self>, source: Option<IpAddr>) -> Option<Ticket> {
+    /// How many places one source has.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// How many places are taken.
+    pub fn used(&self) -> usize {
+        self.counts().values().sum()
+    }
+
+    /// A place for one more connection of `address`, or `None` when its budget is used up.
+    pub fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Ticket> {
+        let source = address.map(source);
         let mut counts = self.counts();
         let count = counts.entry(source).or_default();
         if *count >= self.limit {
@@ -79,7 +93,10 @@ mod tests {
         assert!(unknown.1.is_some() && budget.enter(None).is_none());
         drop(held.0);
         assert!(budget.enter(first).is_some());
-        drop((held.1, unknown));
+        let v6 = |last: u16| Some(format!("2001:db8::{last:x}").parse().unwrap());
+        let whole_host = (budget.enter(v6(1)), budget.enter(v6(2)));
+        assert!(whole_host.1.is_some() && budget.enter(v6(3)).is_none());
+        drop((held.1, unknown, whole_host));
         assert!(budget.counts().is_empty());
     }
 }

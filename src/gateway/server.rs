@@ -16,7 +16,8 @@ use crate::gateway::connection::{Incoming, serve};
 use crate::gateway::connections::Connections;
 use crate::gateway::context::{Context, Phase};
 use crate::gateway::host;
-use crate::gateway::limits::Topic;
+use crate::gateway::limits::arrivals::dice;
+use crate::gateway::limits::{ArrivalLimits, Topic};
 use crate::gateway::presence::Presence;
 use crate::gateway::settings::GatewaySettings;
 use crate::gateway::timer::Timer;
@@ -160,7 +161,7 @@ impl Gateway {
             };
             Lock::acquire(&directory, config_lock, Purpose::Gateway)?
         };
-        settings.max_connections = affordable(settings.max_connections);
+        settings.arrivals = affordable(settings.arrivals);
         let identity = load_or_create_key(lock.dir(), clock.now_ms())?;
         let store = Store::with_clock(lock, clock)?;
         let listener = match bound {
@@ -174,7 +175,7 @@ impl Gateway {
         let context = Context::new(settings, store, identity, timer, presence);
         let mut gateway = Self {
             addresses,
-            connections: Connections::default(),
+            connections: context.connections.clone(),
             context,
             stop,
             threads: vec![timer_thread],
@@ -275,9 +276,21 @@ fn accept(
     mut socket: TcpStream,
     address: SocketAddr,
 ) {
-    let room = connections.len() < context.settings.max_connections;
-    let arrival = context.arrivals.enter(Some(address.ip().to_canonical()));
-    let Some(arrival) = arrival.filter(|_| room) else {
+    let outbox = match Outbox::new(MAX_BUFFERED_BYTES) {
+        Ok(outbox) => outbox,
+        Err(error) => {
+            if context.chatter.allows(Topic::TurnedAway, &context.timer) {
+                log::error!(target: "gateway", "cannot serve {address}: {error}");
+            }
+            return;
+        }
+    };
+    let open = connections.len();
+    let dice = dice();
+    let Some(slot) = context
+        .arrivals
+        .enter(Some(address.ip()), &outbox, open, dice)
+    else {
         if context.chatter.allows(Topic::TurnedAway, &context.timer) {
             log::warn!(target: "ws", "too many connections; turned away {address}");
         }
@@ -288,20 +301,20 @@ fn accept(
         return;
     };
     let conn = ConnId::from(Random.uuid());
-    let started = Outbox::new(MAX_BUFFERED_BYTES).and_then(|outbox| {
-        let incoming = Incoming {
-            accepted: Instant::now(),
-            arrival,
-            address,
-            conn: conn.clone(),
-            outbox: outbox.clone(),
-            socket,
-        };
-        let context = Arc::clone(context);
-        connections.spawn(conn, outbox, move || serve(&context, incoming))
-    });
+    let incoming = Incoming {
+        accepted: Instant::now(),
+        address,
+        conn: conn.clone(),
+        outbox: outbox.clone(),
+        slot,
+        socket,
+    };
+    let serving = Arc::clone(context);
+    let started = connections.spawn(conn, outbox, move || serve(&serving, incoming));
     if let Err(error) = started {
-        log::error!(target: "gateway", "cannot serve {address}: {error}");
+        if context.chatter.allows(Topic::TurnedAway, &context.timer) {
+            log::error!(target: "gateway", "cannot serve {address}: {error}");
+        }
     }
 }
 
@@ -328,11 +341,15 @@ pub fn wanted_addresses(settings: &GatewaySettings) -> Vec<SocketAddr> {
         .collect()
 }
 
-/// The connections that the process may have descriptors for, at most `wanted`.
-fn affordable(wanted: usize) -> usize {
+/// The limits lowered to what the process may have descriptors for.
+fn affordable(wanted: ArrivalLimits) -> ArrivalLimits {
     let Some(descriptors) = raise_nofile() else {
         return wanted;
     };
     let room = descriptors.saturating_sub(RESERVED_DESCRIPTORS) / DESCRIPTORS_PER_CONNECTION;
-    wanted.min(usize::try_from(room).unwrap_or(usize::MAX))
+    let room = usize::try_from(room).unwrap_or(usize::MAX);
+    if wanted.connections <= room {
+        return wanted;
+    }
+    ArrivalLimits::new(room)
 }

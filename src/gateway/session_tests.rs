@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::gateway::limits::ArrivalLimits;
 use crate::gateway::loopback::{
-    Client, Rig, TOKEN, bare, key, node, now_ms, operator, signed, wait_until,
+    Client, PATIENCE, Rig, TOKEN, bare, key, node, now_ms, operator, signed, wait_until,
 };
 
 #[test]
@@ -215,7 +216,7 @@ fn a_source_has_a_budget_of_connections_without_hello() {
 
 #[test]
 fn too_many_connections_are_turned_away() {
-    let rig = Rig::with(|settings| settings.max_connections = 1);
+    let rig = Rig::with(|settings| settings.arrivals = ArrivalLimits::new(1));
     let _held = rig.client();
     let mut answer = String::new();
     rig.tcp().read_to_string(&mut answer).unwrap();
@@ -227,7 +228,10 @@ fn too_many_connections_are_turned_away() {
 
 #[test]
 fn silent_sockets_of_one_address_are_bounded_and_admitted_ones_do_not_count() {
-    let rig = Rig::with(|settings| settings.max_arrivals = 2);
+    let rig = Rig::with(|settings| {
+        settings.arrivals.per_source = 2;
+        settings.arrivals.grace = PATIENCE;
+    });
     let _admitted: Vec<Client> = (0..3).map(|_| rig.session(|_| operator(&[]))).collect();
     let held = (rig.tcp(), rig.tcp());
     wait_until("both are accepted", || rig.gateway().connections() == 5);

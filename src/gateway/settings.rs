@@ -11,6 +11,7 @@ use crate::config::load::Loaded;
 use crate::config::word::{AuthMode, Bind, TailscaleMode};
 use crate::config::{Environment, Paths};
 use crate::gateway::auth::SharedAuth;
+use crate::gateway::limits::ArrivalLimits;
 use crate::gateway::rules::Rules;
 use crate::gateway::start_checks::{StartError, tailscale_mode};
 use crate::gateway::whois::Program;
@@ -20,10 +21,6 @@ use crate::protocol::limits::{MAX_PREAUTH_SOCKETS_PER_ADDRESS, TICK_INTERVAL};
 /// Connections of one process, admitted or not; lowered at start when the process may not open that
 /// many descriptors. The budget asks for 5,000 nodes.
 pub const MAX_CONNECTIONS: usize = 8_192;
-
-/// Sockets of one address that are not admitted, upgraded or not: each costs a thread for as long as the
-/// handshake may take. Well above the sockets that may be upgraded, so that health probes get through.
-pub const MAX_ARRIVALS_PER_ADDRESS: usize = 256;
 
 /// Everything a running gateway was told.
 #[derive(Clone, Debug)]
@@ -38,10 +35,8 @@ pub struct GatewaySettings {
     pub control_ui_insecure: bool,
     /// Where to listen; the first address must work, the others are tried.
     pub listen: Vec<IpAddr>,
-    /// Sockets of one address at the same time that are not admitted.
-    pub max_arrivals: usize,
-    /// Connections at the same time.
-    pub max_connections: usize,
+    /// Sockets that are not admitted.
+    pub arrivals: ArrivalLimits,
     /// Connections of one source without hello at the same time.
     pub max_preauth: usize,
     /// `OPENCLAW_ALLOW_MULTI_GATEWAY`: no lock on the configuration file, only on the state directory.
@@ -65,13 +60,12 @@ impl GatewaySettings {
     /// system.
     pub fn local(state_dir: PathBuf, auth: SharedAuth) -> Self {
         Self {
+            arrivals: ArrivalLimits::new(MAX_CONNECTIONS),
             bind: Bind::Loopback,
             config_file: state_dir.join("openclaw.json"),
             control_ui_break_glass: false,
             control_ui_insecure: false,
             listen: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-            max_arrivals: MAX_ARRIVALS_PER_ADDRESS,
-            max_connections: MAX_CONNECTIONS,
             max_preauth: MAX_PREAUTH_SOCKETS_PER_ADDRESS,
             multi_gateway: false,
             port: 0,
@@ -139,13 +133,12 @@ pub fn build(
     let gateway = &loaded.config.gateway;
     let bind = flags.bind.unwrap_or(gateway.bind);
     Ok(GatewaySettings {
+        arrivals: ArrivalLimits::new(MAX_CONNECTIONS),
         bind,
         config_file: paths.config_file.clone(),
         control_ui_break_glass: gateway.control_ui.device_auth_disabled,
         control_ui_insecure: gateway.control_ui.insecure_auth_allowed,
         listen: addresses(bind, gateway.custom_bind_host.as_deref(), tailnet)?,
-        max_arrivals: MAX_ARRIVALS_PER_ADDRESS,
-        max_connections: MAX_CONNECTIONS,
         max_preauth: max_preauth(&loaded.environment),
         multi_gateway: loaded.environment.allow_multi_gateway(),
         port: flags.port.unwrap_or(gateway.port),

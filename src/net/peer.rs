@@ -97,6 +97,10 @@ pub struct Peer {
     swollen: bool,
     /// When a goodbye that waits for queued texts is said anyway.
     cutoff: Option<Instant>,
+    /// Unsent bytes above which nothing is read.
+    backlog: usize,
+    /// Until when nothing is read.
+    resting: Option<Instant>,
     ended: Option<Closed>,
     /// The other end is there to hear a goodbye.
     reachable: bool,
@@ -123,6 +127,7 @@ impl Peer {
                 rest,
                 boundary: Boundary::default(),
                 quota: 0,
+                allowance: usize::MAX,
             },
             context: WebSocketContext::new(role, Some(config(limit))),
             role,
@@ -131,6 +136,8 @@ impl Peer {
             unflushed: false,
             swollen: false,
             cutoff: None,
+            backlog: usize::MAX,
+            resting: None,
             ended: None,
             reachable: true,
         }
@@ -149,6 +156,28 @@ impl Peer {
     /// Changes the largest accepted message, in bytes (section 1.4: larger after hello-ok).
     pub fn set_limit(&mut self, limit: usize) {
         self.context.set_config(|current| *current = config(limit));
+    }
+
+    /// Bounds the bytes that are read from now on, whatever they are; one more ends the connection with
+    /// 1009. `usize::MAX` is no bound.
+    pub fn set_allowance(&mut self, bytes: usize) {
+        self.wire.allowance = bytes;
+    }
+
+    /// Reads nothing while more than `bytes` wait to be sent: whoever asks must listen. Only one end of a
+    /// connection may do so.
+    pub fn set_backlog(&mut self, bytes: usize) {
+        self.backlog = bytes;
+    }
+
+    /// Reads nothing until then; what is queued is sent as always.
+    pub fn rest_until(&mut self, until: Instant) {
+        self.resting = Some(until);
+    }
+
+    /// Gives the other end no time for a goodbye.
+    pub fn forsake(&mut self) {
+        self.reachable = false;
     }
 
     /// Sends, answers pings and sleeps until there is something for the owner. A deadline in the past
@@ -186,8 +215,10 @@ impl Peer {
             if self.outbox.take_poke() {
                 return Ok(Some(Step::Woken));
             }
-            if let Some(step) = self.read()? {
-                return Ok(Some(step));
+            if !self.holds_back() {
+                if let Some(step) = self.read()? {
+                    return Ok(Some(step));
+                }
             }
         }
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -306,12 +337,22 @@ impl Peer {
         }
     }
 
+    /// Whether nothing is read at the moment.
+    fn holds_back(&mut self) -> bool {
+        if self.resting.is_some_and(|until| Instant::now() >= until) {
+            self.resting = None;
+        }
+        self.resting.is_some()
+            || (self.backlog != usize::MAX && self.outbox.queued_bytes() > self.backlog)
+    }
+
     fn sleep(&mut self, deadline: Option<Instant>) -> Result<(), Fault> {
         let interest = Interest {
-            read: self.cutoff.is_none(),
+            read: self.cutoff.is_none() && !self.holds_back(),
             write: self.unflushed,
         };
-        let until = deadline.into_iter().chain(self.cutoff).min();
+        let wakes = [deadline, self.cutoff, self.resting];
+        let until = wakes.into_iter().flatten().min();
         let wake = self.outbox.wake();
         let ready = wait(Some(self.wire.stream.as_fd()), interest, Some(wake), until);
         if ready.map_err(|_| Fault::Gone)?.woken {

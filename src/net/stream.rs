@@ -76,10 +76,11 @@ impl Stream {
             return;
         }
         let mut sink = [0_u8; 1024];
-        while Instant::now() < deadline {
+        let mut left = MAX_LINGER_BYTES;
+        while Instant::now() < deadline && left > 0 {
             match self.read(&mut sink) {
                 Ok(0) => return,
-                Ok(_) => {}
+                Ok(read) => left = left.saturating_sub(read),
                 Err(error) if is_would_block(&error) => {
                     let ready = wait(Some(self.as_fd()), Interest::READ, None, Some(deadline));
                     if !ready.is_ok_and(|ready| ready.readable) {
@@ -91,6 +92,10 @@ impl Stream {
         }
     }
 }
+
+/// Bytes that are read and thrown away so that the last words arrive: more than a peer has on its way when
+/// they are said. Who goes on sending is cut off.
+const MAX_LINGER_BYTES: usize = 1024 * 1024;
 
 /// How long sent bytes may stay unacknowledged. Ticks are sent all the time, so a peer that lost its power
 /// or its network ends after this, without a timer of ours.

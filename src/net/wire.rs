@@ -46,13 +46,18 @@ pub struct Wire {
     pub boundary: Boundary,
     /// Bytes that may still be read in this turn.
     pub quota: usize,
+    /// Bytes that may still be read at all.
+    pub allowance: usize,
 }
 
 impl Read for Wire {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let room = buffer.len().min(self.quota);
-        if room == 0 {
+        let room = buffer.len().min(self.quota).min(self.allowance);
+        if self.quota == 0 || buffer.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
+        }
+        if room == 0 {
+            return Err(io::ErrorKind::QuotaExceeded.into());
         }
         let read = if self.rest.is_empty() {
             self.stream.read(&mut buffer[..room])?
@@ -63,6 +68,9 @@ impl Read for Wire {
             read
         };
         self.quota -= read;
+        if self.allowance != usize::MAX {
+            self.allowance -= read;
+        }
         self.boundary.feed(&buffer[..read]);
         Ok(read)
     }
@@ -82,6 +90,9 @@ impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         match error {
             Error::Capacity(_) => Fault::Broken(TOO_BIG),
+            Error::Io(error) if error.kind() == io::ErrorKind::QuotaExceeded => {
+                Fault::Broken(TOO_BIG)
+            }
             Error::Utf8(_) => Fault::Broken(INVALID_TEXT),
             Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Fault::Gone,
             Error::Protocol(_) => Fault::Broken(PROTOCOL),

@@ -22,7 +22,7 @@ pub const TOO_BIG: u16 = 1009;
 pub const INTERNAL: u16 = 1011;
 /// The gateway stops or restarts.
 pub const RESTART: u16 = 1012;
-/// Connect while the gateway still starts.
+/// Connect while the gateway still starts, or too many sockets that are not admitted.
 pub const TRY_LATER: u16 = 1013;
 /// A client heard nothing for too long; sent by clients only.
 pub const TICK_TIMEOUT: u16 = 4000;
@@ -41,6 +41,8 @@ pub const PROTOCOL_MISMATCH: &str = "protocol mismatch";
 pub const SERVICE_RESTART: &str = "service restart";
 /// Reason of [`TRY_LATER`].
 pub const GATEWAY_STARTING: &str = "gateway starting";
+/// Reason of [`TRY_LATER`] for a socket that gave way to a newer one.
+pub const TOO_MANY_CONNECTIONS: &str = "too many connections";
 /// Reason of [`AUTH_CHANGED`] when a device or its token is gone.
 pub const DEVICE_REMOVED: &str = "device removed";
 /// Reason of [`AUTH_CHANGED`] when the shared secret changed.

@@ -7,6 +7,10 @@ use std::time::Duration;
 /// Bytes a message may have before hello-ok; exactly this many is accepted, more closes 1009.
 pub const MAX_PREAUTH_FRAME_BYTES: usize = 65_536;
 
+/// Bytes a peer may send between its upgrade and the end of its first frame, pings, fragments and frame
+/// headers included: twice what the largest first frame needs. More closes 1009.
+pub const MAX_PREAUTH_BYTES: usize = 2 * MAX_PREAUTH_FRAME_BYTES;
+
 /// Bytes a message may have after hello-ok (`policy.maxPayload`); more closes 1009.
 pub const MAX_FRAME_BYTES: usize = 26_214_400;
 
@@ -15,6 +19,10 @@ pub const MAX_HELLO_BYTES: usize = 4 * 1024 * 1024;
 
 /// Bytes that may wait for one socket (`policy.maxBufferedBytes`) before it counts as slow.
 pub const MAX_BUFFERED_BYTES: usize = 52_428_800;
+
+/// Bytes of unsent answers above which no further request of that session is read: a peer that asks and
+/// does not listen costs this much and no more. Far below the budget, which is for broadcasts.
+pub const MAX_BACKLOG_BYTES: usize = 4 * 1024 * 1024;
 
 /// From accept to hello-ok when `gateway.handshakeTimeoutMs` says nothing else; then close 1000.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_millis(15_000);

@@ -102,6 +102,8 @@ pub static METHODS: &[MethodRow] = &[
     operator("exec.approval.waitDecision", Scope::APPROVALS, Absent),
     operator("exec.approval.resolve", Scope::APPROVALS, Absent),
     operator("connect", Scope::ADMIN, Quiet),
+    operator("gateway.limits.clear", Scope::ADMIN, Quiet),
+    operator("gateway.limits.list", Scope::ADMIN, Quiet),
     node("node.canvas.capability.refresh", Absent),
     node("node.skills.update", Quiet),
     node("node.pluginTools.update", Quiet),

@@ -7,7 +7,9 @@
 #![allow(dead_code)]
 
 pub mod device;
+pub mod flood;
 pub mod home;
+pub mod job;
 pub mod peer;
 pub mod process;
 pub mod reloading;

@@ -42,7 +42,17 @@ impl WebSocket {
         target: &str,
         headers: &[(&str, &str)],
     ) -> Result<WebSocket, String> {
-        let mut stream = TcpStream::connect(address).map_err(|error| error.to_string())?;
+        let stream = TcpStream::connect(address).map_err(|error| error.to_string())?;
+        Self::over(stream, address, target, headers)
+    }
+
+    /// The same over a connection that exists already.
+    pub fn over(
+        mut stream: TcpStream,
+        address: SocketAddr,
+        target: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<WebSocket, String> {
         stream.set_nodelay(true).unwrap();
         let mut request = format!(
             "GET {target} HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -103,6 +113,11 @@ impl WebSocket {
 
     pub fn stream(&self) -> &TcpStream {
         &self.stream
+    }
+
+    /// The connection underneath; what was read and not asked for is lost.
+    pub fn into_stream(self) -> TcpStream {
+        self.stream
     }
 
     /// The next message; panics when none arrives within the tests' patience.

@@ -138,7 +138,8 @@ impl AttemptPolicy {
         }
     }
 
-    fn limit(&self) -> usize {
+    /// Failures within the window that lock out, as they are counted.
+    pub fn limit(&self) -> usize {
         self.max_attempts.clamp(1, MAX_COUNTED)
     }
 }

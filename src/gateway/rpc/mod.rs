@@ -12,6 +12,7 @@ mod invoke;
 #[cfg(test)]
 mod invoke_tests;
 mod keys;
+mod limits;
 mod node_pair;
 mod nodes;
 mod pending;
@@ -117,6 +118,8 @@ fn run(
         "exec.approvals.node.get" => invoke::approvals_get(&call, params),
         "exec.approvals.node.set" => invoke::approvals_set(&call, params),
         "gateway.identity.get" => system::identity(&call, params),
+        "gateway.limits.clear" => limits::clear(&call, params),
+        "gateway.limits.list" => limits::list(&call, params),
         "health" => system::answer_health(&call),
         "last-heartbeat" => system::last_heartbeat(&call, params),
         "node.describe" => nodes::describe(&call, params),

@@ -13,12 +13,13 @@ use super::call::{Call, Outcome, Reply};
 use crate::gateway::context::Context;
 use crate::gateway::ending::{Ending, Fault, answer};
 use crate::gateway::gate;
-use crate::gateway::invoke::{MAX_TIMEOUT, OpenInvoke, Origin};
+use crate::gateway::invoke::{Full, MAX_TIMEOUT, OpenInvoke, Origin};
 use crate::gateway::registry::{LiveNode, NotOpened};
 use crate::identity::Random;
 use crate::identity::ids::{ConnId, NodeId};
+use crate::net::Outbox;
 use crate::protocol::error::ErrorShape;
-use crate::protocol::limits::INVOKE_TIMEOUT;
+use crate::protocol::limits::{INVOKE_TIMEOUT, MAX_BUFFERED_BYTES};
 
 /// The event that asks a node.
 pub const REQUEST_EVENT: &str = "node.invoke.request";
@@ -44,6 +45,15 @@ pub struct Question {
     pub timeout_ms: Option<u64>,
     /// Forwarded to the node.
     pub idempotency_key: Option<String>,
+}
+
+/// Whether one more event would make the node count as a slow consumer, which would end its session for
+/// something that its askers did.
+fn too_much_waits(outbox: &Outbox, event: &Value) -> bool {
+    let waiting = outbox.queued_bytes();
+    // Quotes of JSON in JSON double at worst.
+    let size = event["paramsJSON"].as_str().map_or(0, str::len) * 2;
+    waiting > 0 && waiting + size > MAX_BUFFERED_BYTES
 }
 
 impl Question {
@@ -79,6 +89,9 @@ impl Question {
         };
         let id = Random.uuid();
         let event = self.event(&id, live.protocol);
+        if too_much_waits(&node_session.outbox, &event) {
+            return Err(Full::Node.error());
+        }
         if self.timeout_ms == Some(0) {
             // The asker does not wait at all; the node is asked nevertheless and its result is late.
             let sent = {

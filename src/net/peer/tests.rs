@@ -10,6 +10,8 @@ use crate::{
     protocol::limits::{MAX_BUFFERED_BYTES, MAX_FRAME_BYTES, MAX_PREAUTH_FRAME_BYTES},
 };
 
+mod restraint;
+
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }

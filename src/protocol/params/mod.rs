@@ -6,6 +6,7 @@
 mod approvals;
 mod device;
 mod keys;
+mod limits;
 mod node;
 mod pair;
 mod system;
@@ -13,6 +14,7 @@ mod system;
 pub use approvals::*;
 pub use device::*;
 pub use keys::*;
+pub use limits::*;
 pub use node::*;
 pub use pair::*;
 pub use system::*;
@@ -68,6 +70,9 @@ mod tests {
             text(DeviceKeysPreapprove::parse(value))
         }),
         ("device.keys.revoke", |value| text(parse_key_id(value))),
+        ("gateway.limits.clear", |value| {
+            text(GatewayLimitsClear::parse(value))
+        }),
         ("node.pair.request", |value| {
             text(NodePairRequest::parse(value))
         }),
