@@ -8,3 +8,4 @@ mod support;
 mod crash;
 mod full_disk;
 mod idle;
+mod joins;
