@@ -271,6 +271,27 @@ fn a_node_host_joins_by_a_key_from_its_environment_and_needs_it_once() {
     );
     assert_eq!(line, expected);
 
+    let plain = [
+        "--print-join-command",
+        "--public-url",
+        "http://10.0.0.9:18789",
+    ];
+    let arguments = [&["devices", "keys", "create"][..], &plain].concat();
+    let shown = gateway.cli(&arguments).success();
+    assert!(
+        shown
+            .stdout
+            .starts_with(" OPENCLAW_ALLOW_INSECURE_PRIVATE_WS=1 OPENCLAW_SETUP_CODE="),
+        "{shown:?}"
+    );
+    assert!(
+        shown
+            .stdout
+            .ends_with(" openclaw node run --url ws://10.0.0.9:18789\n"),
+        "{shown:?}"
+    );
+    assert!(shown.stderr.contains("speaks plaintext"), "{shown:?}");
+
     // The line itself, in a shell.
     let home = Home::new();
     let directory = program().parent().unwrap().display().to_string();

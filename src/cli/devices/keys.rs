@@ -12,6 +12,7 @@ use crate::cli::invocation::Invocation;
 use crate::cli::nodes::with_note;
 use crate::cli::output::text::plain;
 use crate::cli::{row, selectors};
+use crate::client::GatewayUrl;
 use crate::pairing::policy::required_approve_scopes;
 use crate::protocol::scope::{Role, Scope, Scopes};
 use crate::store::{Clock, SystemClock};
@@ -46,7 +47,10 @@ pub fn create(invocation: &Invocation) -> Result<Answer, CliError> {
     let line = join_command(row::text(&made, "key").unwrap_or_default(), &join);
     made["joinCommand"] = json!(line);
     made["gatewayUrl"] = json!(join.url);
-    let answer = Answer::new(made, line).note(JOIN_NOTE);
+    let mut answer = Answer::new(made, line).note(JOIN_NOTE);
+    if needs_opt_in(&join.url) {
+        answer = answer.note(PLAINTEXT_NOTE);
+    }
     Ok(with_note(answer, &*gateway))
 }
 
@@ -54,6 +58,10 @@ pub fn create(invocation: &Invocation) -> Result<Answer, CliError> {
 const JOIN_NOTE: &str = "Paste this line on the new machine. It holds the key: the leading blank keeps it out of the history of \
      most shells, and the process list does not show it. To keep it out of the environment too, store the key in a file and use \
      --setup-code-file.";
+
+/// What to know about a line with the opt-in to plaintext.
+const PLAINTEXT_NOTE: &str = "The gateway speaks plaintext ws:// there: everybody on that network can read the key and what follows. \
+     Turn on gateway.tls, or join through an SSH tunnel or a tailnet.";
 
 /// `devices keys list`.
 ///
@@ -171,9 +179,18 @@ fn join_command(key: &str, join: &Advertised) -> String {
         .fingerprint
         .as_ref()
         .map(|pin| format!(" --tls-fingerprint {pin}"));
+    let opt_in = match needs_opt_in(&join.url) {
+        true => " OPENCLAW_ALLOW_INSECURE_PRIVATE_WS=1",
+        false => "",
+    };
     format!(
-        " OPENCLAW_SETUP_CODE={key} openclaw node run --url {}{}",
+        "{opt_in} OPENCLAW_SETUP_CODE={key} openclaw node run --url {}{}",
         join.url,
         pin.unwrap_or_default()
     )
+}
+
+/// Whether a node host refuses this URL unless its environment permits plaintext.
+fn needs_opt_in(url: &str) -> bool {
+    GatewayUrl::parse(url).is_ok_and(|url| !url.secure && !url.is_loopback())
 }
