@@ -184,15 +184,17 @@ pub fn slowloris() {
                 target.withstands();
             }
         });
-        for ended in ended {
-            let (name, ended) = ended.join().unwrap();
+        let ended: Vec<_> = ended.into_iter().map(|peer| peer.join()).collect();
+        // Whatever came of them, the honest client stops too.
+        over.store(true, Ordering::Relaxed);
+        honest.join().unwrap();
+        for peer in ended {
+            let (name, ended) = peer.unwrap();
             assert!(
                 ended,
                 "{name} holds its place for longer than a handshake may take"
             );
         }
-        over.store(true, Ordering::Relaxed);
-        honest.join().unwrap();
     });
     target.recovers();
 }
