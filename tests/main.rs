@@ -13,6 +13,7 @@ mod floods;
 mod join_keys;
 mod logging;
 mod main_job;
+mod pairing_switch;
 mod reload;
 mod restart;
 mod revocation;

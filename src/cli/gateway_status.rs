@@ -10,17 +10,19 @@ use serde_json::{Map, Value, json};
 use crate::cli::answer::{Answer, FAILURE, SUCCESS};
 use crate::cli::error::{CliError, Failed};
 use crate::cli::invocation::Invocation;
+use crate::cli::pairing::sentence;
 use crate::cli::probe::{Finding, probe};
 use crate::cli::reach::endpoint;
 use crate::client::credentials::Credential;
 use crate::client::{Budget, Endpoint, Purpose};
 use crate::config::error::{ConfigError, Issue};
-use crate::config::word::{Bind, Word};
+use crate::config::word::{Bind, GatewayMode, Word};
 use crate::config::{Loaded, Paths};
 use crate::gateway::port_owner::{Owner, elsewhere, owners};
+use crate::pairing::switch::Switch;
 use crate::store::lock::state_owner;
 use crate::store::log_file::LogPlace;
-use crate::store::{Clock, StateDir, SystemClock};
+use crate::store::{Clock, StateDir, SystemClock, load_decision};
 
 /// How long the look at the local port may take.
 const PORT_PATIENCE: Duration = Duration::from_millis(500);
@@ -48,6 +50,8 @@ struct GatewayPart {
     bind: Bind,
     bind_host: Option<String>,
     target: Result<Endpoint, String>,
+    /// How the pairing switch of this machine's gateway stands, where it can be read.
+    pairing: Option<Value>,
 }
 
 struct Rpc {
@@ -126,7 +130,25 @@ fn gateway_part(invocation: &Invocation, paths: &Paths, loaded: &Loaded) -> Gate
         bind: gateway.bind,
         bind_host,
         target,
+        pairing: pairing_here(paths, loaded),
     }
+}
+
+/// Read from the files, so that it is told without a gateway and without any scope too.
+fn pairing_here(paths: &Paths, loaded: &Loaded) -> Option<Value> {
+    let gateway = &loaded.config.gateway;
+    if gateway.mode == Some(GatewayMode::Remote) {
+        return None;
+    }
+    let decision = match paths.state_dir.is_dir() {
+        true => load_decision(&StateDir::open(&paths.state_dir).ok()?).ok()?,
+        false => None,
+    };
+    let switch = Switch {
+        enabled: gateway.nodes.pairing_enabled,
+        decision,
+    };
+    Some(json!(switch.standing(SystemClock.now_ms())))
 }
 
 fn ask(
@@ -234,6 +256,7 @@ impl Report {
             "bindHost": self.gateway.as_ref().and_then(|gateway| gateway.bind_host.clone()),
             "port": self.port,
             "portSource": "env/config",
+            "pairing": self.gateway.as_ref().and_then(|gateway| gateway.pairing.clone()),
             "probeUrl": endpoint.map(|endpoint| endpoint.url.to_string()),
             "probeNote": endpoint.map(|endpoint| format!("{}", endpoint.source)),
             "credentials": {
@@ -277,6 +300,9 @@ impl Report {
                 "Gateway: bind={}{host}, port={} (env/config)\n",
                 gateway.bind, self.port
             );
+            if let Some(standing) = &gateway.pairing {
+                out += &format!("{}\n", sentence(standing, SystemClock.now_ms()));
+            }
         }
         if let Some(endpoint) = self.endpoint() {
             out += &format!(

@@ -36,6 +36,7 @@ pub mod node_setup;
 pub mod nodes;
 pub mod output;
 pub mod overview;
+pub mod pairing;
 pub mod parse;
 pub mod probe;
 pub mod qr;

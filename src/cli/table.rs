@@ -5,7 +5,7 @@
 use crate::cli::command::{Argument, Command, Flag, Takes};
 use crate::cli::{
     config, config_set, devices, gateway_limits, gateway_query, gateway_run, gateway_status, node,
-    node_setup, nodes, overview, qr,
+    node_setup, nodes, overview, pairing, qr,
 };
 
 /// Default budget of a command that talks to a gateway, in milliseconds.
@@ -515,6 +515,7 @@ const GATEWAY_COMMANDS: Command = Command::group(
                 .failure("Gateway limits failed: "),
             ],
         ),
+        PAIRING,
         Command::leaf(
             "call",
             "Call one method of the gateway",
@@ -540,6 +541,44 @@ const GATEWAY_COMMANDS: Command = Command::group(
 .flags(&[GATEWAY_RUN])
 .handler(gateway_run::run)
 .failure("");
+
+const PAIRING: Command = Command::group(
+    "pairing",
+    "Decide whether anybody new may ask to join",
+    &[
+        Command::leaf("status", "Show whether pairing is open", pairing::status)
+            .flags(RPC)
+            .scopes("operator.pairing"),
+        Command::leaf(
+            "open",
+            "Let new devices and nodes ask, for a while or until it is closed",
+            pairing::open,
+        )
+        .flags(&[
+            GATEWAY,
+            TIMEOUT,
+            &[Flag::text(
+                "for",
+                "duration",
+                "Close again by itself after this time, e.g. 3m (at most 24h)",
+            )],
+        ])
+        .scopes("operator.admin"),
+        Command::leaf(
+            "close",
+            "Refuse everybody new; stays so over restarts until it is opened",
+            pairing::close,
+        )
+        .flags(RPC)
+        .scopes("operator.admin"),
+    ],
+)
+.details(
+    "While pairing is closed no request of a node or of an operator's device is recorded and nothing new is approved \
+     by itself. Who is paired keeps working, wider roles, scopes and commands wait until it is open, and requests \
+     that wait already can be approved or rejected. What these commands decide wins over \
+     gateway.nodes.pairing.enabled.",
+);
 
 const CONFIG: Command = Command::group(
     "config",

@@ -79,6 +79,7 @@ impl Builder<'_> {
                 allow_commands: view.list("gateway.nodes.allowCommands"),
                 deny_commands: view.list("gateway.nodes.denyCommands"),
                 auto_approve_cidrs: view.list("gateway.nodes.pairing.autoApproveCidrs"),
+                pairing_enabled: view.flag("gateway.nodes.pairing.enabled"),
                 browser_mode: view.word("gateway.nodes.browser.mode", NodeBrowserMode::Auto),
                 browser_node: view.text("gateway.nodes.browser.node"),
             },

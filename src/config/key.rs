@@ -233,6 +233,7 @@ pub const KEYS: &[Key] = &[
     key("gateway.nodes.browser.node", Text, Unset, Hot, "node of mode manual"),
     key("gateway.nodes.denyCommands", TextList, NoItems, Hot, "commands nodes may never offer; wins over allow"),
     key("gateway.nodes.pairing.autoApproveCidrs", Networks, NoItems, Hot, "addresses whose first node pairing needs no approval"),
+    key("gateway.nodes.pairing.enabled", Flag, ON, Hot, "false: no new node and no new operator device may ask to join; gateway pairing open|close wins over it"),
     key("gateway.port", PORT, Preset::Number(18_789), Restart, "WebSocket and HTTP port"),
     key("gateway.push", Object, Unset, Restart, "accepted and not used by this program"),
     key("gateway.reload.debounceMs", Kind::NATURAL, Preset::Number(300), Free, "quiet time before a changed file is read, ms"),

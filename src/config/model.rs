@@ -152,6 +152,8 @@ pub struct Nodes {
     pub deny_commands: Vec<String>,
     /// `pairing.autoApproveCidrs`; empty is off.
     pub auto_approve_cidrs: Vec<String>,
+    /// `pairing.enabled`: whether anybody new may ask to join.
+    pub pairing_enabled: bool,
     /// `browser.mode`.
     pub browser_mode: NodeBrowserMode,
     /// `browser.node`.

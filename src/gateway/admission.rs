@@ -25,7 +25,7 @@ use crate::pairing::node_record::NodeMetadata;
 use crate::pairing::policy::words;
 use crate::pairing::surface::{NodeClaim, join, reconcile};
 use crate::pairing::token::IssuedToken;
-use crate::pairing::waiting::PairingRequired;
+use crate::pairing::waiting::{PairingClosed, PairingRequired, patient};
 use crate::pairing::{Change, Changes, State, node, token};
 use crate::protocol::close;
 use crate::protocol::connect::ConnectParams;
@@ -102,7 +102,8 @@ pub fn enter(
         });
     };
     let claim = connect_claim(arrival, params, candidate, device);
-    let rules = context.rules();
+    let policy = context.admission_policy();
+    let commands = context.command_policy();
     let sent = Credentials::of(&params.auth);
     let (admitted, changes) = context
         .store
@@ -111,13 +112,15 @@ pub fn enter(
             if let Some(stale) = stale_credential(state, candidate, &claim, &sent) {
                 return Err(stale);
             }
-            let (verdict, mut changes) = admit(state, &claim, &rules.admission, now, &mut Random);
+            let (verdict, mut changes) = admit(state, &claim, &policy, now, &mut Random);
             if let (Ok(admission), Role::Node) = (&verdict, candidate.role) {
                 let node = node_claim(&claim, params, admission);
                 if let Some(by) = &admission.joined {
-                    changes.extend(join(state, &node, by, &rules.commands, now, &mut Random));
+                    changes.extend(join(state, &node, by, &commands, now, &mut Random));
                 }
-                changes.extend(reconcile(state, &node, &rules.commands, now, &mut Random).1);
+                if policy.switch.is_open(now) {
+                    changes.extend(reconcile(state, &node, &commands, now, &mut Random).1);
+                }
                 let instance = params.client.instance_id.as_deref();
                 changes.extend(node::connected(state, &node.node, instance, now));
             }
@@ -144,6 +147,7 @@ pub fn enter(
             Verdict::policy(rejection(reason, &client, &sent, true))
         }
         NotAdmitted::RecordUnreadable => Verdict::store_unavailable(),
+        NotAdmitted::PairingClosed(refused) => nobody_may_ask(&refused, candidate),
         NotAdmitted::PairingRequired(waiting) => waits(&waiting, candidate),
     })?;
     Ok(Admitted {
@@ -232,11 +236,28 @@ fn node_claim(claim: &ConnectClaim, params: &ConnectParams, admission: &Admissio
 /// Oldest version whose clients understand that they may go on trying (protocol.md §5.4).
 const FIRST_WITH_PATIENCE: u8 = 4;
 
+/// Whether this peer is told that it may go on trying: a node waits for its approval, a person at a
+/// command line is told at once.
+fn is_patient(candidate: &Candidate) -> bool {
+    candidate.role == Role::Node && candidate.protocol >= FIRST_WITH_PATIENCE
+}
+
+fn nobody_may_ask(refused: &PairingClosed, candidate: &Candidate) -> Verdict {
+    let details = if is_patient(candidate) {
+        patient(refused.details())
+    } else {
+        refused.details()
+    };
+    Verdict::with_close(
+        ErrorShape::not_paired(PairingClosed::MESSAGE).with_details(details),
+        close::POLICY,
+        refused.close_reason(),
+    )
+}
+
 fn waits(waiting: &PairingRequired, candidate: &Candidate) -> Verdict {
-    // A node waits for its approval; a person at a command line is told at once.
-    let patient = candidate.role == Role::Node && candidate.protocol >= FIRST_WITH_PATIENCE;
-    let details = if patient {
-        waiting.patient_details()
+    let details = if is_patient(candidate) {
+        patient(waiting.details())
     } else {
         waiting.details()
     };
@@ -289,6 +310,12 @@ fn log_decision(
             claim.client_id,
             arrival.conn,
             waiting.request_id,
+        );
+    } else if let Err(NotAdmitted::PairingClosed(_)) = verdict {
+        log::info!(
+            target: "gateway",
+            "pairing is closed: refused device={} role={} conn={}",
+            claim.device, claim.role, arrival.conn
         );
     } else if verdict.is_ok() && approves(changes) {
         log::info!(

@@ -12,6 +12,7 @@ use crate::gateway::connections::Connections;
 use crate::gateway::hub::Hub;
 use crate::gateway::limits::{Arrivals, Chatter, Guard};
 use crate::gateway::node_events::NodeEvents;
+use crate::gateway::pairing_switch::PairingSwitch;
 use crate::gateway::pending_work::PendingWork;
 use crate::gateway::preauth::Preauth;
 use crate::gateway::presence::Presence;
@@ -22,6 +23,7 @@ use crate::gateway::timer::Timer;
 use crate::gateway::upkeep::Upkeep;
 use crate::gateway::whois::Whois;
 use crate::identity::DeviceKey;
+use crate::pairing::connect::AdmissionPolicy;
 use crate::pairing::policy::CommandPolicy;
 use crate::store::Store;
 
@@ -51,6 +53,8 @@ pub struct Context {
     pub hub: Hub,
     /// The gateway's own key.
     pub identity: DeviceKey,
+    /// What was decided by command about new pairings.
+    pub pairing_switch: PairingSwitch,
     /// The budget of connections without hello.
     pub preauth: Arc<Preauth>,
     /// What it was told.
@@ -92,6 +96,7 @@ impl Context {
             guard: Arc::default(),
             hub: Hub::default(),
             identity,
+            pairing_switch: PairingSwitch::default(),
             preauth: Preauth::new(settings.max_preauth),
             rules: RwLock::new(Arc::new(settings.rules.clone().sealed())),
             settings,
@@ -130,6 +135,13 @@ impl Context {
     pub fn replace_rules(&self, rules: Rules) -> Arc<Rules> {
         let mut current = self.rules.write().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *current, Arc::new(rules.sealed()))
+    }
+
+    /// What was decided about joining in advance, by configuration and by command.
+    pub fn admission_policy(&self) -> AdmissionPolicy {
+        let mut policy = self.rules().admission.clone();
+        policy.switch.decision = self.pairing_switch.decision();
+        policy
     }
 
     /// The policy that node commands are filtered by.

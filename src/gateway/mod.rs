@@ -30,6 +30,7 @@ pub mod locality;
 pub mod node_events;
 pub mod node_row;
 pub mod origin;
+pub mod pairing_switch;
 pub mod pending_work;
 pub mod port_owner;
 pub mod preauth;

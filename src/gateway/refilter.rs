@@ -12,6 +12,7 @@ use crate::gateway::context::Context;
 use crate::gateway::ending::Fault;
 use crate::gateway::rpc;
 use crate::identity::{NodeId, Random, RequestId};
+use crate::pairing::Changes;
 use crate::pairing::surface::{Surface, reconcile, surface};
 
 /// What became of a live node.
@@ -29,9 +30,13 @@ pub fn refilter(context: &Arc<Context>, node: &NodeId, ask: bool) -> Refiltered 
         return Refiltered::default();
     };
     let policy = context.command_policy();
+    let switch = context.admission_policy().switch;
     let found = if ask {
         let asked = context.store.transact(|state, now| {
-            Ok::<_, Infallible>(reconcile(state, &live.claim, &policy, now, &mut Random))
+            Ok::<_, Infallible>(match switch.is_open(now) {
+                true => reconcile(state, &live.claim, &policy, now, &mut Random),
+                false => (surface(state, &live.claim, &policy, now), Changes::new()),
+            })
         });
         asked
             .map(|(found, changes)| {

@@ -13,6 +13,7 @@ use crate::gateway::origin::OriginPolicy;
 use crate::pairing::connect::AdmissionPolicy;
 use crate::pairing::networks::Networks;
 use crate::pairing::policy::CommandPolicy;
+use crate::pairing::switch::Switch;
 use crate::protocol::limits::HANDSHAKE_TIMEOUT;
 
 /// What the gateway judges by at one moment.
@@ -63,6 +64,10 @@ impl Rules {
         Self {
             admission: AdmissionPolicy {
                 auto_approve: Networks::parse(&gateway.nodes.auto_approve_cidrs),
+                switch: Switch {
+                    enabled: gateway.nodes.pairing_enabled,
+                    decision: None,
+                },
             },
             attempts: AttemptPolicy::of(&gateway.auth.rate_limit),
             auth,

@@ -18,6 +18,7 @@ use crate::gateway::context::{Context, Phase};
 use crate::gateway::host;
 use crate::gateway::limits::arrivals::dice;
 use crate::gateway::limits::{ArrivalLimits, Topic};
+use crate::gateway::pairing_switch;
 use crate::gateway::presence::Presence;
 use crate::gateway::settings::GatewaySettings;
 use crate::gateway::timer::Timer;
@@ -173,6 +174,7 @@ impl Gateway {
         let (timer, timer_thread) = Timer::start()?;
         let presence = Presence::new(host::row());
         let context = Context::new(settings, store, identity, timer, presence);
+        pairing_switch::load(&context)?;
         let mut gateway = Self {
             addresses,
             connections: context.connections.clone(),

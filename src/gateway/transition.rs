@@ -44,7 +44,8 @@ pub fn adopt(context: &Arc<Context>, rules: Rules) -> Transition {
             transition.ended += 1;
         }
     }
-    if before.commands != now.commands {
+    let opened = now.admission.switch.enabled && !before.admission.switch.enabled;
+    if opened || before.commands != now.commands {
         let nodes: Vec<_> = {
             let registry = context.registry();
             registry.owners().map(|live| live.node().clone()).collect()
@@ -191,6 +192,20 @@ mod tests {
         });
         assert_eq!(adopt(&house.context, rules).ended, 1);
         assert!(a.session.has_ended() && !b.session.has_ended());
+    }
+
+    #[test]
+    fn a_waiting_node_asks_when_the_configuration_opens_pairing() {
+        let house = House::with(|settings| settings.rules.admission.switch.enabled = false);
+        let person = house.operator(&["operator.pairing"]);
+        let _node = house.node("n", &["system.which"]);
+        let rules =
+            |enabled: bool| changed(&house, |rules| rules.admission.switch.enabled = enabled);
+        assert_eq!(adopt(&house.context, rules(false)).refiltered, 0);
+        assert!(person.event_now("node.pair.requested").is_none());
+        assert_eq!(adopt(&house.context, rules(true)).refiltered, 1);
+        let asked = person.event("node.pair.requested");
+        assert_eq!(asked["payload"]["nodeId"], "n");
     }
 
     #[test]

@@ -20,8 +20,9 @@ use super::{
     resolution::{self, Fate, Resolution},
     scopes,
     silence::{Silence, silence},
+    switch::Switch,
     token::{self, IssuedToken},
-    waiting::{PairingRequired, Reason},
+    waiting::{PairingClosed, PairingRequired, Reason},
 };
 use crate::{
     identity::{DeviceId, RequestId, Token, normalize_for_auth},
@@ -100,6 +101,8 @@ pub enum AddressSource {
 pub struct AdmissionPolicy {
     /// `gateway.nodes.pairing.autoApproveCidrs`: where a first node pairing needs no person; empty is off.
     pub auto_approve: Networks,
+    /// Whether anybody new may ask at all.
+    pub switch: Switch,
 }
 
 /// Whether this connection is subject to pairing.
@@ -172,6 +175,8 @@ pub struct Admission {
 /// A device may not come in.
 #[derive(Clone, Debug, PartialEq)]
 pub enum NotAdmitted {
+    /// It would have to ask, and nobody may.
+    PairingClosed(Box<PairingClosed>),
     /// It waits for an approval.
     PairingRequired(Box<PairingRequired>),
     /// Its invitation does not hold any more.
@@ -196,8 +201,11 @@ pub fn admit(
     if state.devices.paired.is_unreadable(claim.device.as_str()) {
         return (Err(NotAdmitted::RecordUnreadable), changes);
     }
+    let open = policy.switch.is_open(now);
+    let lacks = claim.pairing == Pairing::Required && shortfall(state, claim).is_some();
     let (mut presented, mut joined) = (None, None);
-    if let Some(secret) = &claim.invitation {
+    // While pairing is closed an invitation is neither used nor spent for what it would add.
+    if let Some(secret) = claim.invitation.as_ref().filter(|_| open || !lacks) {
         match invitation::accept(state, secret.as_str(), &claim.visit(), now) {
             Ok((accepted, bound)) => {
                 presented = Some(accepted);
@@ -209,7 +217,7 @@ pub fn admit(
     if claim.pairing == Pairing::Required {
         let mut tried = None;
         while let Some(reason) = shortfall(state, claim) {
-            if reason == Reason::NotPaired && tried.is_none() {
+            if open && reason == Reason::NotPaired && tried.is_none() {
                 let invited = invitation::join(state, claim, presented.as_ref(), now, entropy);
                 if let Some((by, paired)) = invited {
                     tried = Some(reason);
@@ -219,12 +227,17 @@ pub fn admit(
                 }
             }
             // A silent approval removes its reason for good; should it not, a person decides.
+            // A device that belongs here keeps working whatever its system is called by now.
             let silence = silence(state, claim, reason, &policy.auto_approve)
+                .filter(|rule| open || *rule == Silence::Metadata)
                 .filter(|_| tried != Some(reason));
             tried = Some(reason);
-            let waiting = ask(state, claim, reason, silence, now, entropy, &mut changes);
-            if let Some(waiting) = waiting {
-                let refused = NotAdmitted::PairingRequired(Box::new(waiting));
+            let ask = Ask {
+                reason,
+                silence,
+                open,
+            };
+            if let Some(refused) = pursue(state, claim, &ask, now, entropy, &mut changes) {
                 return (Err(refused), changes);
             }
         }
@@ -315,18 +328,27 @@ pub(super) fn given(text: &Option<String>) -> Option<String> {
     text.clone().filter(|text| !text.trim().is_empty())
 }
 
+/// What a device that lacks something would ask for, and how far it gets.
+struct Ask<'a> {
+    /// What it lacks.
+    reason: Reason,
+    /// The rule that approves it without a person.
+    silence: Option<Silence<'a>>,
+    /// Whether it may ask a person.
+    open: bool,
+}
+
 /// Approves the request at once, or puts it on the list and says what the device waits for.
-fn ask(
+fn pursue(
     state: &mut State,
     claim: &ConnectClaim,
-    reason: Reason,
-    silence: Option<Silence<'_>>,
+    ask: &Ask<'_>,
     now: u64,
     entropy: &mut dyn Entropy,
     changes: &mut Changes,
-) -> Option<PairingRequired> {
+) -> Option<NotAdmitted> {
     let old: Vec<DeviceRequest> = device::requests_of(state, &claim.device).cloned().collect();
-    let silent = silence.is_some();
+    let silent = ask.silence.is_some();
     let is_repair = state.devices.paired.record(claim.device.as_str()).is_some();
     let refreshed = request::refresh(&old, claim, silent, is_repair);
     let created = refreshed.is_none();
@@ -334,7 +356,7 @@ fn ask(
         request::merge(&old, claim, silent, is_repair, entropy.request_id(), now)
     });
 
-    if let Some(rule) = silence.filter(|_| request.silent) {
+    if let Some(rule) = ask.silence.filter(|_| request.silent) {
         let granted = approval::grant(&state.devices.paired, &request, &claim.scopes, now, entropy);
         if let Ok(record) = granted {
             let audit = audit(claim, "device.approve");
@@ -350,7 +372,12 @@ fn ask(
         }
     }
 
-    let waiting = refusal(state, claim, reason, request.request_id.clone());
+    if !ask.open {
+        // A request from before can still be approved, so it is named; nothing about it changes.
+        let known = (!created).then_some(request.request_id);
+        return Some(NotAdmitted::PairingClosed(Box::new(closed(claim, known))));
+    }
+    let waiting = refusal(state, claim, ask.reason, request.request_id.clone());
     if created {
         request::forget(state, &old);
         for old in &old {
@@ -367,7 +394,7 @@ fn ask(
         changes.push(Change::Touch(Part::DevicesPending));
         state.devices.pending.put(request);
     }
-    Some(waiting)
+    Some(NotAdmitted::PairingRequired(Box::new(waiting)))
 }
 
 /// Puts the record of a silent approval in the place of everything the device asked for so far.
@@ -494,6 +521,15 @@ pub(super) fn audit(claim: &ConnectClaim, action: &'static str) -> AuditEntry {
         from: claim.reported_ip,
     };
     AuditEntry::by(&caller, action, claim.device.as_str())
+}
+
+fn closed(claim: &ConnectClaim, request_id: Option<RequestId>) -> PairingClosed {
+    PairingClosed {
+        request_id,
+        device: claim.device.clone(),
+        role: claim.role,
+        scopes: claim.scopes.clone(),
+    }
 }
 
 fn refusal(

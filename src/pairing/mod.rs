@@ -25,6 +25,7 @@ pub mod scopes;
 mod silence;
 pub mod state;
 pub mod surface;
+pub mod switch;
 pub mod token;
 pub mod truth;
 pub mod waiting;

@@ -8,6 +8,7 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use super::resolution::Resolution;
+use super::waiting::OPEN_COMMAND;
 use crate::{identity::DeviceId, protocol::scope::Scope};
 
 /// A refused operation. `Display` is the message on the wire (protocol §5.6, §6.3).
@@ -27,6 +28,8 @@ pub enum Refusal {
     MissingScope(Scope),
     /// A node operation named no node.
     NodeIdRequired,
+    /// A request in the name of a node, while the pairing switch is closed.
+    PairingClosed,
     /// The stored record of this device or node cannot be read, so nothing is decided about it.
     RecordUnreadable,
     /// A device-bound caller tried to reject a request that is not its own.
@@ -98,9 +101,10 @@ impl Refusal {
         }
     }
 
-    /// Whether the stored data is at fault (`UNAVAILABLE`) rather than the request (`INVALID_REQUEST`).
+    /// Whether it could work at another time (`UNAVAILABLE`), rather than the request being at fault
+    /// (`INVALID_REQUEST`).
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Refusal::RecordUnreadable)
+        matches!(self, Refusal::PairingClosed | Refusal::RecordUnreadable)
     }
 }
 
@@ -117,6 +121,10 @@ impl fmt::Display for Refusal {
             Refusal::InvitationsDenied => formatter.write_str("invitations denied"),
             Refusal::MissingScope(scope) => write!(formatter, "missing scope: {scope}"),
             Refusal::NodeIdRequired => formatter.write_str("nodeId required"),
+            Refusal::PairingClosed => write!(
+                formatter,
+                "pairing is closed on this gateway; open it with: {OPEN_COMMAND}"
+            ),
             Refusal::RecordUnreadable => formatter.write_str("pairing store unavailable"),
             Refusal::RejectionDenied => formatter.write_str("device pairing rejection denied"),
             Refusal::RemovalDenied => formatter.write_str("device pairing removal denied"),

@@ -9,6 +9,7 @@ use super::{
         AddressSource, Admission, AdmissionPolicy, AuthMethod, ConnectClaim, Locality, NotAdmitted,
         Pairing, admit,
     },
+    networks::Networks,
     node_record::NodeMetadata,
     surface::NodeClaim,
     waiting::PairingRequired,
@@ -79,6 +80,14 @@ pub fn local(role: Role, words: &[&str]) -> ConnectClaim {
         locality: Locality::DirectLocal,
         reported_ip: None,
         ..remote(role, words)
+    }
+}
+
+/// A policy that approves first node pairings from these networks.
+pub fn trusting(networks: &[&str]) -> AdmissionPolicy {
+    AdmissionPolicy {
+        auto_approve: Networks::parse(&words(networks)),
+        ..AdmissionPolicy::default()
     }
 }
 

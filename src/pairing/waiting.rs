@@ -108,14 +108,57 @@ impl PairingRequired {
         }
         details
     }
+}
 
-    /// The details for a client of protocol 4 that should go on trying by itself until somebody
-    /// decides: without them its node host stays away for ever (protocol §5.4).
-    pub fn patient_details(&self) -> Value {
-        let mut details = self.details();
-        details["recommendedNextStep"] = json!("wait_then_retry");
-        details["retryable"] = json!(true);
-        details["pauseReconnect"] = json!(false);
+/// The details of either refusal for a client of protocol 4 that should go on trying by itself until
+/// somebody decides: without them its node host stays away for ever (protocol §5.4).
+pub fn patient(mut details: Value) -> Value {
+    details["recommendedNextStep"] = json!("wait_then_retry");
+    details["retryable"] = json!(true);
+    details["pauseReconnect"] = json!(false);
+    details
+}
+
+/// The refusal of a device that would have to ask while the pairing switch is closed: error code
+/// `NOT_PAIRED`, like that of a device that waits, so that a client stays and tries again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PairingClosed {
+    /// Its request from before, which an operator can still approve.
+    pub request_id: Option<RequestId>,
+    /// Who asks.
+    pub device: DeviceId,
+    /// The role it asks for.
+    pub role: Role,
+    /// The scopes it asks for.
+    pub scopes: Scopes,
+}
+
+/// What opens the switch long enough for one machine.
+pub const OPEN_COMMAND: &str = "openclaw gateway pairing open --for 3m";
+
+impl PairingClosed {
+    /// The error message.
+    pub const MESSAGE: &'static str = "pairing required: pairing is closed on this gateway";
+
+    /// The close reason; code 1008. Short enough for a close frame.
+    pub fn close_reason(&self) -> String {
+        format!("{}; {OPEN_COMMAND}", Self::MESSAGE)
+    }
+
+    /// The error details: those of a device that waits, with the reason `pairing-disabled`.
+    pub fn details(&self) -> Value {
+        let mut details = json!({
+            "code": "PAIRING_REQUIRED",
+            "reason": "pairing-disabled",
+            "remediationHint":
+                format!("Open pairing on the gateway host with: {OPEN_COMMAND}"),
+            "deviceId": self.device,
+            "requestedRole": self.role.as_str(),
+            "requestedScopes": self.scopes,
+        });
+        if let Some(id) = &self.request_id {
+            details["requestId"] = json!(id);
+        }
         details
     }
 }

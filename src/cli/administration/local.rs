@@ -15,21 +15,24 @@ use crate::gateway::rpc::refusal_shape;
 use crate::identity::{DeviceId, Random, Token};
 use crate::pairing::invitation::{self, join_key, preapproval};
 use crate::pairing::policy::CommandPolicy;
+use crate::pairing::switch::Switch;
 use crate::pairing::{Caller, Changes, Refusal, State, device, node, token};
 use crate::protocol::error::ErrorShape;
 use crate::protocol::params::{
     DeviceKeysCreate, DeviceKeysPreapprove, DevicePairRemove, DeviceTokenRevoke, DeviceTokenRotate,
-    NodePairRemove, NodeRename, PairApprove, parse_key_id, parse_request_id,
+    GatewayPairingOpen, NodePairRemove, NodeRename, PairApprove, parse_key_id, parse_request_id,
 };
 use crate::protocol::scope::{Role, Scope, Scopes};
 use crate::store::{
-    ConfigLock, DeviceAuth, Lock, Purpose, StateDir, Store, TransactError, load_key,
+    ConfigLock, DeviceAuth, Lock, Purpose, StateDir, Store, TransactError, load_decision, load_key,
+    save_decision,
 };
 
 /// The pairing files of this machine.
 pub struct Local {
     store: Store,
     commands: CommandPolicy,
+    pairing_enabled: bool,
     authority: Scopes,
     note: String,
 }
@@ -81,6 +84,7 @@ impl Local {
                 allow: nodes.allow_commands.clone(),
                 deny: nodes.deny_commands.clone(),
             },
+            pairing_enabled: nodes.pairing_enabled,
             authority: [Scope::ADMIN].into_iter().collect(),
             note,
         }
@@ -118,6 +122,45 @@ impl Local {
         }
     }
 
+    /// The pairing switch, in front of a gateway that does not run.
+    fn on_switch(
+        &self,
+        method: &'static str,
+        params: Option<Value>,
+        by: &Caller<'_>,
+    ) -> Result<Value, CliError> {
+        let (dir, now) = (self.store.dir(), self.store.clock().now_ms());
+        let switch = self.switch()?;
+        let (decision, audit) = match method {
+            "gateway.pairing.close" => switch.close(by, now),
+            "gateway.pairing.open" => {
+                let asked = GatewayPairingOpen::parse(params).map_err(refused)?;
+                switch.open(asked.for_ms, by, now)
+            }
+            "gateway.pairing.status" => return rendered(&switch.standing(now)),
+            other => return Err(needs_gateway(other)),
+        };
+        save_decision(dir, decision.as_ref())?;
+        self.store.audit(&audit);
+        rendered(&Switch { decision, ..switch }.standing(now))
+    }
+
+    fn switch(&self) -> Result<Switch, CliError> {
+        Ok(Switch {
+            enabled: self.pairing_enabled,
+            decision: load_decision(self.store.dir())?,
+        })
+    }
+
+    /// A list with how the switch stands, where it is not simply open, as a gateway answers.
+    fn with_switch(&self, mut listed: Value) -> Result<Value, CliError> {
+        let now = self.store.clock().now_ms();
+        if let Some(standing) = self.switch()?.standing(now).unusual() {
+            listed["pairing"] = rendered(&standing)?;
+        }
+        Ok(listed)
+    }
+
     /// What `node.list` says when no node is connected.
     fn nodes(&self) -> Result<Value, CliError> {
         self.read(|state, now| {
@@ -140,7 +183,9 @@ impl Local {
                 self.change(|state, now| device::approve(state, id, expected, by, now, &mut Random))
                     .map(nothing_live)
             }
-            "device.pair.list" => self.read(|state, now| rendered(&device::list(state, by, now))),
+            "device.pair.list" => self
+                .read(|state, now| rendered(&device::list(state, by, now)))
+                .and_then(|listed| self.with_switch(listed)),
             "device.pair.reject" => {
                 let id = parse_request_id(method, params).map_err(refused)?;
                 self.change(|state, now| device::reject(state, id.as_str(), by, now))
@@ -213,7 +258,9 @@ impl Local {
                 self.change(|state, now| node::approve(state, id, expected, by, now, &mut Random))
                     .map(nothing_live)
             }
-            "node.pair.list" => self.read(|state, now| rendered(&node::list(state, now))),
+            "node.pair.list" => self
+                .read(|state, now| rendered(&node::list(state, now)))
+                .and_then(|listed| self.with_switch(listed)),
             "node.pair.reject" => {
                 let id = parse_request_id(method, params).map_err(refused)?;
                 self.change(|state, now| node::reject(state, id.as_str(), by, now))
@@ -247,6 +294,8 @@ impl Administration for Local {
             self.on_keys(method, params, &by)
         } else if method.starts_with("device.") {
             self.on_devices(method, params, &by)
+        } else if method.starts_with("gateway.") {
+            self.on_switch(method, params, &by)
         } else {
             self.on_nodes(method, params, &by)
         }

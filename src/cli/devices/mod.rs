@@ -9,7 +9,7 @@ use crate::cli::invocation::Invocation;
 use crate::cli::nodes::decide::{choose, reject_chosen};
 use crate::cli::nodes::{ended, with_note};
 use crate::cli::output::text::plain;
-use crate::cli::{row, selectors};
+use crate::cli::{pairing, row, selectors};
 use crate::identity::Token;
 use crate::pairing::resolution::Layer;
 use crate::pairing::truth::{View, rows};
@@ -48,7 +48,12 @@ pub fn list(invocation: &Invocation) -> Result<Answer, CliError> {
         text += &format!("\n{}", key_view::preapproved(&expected, now, style));
         document["preapproved"] = json!(expected);
     }
-    Ok(with_note(Answer::new(document, text), &*gateway))
+    if let Some(standing) = listed.get("pairing") {
+        document["pairing"] = standing.clone();
+    }
+    let mut answer = Answer::new(document, text);
+    answer.notes.extend(pairing::note(&listed));
+    Ok(with_note(answer, &*gateway))
 }
 
 /// `devices reject`: a request of either layer.

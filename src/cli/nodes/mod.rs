@@ -7,7 +7,7 @@ use crate::cli::answer::Answer;
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
 use crate::cli::output::text::{counted, plain};
-use crate::cli::{row, selectors};
+use crate::cli::{pairing, row, selectors};
 use crate::pairing::truth::{View, rows};
 use crate::protocol::scope::Scope;
 use crate::store::{Clock, SystemClock};
@@ -29,9 +29,12 @@ pub use listing::{list, status};
 /// As every administration command.
 pub fn pending(invocation: &Invocation) -> Result<Answer, CliError> {
     let mut gateway = open(invocation, &[Scope::PAIRING], Fallback::Offline)?;
-    let waiting = waiting(&mut *gateway, View::Nodes)?;
+    let (devices, nodes) = lists(&mut *gateway)?;
+    let waiting = merged(&devices, &nodes, View::Nodes);
     let text = view::pending(&waiting, SystemClock.now_ms(), invocation.style());
-    Ok(with_note(Answer::new(json!(waiting), text), &*gateway))
+    let mut answer = Answer::new(json!(waiting), text);
+    answer.notes.extend(pairing::note(&nodes));
+    Ok(with_note(answer, &*gateway))
 }
 
 /// `nodes describe`.
@@ -106,8 +109,12 @@ pub fn lists(gateway: &mut dyn Administration) -> Result<(Value, Value), CliErro
 /// The gateway's refusal.
 pub fn waiting(gateway: &mut dyn Administration, view: View) -> Result<Vec<Value>, CliError> {
     let (devices, nodes) = lists(gateway)?;
-    let (devices, nodes) = (row::rows(&devices, "pending"), row::rows(&nodes, "pending"));
-    Ok(rows(devices, nodes, view))
+    Ok(merged(&devices, &nodes, view))
+}
+
+fn merged(devices: &Value, nodes: &Value, view: View) -> Vec<Value> {
+    let (devices, nodes) = (row::rows(devices, "pending"), row::rows(nodes, "pending"));
+    rows(devices, nodes, view)
 }
 
 /// How many live sessions and invokes a change ended, for people; nothing where the gateway does not say.

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::call::{Call, Outcome, Reply, payload};
+use crate::gateway::pairing_switch::shown_in;
 use crate::identity::{NodeId, Random};
 use crate::pairing::{State, device, node, token};
 use crate::protocol::params::{
@@ -21,7 +22,7 @@ pub fn list(call: &Call<'_>, params: Option<Value>) -> Outcome {
         let rows = listed["paired"].as_array_mut().into_iter().flatten();
         rows.for_each(|row| add_standing(call, &state, now_ms, row));
     }
-    Ok(Reply::Now(listed))
+    Ok(Reply::Now(shown_in(call.context, listed)))
 }
 
 /// Oldest version whose clients show where a paired device stands (protocol.md §2.5).

@@ -15,6 +15,7 @@ mod keys;
 mod limits;
 mod node_pair;
 mod nodes;
+mod pairing;
 mod pending;
 mod question;
 mod system;
@@ -120,6 +121,9 @@ fn run(
         "gateway.identity.get" => system::identity(&call, params),
         "gateway.limits.clear" => limits::clear(&call, params),
         "gateway.limits.list" => limits::list(&call, params),
+        "gateway.pairing.close" => pairing::close(&call, params),
+        "gateway.pairing.open" => pairing::open(&call, params),
+        "gateway.pairing.status" => pairing::status(&call, params),
         "health" => system::answer_health(&call),
         "last-heartbeat" => system::last_heartbeat(&call, params),
         "node.describe" => nodes::describe(&call, params),

@@ -4,7 +4,9 @@
 use serde_json::{Value, json};
 
 use super::call::{Call, Outcome, Reply, payload};
+use crate::gateway::pairing_switch::{current, shown_in};
 use crate::identity::Random;
+use crate::pairing::Refusal;
 use crate::pairing::node;
 use crate::pairing::node_record::NodeMetadata;
 use crate::protocol::params::{
@@ -16,10 +18,14 @@ use crate::protocol::params::{
 pub fn request(call: &Call<'_>, params: Option<Value>) -> Outcome {
     let asked = NodePairRequest::parse(params)?;
     let commands = call.context.command_policy();
+    let switch = current(call.context);
     let silent = asked.silent;
     let node_id = asked.node_id.clone();
     let metadata = metadata(asked);
     call.commit_and_answer(|state, now| {
+        if !switch.is_open(now) {
+            return Err(Refusal::PairingClosed);
+        }
         node::request(
             state,
             &node_id,
@@ -36,10 +42,8 @@ pub fn request(call: &Call<'_>, params: Option<Value>) -> Outcome {
 pub fn list(call: &Call<'_>, params: Option<Value>) -> Outcome {
     parse_nothing(call.method, params)?;
     let state = call.state()?;
-    Ok(Reply::Now(payload(&node::list(
-        &state,
-        call.context.now_ms(),
-    ))?))
+    let listed = payload(&node::list(&state, call.context.now_ms()))?;
+    Ok(Reply::Now(shown_in(call.context, listed)))
 }
 
 /// `node.pair.approve`: the commands of a live node count at once.

@@ -9,7 +9,10 @@ use crate::{
             with_devices,
         },
     },
-    protocol::scope::Role::{Node, Operator},
+    protocol::{
+        limits::MAX_CLOSE_REASON_BYTES,
+        scope::Role::{Node, Operator},
+    },
 };
 
 fn read_only() -> State {
@@ -366,4 +369,103 @@ fn no_change_that_others_hear_of_shows_a_token() {
     for (_, payload) in events(&changes) {
         assert!(!Value::to_string(&payload).contains("SECRET"));
     }
+}
+
+/// A policy whose switch is closed by configuration.
+fn closed() -> AdmissionPolicy {
+    AdmissionPolicy {
+        switch: Switch {
+            enabled: false,
+            decision: None,
+        },
+        auto_approve: Networks::parse(&["203.0.113.0/24".to_owned()]),
+    }
+}
+
+#[test]
+fn while_pairing_is_closed_nothing_new_is_recorded_or_approved_by_any_rule() {
+    let moved = |claim: ConnectClaim| ConnectClaim {
+        platform: Some("win32".into()),
+        ..claim
+    };
+    let known = || {
+        with_devices(&[paired(
+            &["operator.read"],
+            &[("operator", &["operator.read"])],
+        )])
+    };
+    let table = [
+        (State::default(), remote(Node, &[])),
+        (State::default(), remote(Operator, &["operator.read"])),
+        (State::default(), local(Operator, &["operator.read"])),
+        (State::default(), local(Node, &[])),
+        (known(), remote(Node, &[])),
+        (known(), local(Node, &[])),
+        (known(), remote(Operator, &["operator.write"])),
+        (known(), moved(remote(Operator, &["operator.read"]))),
+        // Silent as a rule, but this approval would need more than the client has.
+        (known(), moved(local(Operator, &[]))),
+        (
+            known(),
+            ConnectClaim {
+                public_key: "other".into(),
+                ..local(Operator, &[])
+            },
+        ),
+    ];
+    for (mut state, claim) in table {
+        let before = state.clone();
+        let (verdict, changes) = admit(&mut state, &claim, &closed(), NOW, &mut Counter::default());
+        let Err(NotAdmitted::PairingClosed(refused)) = verdict else {
+            panic!("{claim:?}: {verdict:?}")
+        };
+        assert_eq!((changes, &state), (vec![], &before), "{claim:?}");
+        assert_eq!(refused.request_id, None);
+        let details = refused.details();
+        assert_eq!(details["code"], "PAIRING_REQUIRED");
+        assert_eq!(details["reason"], "pairing-disabled");
+        let hint = details["remediationHint"].as_str().unwrap();
+        assert!(
+            hint.contains("openclaw gateway pairing open --for 3m"),
+            "{hint}"
+        );
+        assert!(refused.close_reason().len() <= MAX_CLOSE_REASON_BYTES);
+    }
+}
+
+#[test]
+fn who_is_known_keeps_working_while_pairing_is_closed() {
+    let record = paired(&["operator.read"], &[("operator", &["operator.read"])]);
+    let moved = ConnectClaim {
+        platform: Some("linux 6.19".into()),
+        ..local(Operator, &["operator.read"])
+    };
+    for claim in [
+        remote(Operator, &["operator.read"]),
+        local(Operator, &["operator.read"]),
+        moved,
+    ] {
+        let mut state = with_devices(std::slice::from_ref(&record));
+        let (verdict, _) = admit(&mut state, &claim, &closed(), NOW, &mut Counter::default());
+        assert!(verdict.unwrap().token.is_some(), "{claim:?}");
+        assert!(state.devices.pending.is_empty());
+    }
+}
+
+#[test]
+fn a_request_from_before_is_named_left_as_it_is_and_can_still_be_approved() {
+    let (mut state, mut entropy) = (State::default(), Counter::default());
+    let claim = remote(Node, &[]);
+    waits(&mut state, &claim, NOW, &mut entropy);
+    let before = state.clone();
+    let (verdict, changes) = admit(&mut state, &claim, &closed(), NOW + 9, &mut entropy);
+    let Err(NotAdmitted::PairingClosed(refused)) = verdict else {
+        panic!("{verdict:?}")
+    };
+    assert_eq!(refused.details()["requestId"], "r1");
+    assert_eq!((changes, &state), (vec![], &before));
+    let admin = scopes(&["operator.admin"]);
+    device::approve(&mut state, "r1", None, &caller(&admin), NOW, &mut entropy).unwrap();
+    let (verdict, _) = admit(&mut state, &claim, &closed(), NOW + 9, &mut entropy);
+    assert!(verdict.is_ok());
 }

@@ -102,6 +102,21 @@ fn a_node_with_a_setup_code_comes_in_with_all_it_offers() {
 }
 
 #[test]
+fn a_code_is_neither_used_nor_spent_while_pairing_is_closed() {
+    let (mut state, mut entropy) = (State::default(), Counter::default());
+    let code = with_code(&mut state, &mut entropy);
+    let claim = invited(remote(Node, &[]), &code.token);
+    let mut closed = AdmissionPolicy::default();
+    closed.switch.enabled = false;
+    let before = state.clone();
+    let (verdict, changes) = admit(&mut state, &claim, &closed, NOW, &mut entropy);
+    assert!(matches!(verdict, Err(NotAdmitted::PairingClosed(_))));
+    assert_eq!((changes, &state), (vec![], &before));
+    let (admission, _) = enters(&mut state, &claim, &mut entropy);
+    assert_eq!(admission.spent, Some(code.token));
+}
+
+#[test]
 fn a_code_invites_for_ten_minutes_to_what_it_says() {
     let (mut state, mut entropy) = (State::default(), Counter::default());
     let code = with_code(&mut state, &mut entropy);

@@ -19,13 +19,13 @@ use crate::{
             AddressSource, AdmissionPolicy, AuthMethod, ConnectClaim, Locality, NotAdmitted,
             Pairing, admit,
         },
-        device, expire,
-        networks::Networks,
-        next_expiry, node,
+        device, expire, next_expiry, node,
         node_record::NodeMetadata,
         policy::CommandPolicy,
         surface::{self, NodeClaim},
-        testing::{Counter, NOW, caller, device_caller, paired, records, with_devices, words},
+        testing::{
+            Counter, NOW, caller, device_caller, paired, records, trusting, with_devices, words,
+        },
         token,
     },
     protocol::scope::{Role, Scopes},
@@ -43,9 +43,7 @@ pub fn policy() -> CommandPolicy {
 const TRUSTED: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 1, 7));
 
 fn admission_policy() -> AdmissionPolicy {
-    AdmissionPolicy {
-        auto_approve: Networks::parse(&words(&["192.168.1.0/24"])),
-    }
+    trusting(&["192.168.1.0/24"])
 }
 
 /// What was granted to one device or node, as far as the approvers knew.

@@ -6,9 +6,10 @@ use crate::pairing::connect::AddressSource;
 use crate::{
     pairing::{
         change::{Change, Part},
-        connect::{AdmissionPolicy, admit},
+        connect::admit,
         testing::{
-            Counter, NOW, events, local, paired, remote, scopes, waits, with_devices, words,
+            Counter, NOW, events, local, paired, remote, scopes, trusting, waits, with_devices,
+            words,
         },
     },
     protocol::scope::Role::{Node, Operator},
@@ -31,9 +32,7 @@ fn holds_exactly(rule: &str, base: fn() -> Case, flips: &[Flip]) {
         flip(&mut case);
         let mut state = with_devices(&case.devices);
         let before = state.devices.paired.clone();
-        let policy = AdmissionPolicy {
-            auto_approve: Networks::parse(&words(case.networks)),
-        };
+        let policy = trusting(case.networks);
         let (verdict, changes) = admit(
             &mut state,
             &case.claim,
@@ -246,9 +245,7 @@ fn a_fresh_node_of_a_trusted_network_is_silent() {
 #[test]
 fn the_trail_names_the_network_and_only_the_device_layer_is_covered() {
     let case = from_the_lan();
-    let policy = AdmissionPolicy {
-        auto_approve: Networks::parse(&words(case.networks)),
-    };
+    let policy = trusting(case.networks);
     let mut state = State::default();
     let (verdict, changes) = admit(
         &mut state,
@@ -280,9 +277,7 @@ fn what_somebody_waits_for_already_stays_with_the_operator() {
     let mut entropy = Counter::default();
     let case = from_the_lan();
     waits(&mut state, &case.claim, NOW, &mut entropy);
-    let policy = AdmissionPolicy {
-        auto_approve: Networks::parse(&words(case.networks)),
-    };
+    let policy = trusting(case.networks);
     let (verdict, _) = admit(&mut state, &case.claim, &policy, NOW, &mut entropy);
     assert!(
         verdict.is_err(),
@@ -347,7 +342,7 @@ proptest! {
             _ => vec![paired(&["operator.read"], &[("operator", &["operator.read"])])],
         };
         let mut state = with_devices(&devices);
-        let policy = AdmissionPolicy { auto_approve: Networks::parse(&words(listed)) };
+        let policy = trusting(listed);
         let (verdict, changes) = admit(&mut state, &claim, &policy, NOW, &mut Counter::default());
         let by_network = changes.iter().any(|change| matches!(change, Change::Audit(entry)
             if entry.detail.as_ref().is_some_and(|detail| detail["rule"] == "network")));

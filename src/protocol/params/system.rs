@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::protocol::{
     error::ErrorShape,
+    limits::MAX_PAIRING_WINDOW_MS,
     schema::{Fields, Kind, optional, parse_params},
 };
 
@@ -20,6 +21,28 @@ pub fn parse_status(method: &str, params: Option<Value>) -> Result<(), ErrorShap
         optional("includeCliProjection", Kind::Boolean),
     ]);
     parse_params(method, params, &STATUS).map(|_| ())
+}
+
+/// `gateway.pairing.open`, a method of our own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GatewayPairingOpen {
+    /// For how long, in milliseconds; None: until somebody closes it.
+    pub for_ms: Option<u64>,
+}
+
+impl GatewayPairingOpen {
+    /// Reads the params.
+    pub fn parse(params: Option<Value>) -> Result<Self, ErrorShape> {
+        const FOR: Kind = Kind::Integer {
+            min: 1,
+            max: MAX_PAIRING_WINDOW_MS,
+        };
+        const KIND: Kind = Kind::Object(&[optional("forMs", FOR)]);
+        let mut fields = parse_params("gateway.pairing.open", params, &KIND)?;
+        Ok(Self {
+            for_ms: fields.count("forMs"),
+        })
+    }
 }
 
 /// `set-heartbeats`.

@@ -1,0 +1,93 @@
+//! `openclaw gateway pairing`: whether anybody new may ask to join, through a running gateway or on its state
+//! directory.
+
+use serde_json::{Value, json};
+
+use crate::cli::administration::{Fallback, open as reach};
+use crate::cli::answer::Answer;
+use crate::cli::error::CliError;
+use crate::cli::invocation::Invocation;
+use crate::cli::nodes::with_note;
+use crate::cli::row;
+use crate::pairing::waiting::OPEN_COMMAND;
+use crate::protocol::scope::Scope;
+use crate::store::clock::rfc3339;
+use crate::store::{Clock, SystemClock};
+
+/// `gateway pairing status`.
+///
+/// # Errors
+/// As every administration command.
+pub fn status(invocation: &Invocation) -> Result<Answer, CliError> {
+    ask(
+        invocation,
+        Scope::PAIRING,
+        "gateway.pairing.status",
+        &json!({}),
+    )
+}
+
+/// `gateway pairing open`.
+///
+/// # Errors
+/// `Invalid --for: …`, a time that is too long, and as every administration command.
+pub fn open(invocation: &Invocation) -> Result<Answer, CliError> {
+    let params = match invocation.duration("for")? {
+        Some(window) => json!({"forMs": window}),
+        None => json!({}),
+    };
+    ask(invocation, Scope::ADMIN, "gateway.pairing.open", &params)
+}
+
+/// `gateway pairing close`.
+///
+/// # Errors
+/// As every administration command.
+pub fn close(invocation: &Invocation) -> Result<Answer, CliError> {
+    ask(
+        invocation,
+        Scope::ADMIN,
+        "gateway.pairing.close",
+        &json!({}),
+    )
+}
+
+fn ask(
+    invocation: &Invocation,
+    scope: Scope,
+    method: &'static str,
+    params: &Value,
+) -> Result<Answer, CliError> {
+    let mut gateway = reach(invocation, &[scope], Fallback::Offline)?;
+    let standing = gateway.call(method, params)?;
+    let mut text = sentence(&standing, SystemClock.now_ms());
+    let decided = match row::text(&standing, "decidedBy") {
+        Some("command") => "by `openclaw gateway pairing`; it wins over the configuration",
+        _ => "by gateway.nodes.pairing.enabled",
+    };
+    text += &format!("\nDecided {decided}.\n");
+    Ok(with_note(Answer::new(standing, text), &*gateway))
+}
+
+/// How the switch stands, in one line.
+pub fn sentence(standing: &Value, now: u64) -> String {
+    if !row::flag(standing, "open") {
+        return format!(
+            "Pairing is closed: nobody new may ask to join. Open it with: {OPEN_COMMAND}"
+        );
+    }
+    match row::number(standing, "untilMs") {
+        Some(until) => format!(
+            "Pairing is open until {} ({} s left), then closed.",
+            rfc3339(until),
+            until.saturating_sub(now).div_ceil(1_000)
+        ),
+        None => "Pairing is open.".to_owned(),
+    }
+}
+
+/// The line under a list, when its answer says that pairing is not simply open.
+pub fn note(listed: &Value) -> Option<String> {
+    let standing = listed.get("pairing")?;
+    Some(sentence(standing, SystemClock.now_ms()))
+}
