@@ -15,6 +15,7 @@ mod logging;
 mod main_job;
 mod pairing_switch;
 mod reload;
+mod reload_proxies;
 mod restart;
 mod revocation;
 mod sessions;

@@ -48,10 +48,11 @@ impl SharedAuth {
     /// The generation of the secret; `None` when there is none.
     pub fn generation(&self) -> Option<Generation> {
         let (mode, secret) = match self {
-            // A proxy that names users is no secret.
-            Self::None | Self::TrustedProxy(_) => return None,
+            Self::None => return None,
             Self::Password(secret) => (AuthMethod::Password, secret),
             Self::Token(secret) => (AuthMethod::Token, secret),
+            // A proxy that names users is no secret; the password of programs on this host is.
+            Self::TrustedProxy(proxy) => (AuthMethod::Password, proxy.password.as_ref()?),
         };
         let named = format!("{}\0{}", mode.as_str(), secret.as_str());
         Some(Generation(sha256(named.as_bytes())))

@@ -4,6 +4,8 @@
 //! requests. Device tokens are not here: they stand in the pairing records, whose changes end sessions
 //! themselves.
 
+use std::net::IpAddr;
+
 use crate::gateway::auth::Generation;
 use crate::gateway::locality::{Locality, RequestHeaders};
 use crate::gateway::origin::check_origin;
@@ -15,6 +17,8 @@ use crate::protocol::close;
 pub struct Grounds {
     /// The browser it came from; `None` for a client that sent no `Origin`.
     pub browser: Option<Box<Browser>>,
+    /// The trusted proxy that named its user; `None` when no proxy vouched for it.
+    pub proxy: Option<IpAddr>,
     /// The shared secret it proved; `None` when something else authenticated it.
     pub secret: Option<Generation>,
 }
@@ -50,6 +54,8 @@ impl Browser {
 pub enum Loss {
     /// Its origin is not allowed any more.
     Origin,
+    /// The proxy that vouched for it is not trusted any more.
+    Proxy,
     /// The shared secret is another one now.
     Secret,
 }
@@ -59,7 +65,7 @@ impl Loss {
     pub const fn close(self) -> (u16, &'static str) {
         match self {
             Self::Origin => (close::POLICY, close::ORIGIN_NOT_ALLOWED),
-            Self::Secret => (close::AUTH_CHANGED, close::GATEWAY_AUTH_CHANGED),
+            Self::Proxy | Self::Secret => (close::AUTH_CHANGED, close::GATEWAY_AUTH_CHANGED),
         }
     }
 }
@@ -69,6 +75,12 @@ impl Grounds {
     pub fn lost(&self, rules: &Rules) -> Option<Loss> {
         if self.secret.is_some() && self.secret != rules.generation() {
             return Some(Loss::Secret);
+        }
+        if self
+            .proxy
+            .is_some_and(|proxy| !rules.proxies.networks.contains(proxy))
+        {
+            return Some(Loss::Proxy);
         }
         let allowed = self.browser.as_ref().is_none_or(|browser| {
             check_origin(&browser.headers, &rules.origins, true, browser.locality).is_ok()
@@ -82,6 +94,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::gateway::auth::SharedAuth;
     use crate::identity::Token;
+    use crate::pairing::networks::Networks;
 
     /// The headers of a page at `origin`.
     pub(crate) fn page(origin: &str) -> RequestHeaders {
@@ -147,6 +160,21 @@ pub(crate) mod tests {
             (&own_page, rules(token("a"), &[]), None),
         ] {
             assert_eq!(grounds.lost(&after), expected, "{grounds:?} {after:?}");
+        }
+        let vouched = Grounds {
+            proxy: Some([10, 0, 0, 7].into()),
+            ..Grounds::default()
+        };
+        for (networks, expected) in [
+            (&["10.0.0.0/8"][..], None),
+            (&["10.0.0.8"], Some(Loss::Proxy)),
+            (&[], Some(Loss::Proxy)),
+        ] {
+            let mut after = rules(token("b"), &[]);
+            let networks: Vec<String> = networks.iter().map(|&text| text.to_owned()).collect();
+            after.proxies.networks = Networks::parse(&networks);
+            assert_eq!(vouched.lost(&after), expected, "{networks:?}");
+            assert_eq!(by_device_token.lost(&after), None);
         }
         let both = Grounds {
             secret: before.generation(),

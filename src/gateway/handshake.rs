@@ -177,6 +177,7 @@ fn judge(
 fn grounds(arrival: &Arrival, rules: &Rules, method: AuthMethod) -> Grounds {
     Grounds {
         browser: Browser::of(&arrival.headers, arrival.place.locality),
+        proxy: (method == AuthMethod::TrustedProxy).then_some(arrival.peer),
         secret: rules.generation().filter(|_| method.is_shared_secret()),
     }
 }

@@ -162,6 +162,7 @@ impl House {
             device_family: None,
             grounds: Grounds {
                 browser: None,
+                proxy: None,
                 secret: self.context.rules().generation(),
             },
             locality: Locality::DirectLocal,

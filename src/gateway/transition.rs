@@ -27,8 +27,9 @@ pub struct Transition {
 
 /// Judges by `rules` from now on and carries out what that means.
 ///
-/// Changed proxies, handshake times and limits concern connections that come later only: where a live
-/// session comes from was settled at its handshake and is not asked again.
+/// Changed proxies end the sessions that such a proxy vouched for. Beside that, proxies, handshake times,
+/// limits and automatic approvals concern connections that come later only: where a live session comes
+/// from was settled at its handshake and is not asked again.
 pub fn adopt(context: &Arc<Context>, rules: Rules) -> Transition {
     // Replaced first: a session that comes in from now on looks at these rules itself (`dismiss_if_lost`
     // behind its registration), so none can slip between the two.
@@ -182,6 +183,7 @@ mod tests {
             house.join(|session| {
                 session.grounds = Grounds {
                     browser,
+                    proxy: None,
                     secret: None,
                 }
             })
