@@ -366,3 +366,28 @@ fn a_withdrawal_that_races_with_invokes_leaves_none_unanswered_and_none_behind()
             .is_none()
     );
 }
+
+#[test]
+fn connections_that_race_with_a_rotation_do_not_survive_it() {
+    const THREADS: usize = 6;
+    const CONNECTS: usize = 60;
+    let gateway = start("");
+    let (port, address) = (gateway.address.port(), gateway.address);
+    let connect = move || Peer::connect(address, operator_params(SECRET, &ALL_SCOPES), None);
+    let threads: Vec<_> = (0..THREADS)
+        .map(|_| {
+            std::thread::spawn(move || {
+                let admitted = std::iter::repeat_with(connect).map_while(Result::ok);
+                admitted.take(CONNECTS).collect::<Vec<Peer>>()
+            })
+        })
+        .collect();
+    gateway.home.write_config(&config(port, ROTATED, ""));
+    logged(&gateway, &applied("gateway.auth.token"), 1);
+    for mut peer in threads
+        .into_iter()
+        .flat_map(|thread| thread.join().unwrap())
+    {
+        assert_eq!(peer.closed(), (4001, "gateway auth changed".to_owned()));
+    }
+}

@@ -53,6 +53,64 @@ fn another_port_is_taken_by_a_restart_and_a_busy_one_changes_nothing() {
 }
 
 #[test]
+fn a_restart_waits_for_running_invokes_and_a_denial_does_not() {
+    let gateway = start("");
+    let port = gateway.address.port();
+    let device = Device::new();
+    let mut operator = Peer::operator(gateway.address, SECRET);
+    let commands = ["system.which", "system.notify"];
+    let mut node = Peer::node(gateway.address, SECRET, &device, &commands).unwrap();
+    let request = operator.event("node.pair.requested")["payload"]["requestId"].clone();
+    operator
+        .call("node.pair.approve", json!({"requestId": request}))
+        .unwrap();
+    let ask = |command: &str| json!({"nodeId": device.id, "command": command, "timeoutMs": 60_000, "idempotencyKey": "k"});
+    let asked = operator.send("node.invoke", ask("system.which"));
+    let running = node.event("node.invoke.request")["payload"].clone();
+
+    let next = free_port();
+    replace(
+        &gateway,
+        &config(next, SECRET, "nodes: { denyCommands: ['system.notify'] }"),
+    );
+    logged(
+        &gateway,
+        "[reload] gateway restart waits for 1 running invokes, at most 300 s",
+        1,
+    );
+    logged(&gateway, &applied("gateway.nodes.denyCommands"), 1);
+    let refused = operator
+        .call("node.invoke", ask("system.notify"))
+        .unwrap_err();
+    assert_eq!(refused["details"]["reason"], "command not allowlisted");
+    // Taking the port back takes the restart back.
+    replace(
+        &gateway,
+        &config(port, SECRET, "nodes: { denyCommands: ['a'] }"),
+    );
+    logged(&gateway, &applied("gateway.nodes.denyCommands"), 2);
+    replace(
+        &gateway,
+        &config(next, SECRET, "nodes: { denyCommands: ['a'] }"),
+    );
+    logged(
+        &gateway,
+        "[reload] gateway restart waits for 1 running invokes",
+        2,
+    );
+    assert_eq!(
+        gateway.process.output().matches("[gateway] ready").count(),
+        1
+    );
+    let result = json!({"id": running["id"], "nodeId": device.id, "ok": true, "payloadJSON": "{}"});
+    node.call("node.invoke.result", result).unwrap();
+    operator.answer(&asked).unwrap();
+    logged(&gateway, "[gateway] ready", 2);
+    assert_eq!(operator.closed().0, 1012);
+    Peer::operator(([127, 0, 0, 1], next).into(), SECRET);
+}
+
+#[test]
 fn commands_say_where_the_gateway_is_when_it_waits_for_its_restart() {
     let gateway = start("");
     let port = gateway.address.port();
@@ -94,6 +152,35 @@ fn an_address_that_this_host_does_not_have_keeps_the_gateway() {
     );
     logged(&gateway, "[reload] gateway restart skipped: ", 1);
     operator.call("health", json!({})).unwrap();
+}
+
+#[test]
+fn a_restart_that_fails_goes_back_to_what_was_before() {
+    let gateway = start("");
+    let port = gateway.address.port();
+    let mut operator = Peer::operator(gateway.address, SECRET);
+    // All addresses at once cannot be had while somebody has one of them; that shows only afterwards.
+    let _other = std::net::TcpListener::bind(("127.0.0.2", port)).unwrap();
+    replace(
+        &gateway,
+        &config(port, SECRET, "bind: 'lan', nodes: { denyCommands: ['a'] }"),
+    );
+    assert_eq!(operator.closed().0, 1012);
+    logged(&gateway, "the changed configuration does not start: ", 1);
+    logged(&gateway, "[gateway] ready", 2);
+    logged(
+        &gateway,
+        "[reload] config change requires gateway restart (gateway.bind)",
+        2,
+    );
+    logged(&gateway, &applied("gateway.nodes.denyCommands"), 1);
+    Peer::operator(gateway.address, SECRET)
+        .call("health", json!({}))
+        .unwrap();
+    assert_eq!(
+        gateway.process.output().matches("[gateway] ready").count(),
+        2
+    );
 }
 
 #[test]

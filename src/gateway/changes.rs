@@ -82,6 +82,12 @@ fn add(
     }
 }
 
+/// Those of the changes that have this effect.
+pub fn with_effect(changed: &[ChangedKey], effect: Effect) -> Vec<ChangedKey> {
+    let wanted = changed.iter().filter(|key| key.effect == effect);
+    wanted.cloned().collect()
+}
+
 /// The paths, for log lines.
 pub fn names(changed: &[ChangedKey]) -> String {
     let names: Vec<&str> = changed.iter().map(|key| key.path.as_str()).collect();

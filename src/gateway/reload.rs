@@ -14,7 +14,7 @@ use crate::config::diff::ChangedKey;
 use crate::config::key::Effect;
 use crate::config::watch::Watch;
 use crate::config::word::ReloadMode;
-use crate::gateway::changes::{changes, names, trail};
+use crate::gateway::changes::{changes, names, trail, with_effect};
 use crate::gateway::context::Context;
 use crate::gateway::setup::{MissingToken, Setup, SetupError, Source};
 use crate::gateway::transition::{Transition, adopt};
@@ -30,6 +30,12 @@ const MAX_POSTPONEMENTS: u32 = 10;
 /// How often the set of files may turn out to be another one while they are read; each level of includes
 /// needs one round, and they may change meanwhile.
 const MAX_ROUNDS: usize = 8;
+
+/// Longest wait for running invokes, whatever is configured.
+const MAX_DEFERRAL: Duration = Duration::from_secs(60 * 60);
+
+/// Pause between two looks at running invokes; only while a restart waits for them.
+const RUNNING_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Why the configuration is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,9 +76,18 @@ pub struct Reloader<'a> {
     applied: Setup,
     /// A document that a gateway could not be restarted with: not tried again before it changes.
     refused: Option<Value>,
+    /// A restart that waits for running invokes.
+    deferred: Option<Deferred>,
     watch: Watch,
     noticed: Option<Noticed>,
     next_look: Instant,
+}
+
+/// A restart that is not to cut off what runs.
+#[derive(Debug)]
+struct Deferred {
+    wish: Wish,
+    until: Instant,
 }
 
 /// A change that waits for its quiet time to pass.
@@ -97,6 +112,7 @@ impl<'a> Reloader<'a> {
             started: setup.clone(),
             applied: setup,
             refused,
+            deferred: None,
             watch: Watch::default(),
             noticed: None,
             next_look: Instant::now(),
@@ -123,7 +139,9 @@ impl<'a> Reloader<'a> {
         let look =
             (self.is_watching() && self.watch.descriptor().is_none()).then_some(self.next_look);
         let due = self.noticed.map(|noticed| noticed.due);
-        look.into_iter().chain(due).min()
+        let running = self.deferred.as_ref();
+        let running = running.map(|deferred| deferred.until.min(Instant::now() + RUNNING_INTERVAL));
+        look.into_iter().chain(due).chain(running).min()
     }
 
     /// Looks at the files, and reads them once they have been quiet for long enough.
@@ -136,7 +154,14 @@ impl<'a> Reloader<'a> {
         if self.noticed.is_some_and(|noticed| noticed.due <= now) {
             return self.evaluate(Occasion::File);
         }
-        None
+        let idle = self.noticed.is_none() && self.running() == 0;
+        let over = |deferred: &mut Deferred| idle || deferred.until <= now;
+        self.deferred.take_if(over).map(|deferred| deferred.wish)
+    }
+
+    /// Invokes that wait for their nodes.
+    fn running(&self) -> usize {
+        self.context.registry().invokes.len()
     }
 
     /// Reads the configuration and does what its changes ask for, except a restart, which is returned.
@@ -149,6 +174,8 @@ impl<'a> Reloader<'a> {
                 return None;
             }
         };
+        // The file as it is now decides anew.
+        self.deferred = None;
         let refused = self.refused.take();
         let may_restart =
             occasion == Occasion::Signal || refused.as_ref() != Some(&next.loaded.document);
@@ -205,10 +232,8 @@ impl<'a> Reloader<'a> {
             (ReloadMode::Off, Occasion::Signal) => ReloadMode::Hybrid,
             (mode, _) => mode,
         };
-        let needs_restart = changes(&self.started, &next, self.source.flags)
-            .into_iter()
-            .filter(|key| key.effect == Effect::Restart)
-            .collect::<Vec<_>>();
+        let since_start = changes(&self.started, &next, self.source.flags);
+        let needs_restart = with_effect(&since_start, Effect::Restart);
         let has_effect = changed.iter().any(|key| key.effect != Effect::None);
         let restarts = match mode {
             ReloadMode::Hybrid => !needs_restart.is_empty(),
@@ -222,31 +247,57 @@ impl<'a> Reloader<'a> {
                 &needs_restart
             };
             log::info!(target: "reload", "config change requires gateway restart ({})", names(asking));
-            let audit = trail(
-                changed,
-                occasion.as_str(),
-                &|_| json!({"effect": "restart"}),
-            );
-            return Some(Wish {
-                occasion,
-                setup: next,
-                audit,
-            });
+            return self.restart_or_wait(next, changed, occasion);
         }
         self.settle(next, changed, occasion);
         None
     }
 
+    /// The wish for a restart; where invokes are running, only after them, or when patience ends. What
+    /// needs no restart does not wait.
+    fn restart_or_wait(
+        &mut self,
+        next: Setup,
+        changed: &[ChangedKey],
+        occasion: Occasion,
+    ) -> Option<Wish> {
+        let configured = next.loaded.config.gateway.reload.deferral_timeout_ms;
+        let patience = Duration::from_millis(configured).min(MAX_DEFERRAL);
+        let running = self.running();
+        let wish = |changed: &[ChangedKey], setup| Wish {
+            occasion,
+            setup,
+            audit: trail(
+                changed,
+                occasion.as_str(),
+                &|_| json!({"effect": "restart"}),
+            ),
+        };
+        if running == 0 || patience.is_zero() {
+            return Some(wish(changed, next));
+        }
+        log::info!(
+            target: "reload",
+            "gateway restart waits for {running} running invokes, at most {} s", patience.as_secs()
+        );
+        self.deferred = Some(Deferred {
+            wish: wish(&with_effect(changed, Effect::Restart), next.clone()),
+            until: Instant::now() + patience,
+        });
+        self.settle_hot(next, changed, occasion);
+        None
+    }
+
     /// Applies what needs no restart and says what waits for one.
     fn settle(&mut self, next: Setup, changed: &[ChangedKey], occasion: Occasion) {
-        let waiting: Vec<ChangedKey> = changed
-            .iter()
-            .filter(|key| key.effect == Effect::Restart)
-            .cloned()
-            .collect();
+        let waiting = with_effect(changed, Effect::Restart);
         if !waiting.is_empty() {
             log::warn!(target: "reload", "config change requires gateway restart ({})", names(&waiting));
         }
+        self.settle_hot(next, changed, occasion);
+    }
+
+    fn settle_hot(&mut self, next: Setup, changed: &[ChangedKey], occasion: Occasion) {
         let loaded = next
             .loaded
             .without_restart(&self.started.loaded, self.source.paths);
