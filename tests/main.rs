@@ -18,6 +18,8 @@ mod reload;
 mod reload_proxies;
 mod restart;
 mod revocation;
+mod secrecy;
+mod seeds;
 mod sessions;
 mod setup_codes;
 mod stalled;

@@ -52,8 +52,7 @@ impl Invocation {
         let asked = self.global("log-level").and_then(LogLevel::parse);
         let level = asked.or_else(|| self.environment.log_level().ok().flatten());
         let level = level.unwrap_or(LogLevel::Warn).filter();
-        // Somebody who set a logger before keeps it.
-        let _ = simple_logger::SimpleLogger::new().with_level(level).init();
+        crate::cli::output::log_to_stderr(level);
         let loaded = crate::config::load(paths, &self.environment)?;
         for warning in &loaded.warnings {
             log::warn!("{warning}");

@@ -49,8 +49,7 @@ pub fn run(invocation: &Invocation) -> Result<Answer, CliError> {
     let loaded = config::load(&paths, &environment)?;
     loaded.warnings.iter().for_each(|warning| report(warning));
     let level = loaded.config.logging.console_level.filter();
-    // Somebody who set a logger before keeps it.
-    let _ = simple_logger::SimpleLogger::new().with_level(level).init();
+    crate::cli::output::log_to_stderr(level);
     let dir = StateDir::open(&paths.state_dir)?;
     let key = load_or_create_key(&dir, SystemClock.now_ms())?;
     let code = node_setup::setup_code(invocation, &loaded.environment)?;

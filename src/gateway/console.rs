@@ -120,6 +120,9 @@ impl Log for Console {
     }
 
     fn log(&self, record: &Record<'_>) {
+        if !is_ours(record) && record.level() > Level::Warn {
+            return;
+        }
         let shape = self.shape();
         let now_ms = SystemClock.now_ms();
         let message = clean(&record.args().to_string());
@@ -133,6 +136,16 @@ impl Log for Console {
     }
 
     fn flush(&self) {}
+}
+
+/// Whether a line comes from this program. Below warnings some crates that it uses show whole frames,
+/// credentials included.
+fn is_ours(record: &Record<'_>) -> bool {
+    let ours = env!("CARGO_CRATE_NAME");
+    let path = record
+        .module_path()
+        .and_then(|path| path.strip_prefix(ours));
+    path.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
 impl Console {

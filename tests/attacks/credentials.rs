@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{OPERATOR_SCOPES, Scene, cli_params, code, device_token, node_with, not_admitted};
+use super::{OPERATOR_SCOPES, Scene, code, node_with, not_admitted};
 use crate::support::device::Device;
-use crate::support::peer::Peer;
+use crate::support::peer::{Peer, cli_params};
 use crate::support::process::SECRET;
 
 const MISMATCH: &str = "AUTH_DEVICE_TOKEN_MISMATCH";
@@ -75,7 +75,7 @@ fn each_role_of_a_device_has_a_token_of_its_own() {
     let admin = scene.admin();
     admin.call("device.pair.approve", request).unwrap();
     let both = Peer::connect(scene.gateway.address, asked, Some(&scene.node_key)).unwrap();
-    let operator_token = device_token(&both);
+    let operator_token = both.device_token();
     assert_ne!(operator_token, scene.node_token);
     for params in [
         cli_params(json!({"deviceToken": scene.node_token}), &[]),
@@ -151,7 +151,7 @@ fn a_rotated_or_revoked_token_is_dead_at_once() {
     // The shared secret proves the member, who gets the new token.
     let params = node_with(json!({"token": SECRET}));
     let member = Peer::connect(scene.gateway.address, params, Some(&scene.node_key)).unwrap();
-    let fresh = device_token(&member);
+    let fresh = member.device_token();
     assert_ne!(fresh, stolen);
     scene.admin().call("device.token.revoke", target).unwrap();
     for token in [&stolen, &fresh] {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::device::Device;
-use crate::support::peer::{Peer, Refused, node_params};
+use crate::support::peer::{Peer, Refused, cli_params, node_params};
 use crate::support::process::{Gateway, SECRET};
 use crate::support::wait_for;
 use crate::support::websocket::WebSocket;
@@ -60,8 +60,8 @@ impl Scene {
         let params = cli_params(json!({"token": SECRET}), &OPERATOR_SCOPES);
         let operator = Peer::connect(gateway.address, params, Some(&operator_key)).unwrap();
         let mut scene = Scene {
-            node_token: device_token(&node),
-            operator_token: device_token(&operator),
+            node_token: node.device_token(),
+            operator_token: operator.device_token(),
             before: Value::Null,
             gateway,
             node_key,
@@ -176,27 +176,12 @@ pub fn not_admitted(outcome: Result<Peer, Refused>) -> Value {
     refused.error
 }
 
-/// Connect params of a command line that must be paired.
-pub fn cli_params(auth: Value, scopes: &[&str]) -> Value {
-    json!({
-        "minProtocol": 3, "maxProtocol": 4, "role": "operator", "scopes": scopes, "caps": [], "auth": auth,
-        "client": {"id": "cli", "mode": "cli", "version": "1", "platform": "linux"},
-    })
-}
-
 /// Connect params of a node with these credentials.
 pub fn node_with(auth: Value) -> Value {
     let mut params = node_params("", &["system.which"]);
     params["auth"] = auth;
     params["maxProtocol"] = json!(4);
     params
-}
-
-pub fn device_token(peer: &Peer) -> String {
-    peer.hello["auth"]["deviceToken"]
-        .as_str()
-        .unwrap()
-        .to_owned()
 }
 
 #[track_caller]

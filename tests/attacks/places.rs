@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Scene, cli_params, code, node_with, not_admitted};
+use super::{Scene, code, node_with, not_admitted};
 use crate::support::device::Device;
-use crate::support::peer::{ALL_SCOPES, operator_params};
+use crate::support::peer::{ALL_SCOPES, cli_params, operator_params};
 use crate::support::process::SECRET;
 
 /// Headers by which proxies make themselves known; whoever sends one is not direct.

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Scene, cli_params, code, node_with, not_admitted};
+use super::{Scene, code, node_with, not_admitted};
 use crate::support::device::Device;
-use crate::support::peer::{Peer, challenge, finish};
+use crate::support::peer::{Peer, challenge, cli_params, finish};
 use crate::support::process::SECRET;
 use crate::support::websocket::{Message, WebSocket};
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Scene, node_with};
 use crate::support::device::Device;
-use crate::support::peer::{Peer, operator_params};
+use crate::support::peer::{Peer, cli_params, operator_params};
 use crate::support::process::SECRET;
 use crate::support::wait_for;
 
@@ -206,7 +206,7 @@ fn a_request_that_changed_is_not_approved_by_its_old_id() {
     let stranger = Device::new();
     let headers = [("X-Forwarded-For", "203.0.113.9")];
     let ask = |scopes: &[&str]| {
-        let params = super::cli_params(json!({"token": SECRET}), scopes);
+        let params = cli_params(json!({"token": SECRET}), scopes);
         let refused = scene
             .connect_with(&headers, params, Some(&stranger))
             .err()

@@ -31,6 +31,8 @@ pub struct Refused {
 pub struct Peer {
     pub socket: WebSocket,
     pub hello: Value,
+    /// Every frame since the hello, as it came.
+    pub heard: Vec<String>,
     events: VecDeque<Value>,
     answers: VecDeque<Value>,
     next_id: u32,
@@ -42,6 +44,14 @@ pub fn operator_params(token: &str, scopes: &[&str]) -> Value {
         "minProtocol": 3, "maxProtocol": 3, "role": "operator", "scopes": scopes,
         "client": {"id": "gateway-client", "mode": "backend", "version": "1", "platform": "linux"},
         "caps": [], "auth": {"token": token},
+    })
+}
+
+/// Connect params of a command line that must be paired, with these credentials.
+pub fn cli_params(auth: Value, scopes: &[&str]) -> Value {
+    json!({
+        "minProtocol": 3, "maxProtocol": 4, "role": "operator", "scopes": scopes, "caps": [], "auth": auth,
+        "client": {"id": "cli", "mode": "cli", "version": "1", "platform": "linux"},
     })
 }
 
@@ -94,6 +104,13 @@ impl Peer {
         let request = json!({"type": "req", "id": "c1", "method": "connect", "params": params});
         socket.send_text(&request.to_string());
         finish(socket)
+    }
+
+    /// The device token of its hello.
+    #[track_caller]
+    pub fn device_token(&self) -> String {
+        let token = self.hello["auth"]["deviceToken"].as_str();
+        token.expect("a device token").to_owned()
     }
 
     /// Sends a request and returns its id.
@@ -192,6 +209,7 @@ impl Peer {
     }
 
     fn sort(&mut self, text: &str) {
+        self.heard.push(text.to_owned());
         let frame: Value = serde_json::from_str(text).unwrap();
         match frame["type"].as_str() {
             Some("event") => self.events.push_back(frame),
@@ -228,6 +246,7 @@ pub fn finish(mut socket: WebSocket) -> Result<Peer, Refused> {
                     return Ok(Peer {
                         socket,
                         hello,
+                        heard: Vec::new(),
                         events: early,
                         answers: VecDeque::new(),
                         next_id: 0,

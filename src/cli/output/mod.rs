@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 
+use log::LevelFilter;
 use serde_json::Value;
 
 use crate::config::Environment;
@@ -65,6 +66,16 @@ fn terminal_width() -> Option<usize> {
 pub fn pretty(document: &Value) -> String {
     // A `Value` has string keys only, so writing it cannot fail.
     escaped(serde_json::to_string_pretty(document).unwrap_or_default())
+}
+
+/// Log lines of this program go to stderr from here on. Of the crates that it uses only warnings do: below
+/// them some show whole frames, credentials included.
+pub fn log_to_stderr(level: LevelFilter) {
+    // Somebody who set a logger before keeps it.
+    let _ = simple_logger::SimpleLogger::new()
+        .with_level(level.min(LevelFilter::Warn))
+        .with_module_level(env!("CARGO_CRATE_NAME"), level)
+        .init();
 }
 
 #[cfg(test)]
