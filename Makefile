@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help build release check fmt clippy doc test demo interop attack fault bench deps
+.PHONY: help build release check fmt clippy doc test demo interop attack fault fuzz bench deps
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -23,7 +23,7 @@ fmt:
 	$(CARGO) fmt --check
 
 clippy: deps
-	$(CARGO) clippy --locked --all-targets --test attack --test fault --test interop -- -D warnings
+	$(CARGO) clippy --locked --all-targets --test attack --test fault --test fuzz --test interop -- -D warnings
 
 doc: deps
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --quiet
@@ -43,6 +43,11 @@ attack: deps ## floods at full size: sockets, bytes, guesses, requests (about a 
 
 fault: deps ## broken on purpose: kill -9 loops, full disk, an idle minute with 100 nodes
 	$(CARGO) test --locked --release --test fault -- --test-threads=1
+
+TIME ?= 60
+
+fuzz: deps ## random frames, connect params and HTTP heads for TIME seconds (60); FUZZ_SEED=n repeats a run
+	FUZZ_SECONDS=$(TIME) $(CARGO) test --locked --test fuzz
 
 bench: release ## the budget, measured
 	$(CARGO) bench --locked --bench budget

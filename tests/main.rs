@@ -10,6 +10,7 @@ mod attacks;
 mod bad_input;
 mod commands;
 mod floods;
+mod fuzz;
 mod join_keys;
 mod logging;
 mod main_job;
