@@ -25,3 +25,4 @@ mod sessions;
 mod setup_codes;
 mod stalled;
 mod state_files;
+mod tls;

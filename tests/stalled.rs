@@ -7,9 +7,10 @@ use std::net::TcpStream;
 use serde_json::json;
 
 use crate::support::device::Device;
-use crate::support::job::whole_job;
+use crate::support::job::{whole_job, whole_job_of};
 use crate::support::peer::{Peer, challenge};
 use crate::support::process::{Gateway, SECRET};
+use crate::support::tls;
 use crate::support::websocket::WebSocket;
 
 #[test]
@@ -65,6 +66,55 @@ fn a_peer_stalled_in_any_phase_delays_nobody() {
     let error = operator.answer(&asked).unwrap_err();
     assert_eq!(error["message"], "node disconnected (system.which)");
     drop((opened, half_line, upgraded, challenged, half_frame, deaf));
+}
+
+#[test]
+fn a_peer_stalled_in_any_phase_of_tls_delays_nobody() {
+    let gateway = Gateway::start_tls();
+    let address = gateway.address;
+    let whole_job = || {
+        let device = Device::new();
+        // First, so that it hears of the node's request.
+        let operator = tls::operator(&gateway);
+        let node = tls::node(&gateway, &device, &["system.which"]).unwrap();
+        whole_job_of(operator, node, &device);
+    };
+    whole_job();
+
+    let opened = TcpStream::connect(address).unwrap();
+    whole_job();
+
+    let mut hello = Vec::new();
+    let mut unfinished = tls::client(address, &gateway.home);
+    unfinished.conn.write_tls(&mut hello).unwrap();
+    let mut half_hello = TcpStream::connect(address).unwrap();
+    half_hello.write_all(&hello[..hello.len() / 2]).unwrap();
+    whole_job();
+
+    // A whole hello, its answer never taken.
+    unfinished.sock.write_all(&hello).unwrap();
+    whole_job();
+
+    let secured = tls::Wire::tls(address, &gateway.home);
+    whole_job();
+
+    let mut half_line = tls::Wire::tls(address, &gateway.home);
+    half_line.write_all(b"GET / HT").unwrap();
+    whole_job();
+
+    let mut challenged = tls::socket(&gateway);
+    challenge(&mut challenged);
+    whole_job();
+
+    // Asks for far more than its receive window holds and reads nothing of it.
+    let mut deaf = tls::operator(&gateway);
+    for _ in 0..2_000 {
+        deaf.send("health", json!({}));
+    }
+    whole_job();
+    drop((
+        opened, half_hello, unfinished, secured, half_line, challenged, deaf,
+    ));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::client::{ClientError, ResolveError, UrlSource};
 use crate::gateway::port_owner::elsewhere;
+use crate::net::TlsFault;
 use crate::protocol::error::ErrorCode;
 
 /// A client error and where it happened.
@@ -81,9 +82,9 @@ impl GatewayFailure {
             ) => ("CREDENTIALS_MISSING", json!({})),
             ClientError::Resolve(_) => ("CONFIG_INVALID", json!({})),
             ClientError::Timeout(_) => ("GATEWAY_TIMEOUT", json!({})),
+            ClientError::Tls { fault, .. } => ("GATEWAY_UNREACHABLE", tls_details(fault)),
             ClientError::NotGateway(_)
             | ClientError::Plaintext { .. }
-            | ClientError::TlsUnavailable(_)
             | ClientError::Unreachable { .. }
             | ClientError::Unresolvable { .. } => ("GATEWAY_UNREACHABLE", json!({})),
         };
@@ -92,6 +93,22 @@ impl GatewayFailure {
             details.insert("source".to_owned(), json!(target.source.to_string()));
         }
         (code.to_owned(), details)
+    }
+}
+
+/// The fingerprints of a certificate that is not trusted.
+fn tls_details(fault: &TlsFault) -> Value {
+    match fault {
+        TlsFault::BadPin {
+            expected,
+            presented,
+        } => json!({"tls": "fingerprint-mismatch", "expectedSha256": expected.to_string(),
+            "presentedSha256": presented.to_string()}),
+        TlsFault::Untrusted { presented, .. } => {
+            json!({"tls": "untrusted", "presentedSha256": presented.to_string()})
+        }
+        TlsFault::NotTls => json!({"tls": "not-spoken"}),
+        TlsFault::Handshake(_) => json!({"tls": "failed"}),
     }
 }
 
@@ -104,6 +121,7 @@ impl fmt::Display for GatewayFailure {
             ClientError::Closed { .. }
                 | ClientError::NotGateway(_)
                 | ClientError::Timeout(_)
+                | ClientError::Tls { .. }
                 | ClientError::Unreachable { .. }
                 | ClientError::Unresolvable { .. }
         );

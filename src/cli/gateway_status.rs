@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::answer::{Answer, FAILURE, SUCCESS};
 use crate::cli::error::{CliError, Failed};
+use crate::cli::gateway_tls::TlsPart;
 use crate::cli::invocation::Invocation;
 use crate::cli::pairing::sentence;
 use crate::cli::probe::{Finding, probe};
@@ -52,6 +53,7 @@ struct GatewayPart {
     target: Result<Endpoint, String>,
     /// How the pairing switch of this machine's gateway stands, where it can be read.
     pairing: Option<Value>,
+    tls: TlsPart,
 }
 
 struct Rpc {
@@ -131,6 +133,7 @@ fn gateway_part(invocation: &Invocation, paths: &Paths, loaded: &Loaded) -> Gate
         bind_host,
         target,
         pairing: pairing_here(paths, loaded),
+        tls: TlsPart::look(paths, loaded),
     }
 }
 
@@ -257,6 +260,7 @@ impl Report {
             "port": self.port,
             "portSource": "env/config",
             "pairing": self.gateway.as_ref().and_then(|gateway| gateway.pairing.clone()),
+            "tls": self.gateway.as_ref().map(|gateway| gateway.tls.document()),
             "probeUrl": endpoint.map(|endpoint| endpoint.url.to_string()),
             "probeNote": endpoint.map(|endpoint| format!("{}", endpoint.source)),
             "credentials": {
@@ -303,6 +307,7 @@ impl Report {
             if let Some(standing) = &gateway.pairing {
                 out += &format!("{}\n", sentence(standing, SystemClock.now_ms()));
             }
+            out += &gateway.tls.text();
         }
         if let Some(endpoint) = self.endpoint() {
             out += &format!(

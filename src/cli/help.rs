@@ -134,13 +134,14 @@ Arguments:
   <requestId>  Request id, or a unique prefix of at least 8 characters
 
 Options:
-  --url <ws-url>         Gateway WebSocket URL; needs --token or --password (env: OPENCLAW_GATEWAY_URL)
-  --token <token>        Gateway token (env: OPENCLAW_GATEWAY_TOKEN)
-  --password <password>  Gateway password (env: OPENCLAW_GATEWAY_PASSWORD)
-  --json                 Print one JSON document on stdout
-  --timeout <ms>         Budget for connect, handshake and answer (default: 10000)
-  --digest <hex>         Approve only if the request still has this digest (from pending --json)
-  -h, --help             Show this help
+  --url <ws-url>              Gateway WebSocket URL; needs --token or --password (env: OPENCLAW_GATEWAY_URL)
+  --token <token>             Gateway token (env: OPENCLAW_GATEWAY_TOKEN)
+  --password <password>       Gateway password (env: OPENCLAW_GATEWAY_PASSWORD)
+  --tls-fingerprint <sha256>  Trust exactly the certificate with this fingerprint; needs wss://
+  --json                      Print one JSON document on stdout
+  --timeout <ms>              Budget for connect, handshake and answer (default: 10000)
+  --digest <hex>              Approve only if the request still has this digest (from pending --json)
+  -h, --help                  Show this help
 
 Scopes asked for: operator.pairing and what the node's commands require
 ";

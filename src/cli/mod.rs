@@ -29,6 +29,7 @@ pub mod gateway_limits;
 pub mod gateway_query;
 pub mod gateway_run;
 pub mod gateway_status;
+pub mod gateway_tls;
 pub mod help;
 pub mod invocation;
 pub mod node;

@@ -16,12 +16,13 @@ use crate::cli::complain;
 use crate::cli::error::{CliError, GatewayFailure};
 use crate::cli::invocation::Invocation;
 use crate::cli::node_setup;
+use crate::cli::reach;
 use crate::client::{
     ConnectIdentity, Connector, Device, DeviceTokens, Endpoint, Purpose, SetupCode, Sources,
     resolve,
 };
 use crate::config::{self, Environment, Loaded, Paths, dotenv};
-use crate::identity::{DeviceId, DeviceKey, Random};
+use crate::identity::{DeviceId, DeviceKey, Fingerprint, Random};
 use crate::node::approvals::{ApprovalsFile, HostPolicy};
 use crate::node::host::{Ending, Host, Stop};
 use crate::node::invoke::{COMMANDS, Dispatcher};
@@ -53,13 +54,15 @@ pub fn run(invocation: &Invocation) -> Result<Answer, CliError> {
     let dir = StateDir::open(&paths.state_dir)?;
     let key = load_or_create_key(&dir, SystemClock.now_ms())?;
     let code = node_setup::setup_code(invocation, &loaded.environment)?;
+    let typed_pin = reach::pin(invocation)?;
     let settings = settle(invocation, code.as_ref(), &dir, &key)?;
     if settings.tls_fingerprint.is_some() && !settings.url.secure {
         let text =
             "node host gateway connect failed: gateway tls fingerprint requires wss:// gateway url";
         return Err(CliError::failed("USAGE", text));
     }
-    let endpoint = endpoint(&settings, &paths, &loaded)?;
+    let pin = typed_pin.map_or_else(|| stored_pin(&settings, &dir), |pin| Ok(Some(pin)))?;
+    let endpoint = endpoint(&settings, pin, &paths, &loaded)?;
     let machine = Arc::new(machine(
         &key.device_id(),
         &paths,
@@ -119,8 +122,28 @@ fn settle(
     Ok(settings)
 }
 
-fn endpoint(settings: &Settings, paths: &Paths, loaded: &Loaded) -> Result<Endpoint, CliError> {
-    let pin = settings.tls_fingerprint.clone();
+/// The pin of an earlier run; one that is unusable is an error, never no pin.
+fn stored_pin(settings: &Settings, dir: &StateDir) -> Result<Option<Fingerprint>, CliError> {
+    let Some(text) = &settings.tls_fingerprint else {
+        return Ok(None);
+    };
+    Fingerprint::parse(text).map(Some).ok_or_else(|| {
+        let file = dir.node_file();
+        let text = format!(
+            "node host gateway connect failed: gateway tls fingerprint missing: {} holds none that is usable. \
+             Pass --tls-fingerprint <sha256>",
+            file.display()
+        );
+        CliError::failed("CONFIG_INVALID", text)
+    })
+}
+
+fn endpoint(
+    settings: &Settings,
+    pin: Option<Fingerprint>,
+    paths: &Paths,
+    loaded: &Loaded,
+) -> Result<Endpoint, CliError> {
     let sources = Sources::for_node_host(settings.url.clone(), pin, paths, loaded)?;
     resolve(&sources, Purpose::NodeHost)
         .map_err(|error| GatewayFailure::nowhere(error.into()).into())

@@ -12,7 +12,7 @@ use crate::client::{
 };
 use crate::config::word::Word;
 use crate::config::{Loaded, Paths};
-use crate::identity::{DeviceId, DeviceKey, Token};
+use crate::identity::{DeviceId, DeviceKey, Fingerprint, Token};
 use crate::protocol::scope::{Role, Scope, Scopes};
 use crate::store::lock::state_owner;
 use crate::store::{Clock, StateDir, SystemClock, load_or_create_key};
@@ -157,9 +157,23 @@ pub fn endpoint(
         url: invocation.value("url"),
         token: invocation.value("token"),
         password: invocation.value("password"),
+        pin: pin(invocation)?,
     };
     let sources = Sources::gather(typed, paths, loaded)?;
     resolve(&sources, purpose).map_err(|error| GatewayFailure::nowhere(error.into()).into())
+}
+
+/// `--tls-fingerprint`.
+///
+/// # Errors
+/// A usage error when it is no fingerprint.
+pub fn pin(invocation: &Invocation) -> Result<Option<Fingerprint>, CliError> {
+    let Some(text) = invocation.value("tls-fingerprint") else {
+        return Ok(None);
+    };
+    let pin = Fingerprint::parse(text);
+    let invalid = "Invalid --tls-fingerprint: expected the SHA-256 of a certificate, 64 hex digits";
+    pin.map(Some).ok_or_else(|| CliError::rule(invalid))
 }
 
 /// Where a failed connect tried, for its message.

@@ -4,8 +4,8 @@
 
 use crate::cli::command::{Argument, Command, Flag, Takes};
 use crate::cli::{
-    config, config_set, devices, gateway_limits, gateway_query, gateway_run, gateway_status, node,
-    node_setup, nodes, overview, pairing, qr,
+    config, config_set, devices, gateway_limits, gateway_query, gateway_run, gateway_status,
+    gateway_tls, node, node_setup, nodes, overview, pairing, qr,
 };
 
 /// Default budget of a command that talks to a gateway, in milliseconds.
@@ -27,6 +27,11 @@ const GATEWAY: &[Flag] = &[
     .environment("OPENCLAW_GATEWAY_URL"),
     Flag::text("token", "token", "Gateway token").environment("OPENCLAW_GATEWAY_TOKEN"),
     Flag::text("password", "password", "Gateway password").environment("OPENCLAW_GATEWAY_PASSWORD"),
+    Flag::text(
+        "tls-fingerprint",
+        "sha256",
+        "Trust exactly the certificate with this fingerprint; needs wss://",
+    ),
     JSON,
 ];
 
@@ -516,6 +521,17 @@ const GATEWAY_COMMANDS: Command = Command::group(
             ],
         ),
         PAIRING,
+        Command::leaf(
+            "fingerprint",
+            "Print the certificate fingerprint that clients of this gateway pin",
+            gateway_tls::fingerprint,
+        )
+        .flags(&[&[JSON]])
+        .details(
+            "Reads the certificate of the gateway on this machine; no connection is made. Pass the value to \
+             --tls-fingerprint, or store it in gateway.remote.tlsFingerprint on the other machine.",
+        )
+        .failure(""),
         Command::leaf(
             "call",
             "Call one method of the gateway",

@@ -10,6 +10,8 @@ use crate::client::resolve_error::ResolveError;
 use crate::client::target::{GatewayUrl, UrlSource};
 use crate::config::Secret;
 use crate::config::word::AuthMode;
+use crate::identity::Fingerprint;
+use crate::net::Trust;
 
 /// Who asks, which changes the order of the sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub struct Sources {
     pub flag_token: Option<String>,
     /// `--password`.
     pub flag_password: Option<String>,
+    /// `--tls-fingerprint` of a command.
+    pub flag_pin: Option<Fingerprint>,
     /// `OPENCLAW_GATEWAY_URL`.
     pub environment_url: Option<String>,
     /// `OPENCLAW_GATEWAY_TOKEN`.
@@ -48,7 +52,11 @@ pub struct Sources {
     /// `gateway.remote.url`.
     pub remote_url: Option<String>,
     /// `gateway.remote.tlsFingerprint`, or the node host's pin.
-    pub pin: Option<String>,
+    pub pin: Option<Fingerprint>,
+    /// The certificate of the gateway of this state directory.
+    pub local_pin: Option<Fingerprint>,
+    /// `SSL_CERT_FILE`: the authorities to trust instead of the machine's.
+    pub authorities: Option<PathBuf>,
     /// `gateway.auth.mode`, when set.
     pub auth_mode: Option<AuthMode>,
     /// `gateway.auth.token`.
@@ -109,8 +117,10 @@ pub struct Endpoint {
     pub source: UrlSource,
     /// Shared secrets.
     pub credentials: Credentials,
-    /// Certificate pin, SHA-256.
-    pub pin: Option<String>,
+    /// The one certificate to trust.
+    pub pin: Option<Fingerprint>,
+    /// Without a pin: a file of authorities to trust instead of the machine's.
+    pub authorities: Option<PathBuf>,
 }
 
 impl Credentials {
@@ -138,6 +148,14 @@ impl Endpoint {
     pub fn is_trusted(&self) -> bool {
         self.url.is_loopback() || (self.url.secure && self.pin.is_some())
     }
+
+    /// Whose certificate is trusted: the pin's alone, else what the authorities vouch for.
+    pub fn trust(&self) -> Trust {
+        match self.pin {
+            Some(pin) => Trust::Pin(pin),
+            None => Trust::Authorities(self.authorities.clone()),
+        }
+    }
 }
 
 /// Applies the table.
@@ -156,15 +174,24 @@ pub fn resolve(sources: &Sources, purpose: Purpose) -> Result<Endpoint, ResolveE
             config: sources.config_file.clone(),
         });
     }
-    let pin = match source {
-        UrlSource::Remote | UrlSource::NodeHost => sources.pin.clone(),
-        UrlSource::Flag | UrlSource::Environment | UrlSource::Local => None,
+    let kept = match source {
+        UrlSource::Remote | UrlSource::NodeHost => sources.pin,
+        UrlSource::Local => sources.local_pin.filter(|_| url.secure),
+        UrlSource::Flag | UrlSource::Environment => None,
     };
+    let pin = sources.flag_pin.or(kept);
+    if pin.is_some() && !url.secure {
+        return Err(ResolveError::PinWithoutTls {
+            url: url.to_string(),
+            source,
+        });
+    }
     Ok(Endpoint {
         url,
         source,
         credentials,
         pin,
+        authorities: sources.authorities.clone(),
     })
 }
 

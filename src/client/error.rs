@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::client::resolve_error::ResolveError;
 use crate::client::target::UrlSource;
+use crate::net::TlsFault;
 use crate::protocol::error::{ErrorCode, ErrorShape};
 
 /// A connection that did not come about, or did not do what was asked.
@@ -43,8 +44,13 @@ pub enum ClientError {
     Resolve(ResolveError),
     /// The whole budget passed.
     Timeout(Duration),
-    /// `wss://` before this program speaks TLS.
-    TlsUnavailable(String),
+    /// No TLS connection, or not to a certificate that is trusted.
+    Tls {
+        /// What is wrong.
+        fault: TlsFault,
+        /// Address and port.
+        address: String,
+    },
     /// No connection to the address.
     Unreachable {
         /// Address and port.
@@ -112,9 +118,7 @@ impl ClientError {
                 let id = refusal.request_id.as_ref()?;
                 Some(format!("Approve with: openclaw devices approve {id}"))
             }
-            ClientError::TlsUnavailable(_) => {
-                Some("Use ws:// through an SSH tunnel until then.".to_owned())
-            }
+            ClientError::Tls { fault, .. } => tls_hint(fault),
             _ => None,
         }
     }
@@ -164,9 +168,11 @@ impl fmt::Display for ClientError {
             ClientError::Timeout(after) => {
                 write!(out, "gateway timeout after {}ms", after.as_millis())
             }
-            ClientError::TlsUnavailable(url) => {
-                write!(out, "{url}: this build does not speak TLS (wss://) yet")
-            }
+            ClientError::Tls {
+                fault: TlsFault::NotTls,
+                address,
+            } => write!(out, "gateway not reachable: {address} does not speak TLS"),
+            ClientError::Tls { fault, .. } => fault.fmt(out),
             ClientError::Unreachable { address, cause } => {
                 write!(
                     out,
@@ -186,6 +192,22 @@ impl std::error::Error for ClientError {}
 impl From<ResolveError> for ClientError {
     fn from(error: ResolveError) -> ClientError {
         ClientError::Resolve(error)
+    }
+}
+
+/// How to get on after a failed TLS connection.
+fn tls_hint(fault: &TlsFault) -> Option<String> {
+    const COMPARE: &str = "Compare with `openclaw gateway fingerprint` on the gateway's host";
+    match fault {
+        TlsFault::BadPin { presented, .. } => Some(format!(
+            "The certificate was replaced, or something else answers there.\n{COMPARE}; only if that prints the \
+             presented one, pin it: --tls-fingerprint {presented} (or gateway.remote.tlsFingerprint)."
+        )),
+        TlsFault::Handshake(_) => None,
+        TlsFault::NotTls => Some("Use ws://, or enable gateway.tls on the gateway.".to_owned()),
+        TlsFault::Untrusted { presented, .. } => Some(format!(
+            "{COMPARE}; if that prints the same, pin it: --tls-fingerprint {presented}"
+        )),
     }
 }
 

@@ -13,6 +13,13 @@ pub enum ResolveError {
         /// The configuration file.
         config: PathBuf,
     },
+    /// A certificate pin for a connection that shows no certificate.
+    PinWithoutTls {
+        /// The URL.
+        url: String,
+        /// Who gave it.
+        source: UrlSource,
+    },
     /// `gateway.mode` is remote without an address.
     RemoteUrlMissing {
         /// The configuration file.
@@ -43,6 +50,11 @@ impl fmt::Display for ResolveError {
                 out,
                 "gateway url override requires explicit credentials\nFix: pass --token or --password.\nConfig: {}",
                 config.display()
+            ),
+            ResolveError::PinWithoutTls { url, source } => write!(
+                out,
+                "gateway tls fingerprint requires wss:// gateway url (it is {url})\nSource: {source}\n\
+                 Fix: use wss://, or leave the fingerprint out."
             ),
             ResolveError::RemoteUrlMissing { config } => write!(
                 out,

@@ -5,8 +5,10 @@ use crate::client::target::GatewayUrl;
 use crate::config::environment::ServiceKind;
 use crate::config::word::GatewayMode;
 use crate::config::{Loaded, Paths};
+use crate::identity::Fingerprint;
 use crate::store::directory::read_optional;
 use crate::store::error::StoreError;
+use crate::store::tls_files::TlsFileError;
 
 /// What was typed.
 #[derive(Debug, Clone, Copy, Default)]
@@ -17,13 +19,15 @@ pub struct Typed<'a> {
     pub token: Option<&'a str>,
     /// `--password`.
     pub password: Option<&'a str>,
+    /// `--tls-fingerprint`.
+    pub pin: Option<Fingerprint>,
 }
 
 impl Sources {
     /// Everything for an operator's command.
     ///
     /// # Errors
-    /// When `<state>/gateway-token` exists and cannot be read.
+    /// When `<state>/gateway-token` or the gateway's own certificate exists and cannot be read.
     pub fn gather(typed: Typed<'_>, paths: &Paths, loaded: &Loaded) -> Result<Sources, StoreError> {
         let owned = |text: Option<&str>| text.map(str::to_owned);
         let gateway = &loaded.config.gateway;
@@ -32,6 +36,7 @@ impl Sources {
             flag_url: owned(typed.url),
             flag_token: owned(typed.token),
             flag_password: owned(typed.password),
+            flag_pin: typed.pin,
             environment_url: owned(environment.gateway_url()),
             environment_token: owned(environment.gateway_token()),
             environment_password: owned(environment.gateway_password()),
@@ -40,7 +45,9 @@ impl Sources {
             local_port: gateway.port,
             local_tls: gateway.tls.enabled,
             remote_url: gateway.remote.url.clone(),
-            pin: gateway.remote.tls_fingerprint.clone(),
+            pin: gateway.remote.tls_fingerprint,
+            local_pin: local_pin(paths, loaded)?,
+            authorities: environment.authorities().map(Into::into),
             auth_mode: gateway.auth.mode,
             auth_token: gateway.auth.token.clone(),
             auth_password: gateway.auth.password.clone(),
@@ -58,7 +65,7 @@ impl Sources {
     /// As [`Sources::gather`].
     pub fn for_node_host(
         url: GatewayUrl,
-        pin: Option<String>,
+        pin: Option<Fingerprint>,
         paths: &Paths,
         loaded: &Loaded,
     ) -> Result<Sources, StoreError> {
@@ -66,5 +73,18 @@ impl Sources {
         sources.node_host = Some(url);
         sources.pin = pin;
         Ok(sources)
+    }
+}
+
+/// The certificate of the gateway of this machine; `None` without TLS, and while there is none to pin.
+fn local_pin(paths: &Paths, loaded: &Loaded) -> Result<Option<Fingerprint>, StoreError> {
+    let gateway = &loaded.config.gateway;
+    if !gateway.tls.enabled || gateway.mode == Some(GatewayMode::Remote) {
+        return Ok(None);
+    }
+    match gateway.tls.files(&paths.state_dir).certificate() {
+        Ok(own) => Ok(Some(own.fingerprint)),
+        Err(TlsFileError::Store(fault)) => Err(fault),
+        Err(_) => Ok(None),
     }
 }

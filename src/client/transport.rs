@@ -6,7 +6,7 @@ use crate::client::budget::Budget;
 use crate::client::credentials::Endpoint;
 use crate::client::error::ClientError;
 use crate::client::plaintext;
-use crate::net::{HeadFault, NetError, Outbox, Peer, Side, Step, dial, upgrade};
+use crate::net::{HeadFault, NetError, Outbox, Peer, Side, Step, dial, trust, upgrade};
 use crate::protocol::limits::{MAX_BUFFERED_BYTES, MAX_FRAME_BYTES, MAX_HELLO_BYTES};
 
 /// What happened while waiting.
@@ -53,7 +53,8 @@ impl Transport for Peer {
     }
 }
 
-/// Opens a WebSocket to the endpoint: plaintext rule, connection to exactly the checked addresses, upgrade.
+/// Opens a WebSocket to the endpoint: plaintext rule, connection to exactly the checked addresses, TLS with its
+/// certificate judged, upgrade. A `wss://` endpoint is never spoken to in any other way.
 ///
 /// # Errors
 /// [`ClientError`] for everything that keeps it from being a WebSocket.
@@ -63,14 +64,13 @@ pub fn open(
     budget: &Budget,
 ) -> Result<Box<dyn Transport>, ClientError> {
     let url = &endpoint.url;
-    // Before anything is looked up: no waiting changes this answer.
-    if url.secure {
-        return Err(ClientError::TlsUnavailable(url.to_string()));
-    }
     let addresses = plaintext::addresses(url, endpoint.source, plaintext_opt_in, budget)?;
     let deadline = budget.deadline();
     let failed = |error| failure(error, &url.authority(), budget);
     let mut stream = dial::connect_to(&addresses, &url.host, url.port, deadline).map_err(failed)?;
+    if url.secure {
+        stream = trust::secure(stream, &endpoint.trust(), &url.host, deadline).map_err(failed)?;
+    }
     let rest =
         upgrade::request(&mut stream, &url.authority(), &url.path, deadline).map_err(failed)?;
     let outbox = Outbox::new(MAX_BUFFERED_BYTES)
@@ -95,6 +95,10 @@ pub fn failure(error: NetError, authority: &str, budget: &Budget) -> ClientError
                 cause: source,
             }
         }
+        NetError::Tls(fault) => ClientError::Tls {
+            fault,
+            address: authority.to_owned(),
+        },
         NetError::Unresolved { host } => ClientError::Unresolvable { host },
         NetError::Io(source) | NetError::Head(HeadFault::Io(source)) => ClientError::Closed {
             code: crate::protocol::close::ABNORMAL,
@@ -129,6 +133,7 @@ mod tests {
             source: UrlSource::Local,
             credentials: Credentials::default(),
             pin: None,
+            authorities: None,
         };
         let hello = "x".repeat(MAX_PREAUTH_FRAME_BYTES * 2);
         let budget = Budget::new(Duration::from_secs(60));

@@ -14,6 +14,7 @@ use crate::config::word::{
     Bind, ConsoleStyle, ExecHost, LogLevel, MdnsMode, NodeBrowserMode, Redaction, ReloadMode,
     RemoteTransport, TailscaleMode,
 };
+use crate::identity::Fingerprint;
 
 /// Everything the typed configuration is made of.
 pub struct Builder<'a> {
@@ -148,7 +149,9 @@ impl Builder<'_> {
             transport: view.word("gateway.remote.transport", RemoteTransport::Ssh),
             token: self.secret("gateway.remote.token"),
             password: self.secret("gateway.remote.password"),
-            tls_fingerprint: view.text("gateway.remote.tlsFingerprint"),
+            tls_fingerprint: view
+                .text("gateway.remote.tlsFingerprint")
+                .and_then(|text| Fingerprint::parse(&text)),
             ssh_target: view.text("gateway.remote.sshTarget"),
             ssh_identity: view.text("gateway.remote.sshIdentity"),
         }

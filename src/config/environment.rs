@@ -128,6 +128,11 @@ impl Environment {
         self.setting("OPENCLAW_ALLOW_MULTI_GATEWAY") == Some("1")
     }
 
+    /// `SSL_CERT_FILE`: a file of certificate authorities to trust instead of the machine's list.
+    pub fn authorities(&self) -> Option<&str> {
+        self.setting("SSL_CERT_FILE")
+    }
+
     /// `OPENCLAW_HANDSHAKE_TIMEOUT_MS` in milliseconds, when it is a positive integer.
     pub fn handshake_timeout_ms(&self) -> Option<u64> {
         let milliseconds = self

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::config::error::Issue;
 use crate::config::path::join;
 use crate::config::reference_check;
+use crate::identity::Fingerprint;
 
 /// The shape of one key's value.
 #[derive(Debug, Clone, Copy)]
@@ -95,7 +96,7 @@ impl Kind {
             return expect(path, value, "string", false);
         };
         let fault = match self {
-            Self::Fingerprint if normalize_fingerprint(text).is_none() => {
+            Self::Fingerprint if Fingerprint::parse(text).is_none() => {
                 "Invalid input: expected a SHA-256 fingerprint (64 hex digits)"
             }
             Self::Ipv4 if text.parse::<Ipv4Addr>().is_err() => {
@@ -130,18 +131,6 @@ pub fn integer(value: &Value) -> Option<u64> {
         let whole = number.fract() == 0.0 && (0.0..=MAX_INTEGER as f64).contains(&number);
         whole.then_some(number as u64)
     })
-}
-
-/// The 64 lower-case hex digits of a fingerprint as a person writes it.
-pub fn normalize_fingerprint(text: &str) -> Option<String> {
-    let text = text.trim().to_ascii_lowercase();
-    let digits: String = text
-        .strip_prefix("sha256:")
-        .unwrap_or(&text)
-        .chars()
-        .filter(|&digit| digit != ':')
-        .collect();
-    (digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())).then_some(digits)
 }
 
 /// An issue unless the value has the expected type.

@@ -4,13 +4,15 @@
 //! `OPENCLAW_LOG_LEVEL`, `OPENCLAW_WIDE_AREA_DOMAIN`) are already applied. Credentials are not merged
 //! with the environment here, because their order depends on who asks (cli.md §1.2).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::config::secret::Secret;
 use crate::config::word::{
     AuthMode, Bind, ConsoleStyle, ExecAsk, ExecHost, ExecSecurity, GatewayMode, LogLevel, MdnsMode,
     NodeBrowserMode, Redaction, ReloadMode, RemoteTransport, TailscaleMode,
 };
+use crate::identity::Fingerprint;
+use crate::store::tls_files::TlsPaths;
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -124,6 +126,18 @@ pub struct Tls {
     pub ca_path: Option<PathBuf>,
 }
 
+impl Tls {
+    /// Where certificate and key stand, given the state directory.
+    pub fn files(&self, state_dir: &Path) -> TlsPaths {
+        TlsPaths::new(
+            state_dir,
+            self.cert_path.as_deref(),
+            self.key_path.as_deref(),
+            self.ca_path.as_deref(),
+        )
+    }
+}
+
 /// `gateway.remote.*`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Remote {
@@ -135,8 +149,8 @@ pub struct Remote {
     pub token: Secret,
     /// Client password.
     pub password: Secret,
-    /// SHA-256 pin, as written.
-    pub tls_fingerprint: Option<String>,
+    /// The certificate to trust.
+    pub tls_fingerprint: Option<Fingerprint>,
     /// For `gateway probe`.
     pub ssh_target: Option<String>,
     /// For `gateway probe`.

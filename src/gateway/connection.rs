@@ -1,4 +1,4 @@
-//! The life of one connection, on its own thread: request head, upgrade, challenge, handshake, session.
+//! The life of one connection, on its own thread: TLS, request head, upgrade, challenge, handshake, session.
 //!
 //! This thread alone touches the socket. It sleeps in one poll with the next deadline, answers nothing
 //! that needs another peer, and leaves nothing behind: whatever ends it, the session is taken out of
@@ -28,7 +28,7 @@ use crate::gateway::session::Session;
 use crate::gateway::transition::dismiss_if_lost;
 use crate::identity::{ConnId, Random, Token};
 use crate::net::http::{Response, read_head};
-use crate::net::{Closed, Outbox, Peer, Side, Step, Stream, thread_time, upgrade};
+use crate::net::{Closed, Outbox, Peer, Side, Step, Stream, Wake, thread_time, upgrade};
 use crate::pairing::invitation::bootstrap;
 use crate::protocol::close;
 use crate::protocol::frame::{self, EventText, parse_request};
@@ -119,7 +119,12 @@ fn upgraded(
 ) -> Option<(Tickets, Arrival, Peer)> {
     let mut slot = incoming.slot;
     let deadline = phases.end();
-    let mut stream = Stream::plain(incoming.socket).ok()?;
+    let mut stream = opened(
+        context,
+        incoming.socket,
+        phases.head(),
+        incoming.outbox.wake(),
+    )?;
     let head = match read_head(&mut stream, phases.head(), Some(incoming.outbox.wake())) {
         Ok(head) => head,
         Err(fault) => {
@@ -200,6 +205,23 @@ fn turn_away(
         log::warn!(target: "ws", "turned away {address}: {text}");
     }
     let _ = Response::text(503, text).send(stream, false, deadline);
+}
+
+/// The stream of an accepted socket; under TLS its handshake is done. The peer of one that fails was told
+/// as far as TLS allows.
+fn opened(context: &Context, socket: TcpStream, deadline: Instant, wake: &Wake) -> Option<Stream> {
+    let Some(tls) = &context.tls else {
+        return Stream::plain(socket).ok();
+    };
+    let peer = socket.peer_addr().ok();
+    match tls.accept(socket, deadline, wake) {
+        Ok(stream) => Some(stream),
+        Err(fault) => {
+            let from = peer.map(|peer| peer.to_string()).unwrap_or_default();
+            log::debug!(target: "ws", "no TLS handshake from={from}: {fault}");
+            None
+        }
+    }
 }
 
 /// The first text of a peer; `None` when it closed, stopped or said nothing in time.

@@ -23,6 +23,7 @@ use crate::gateway::timer::Timer;
 use crate::gateway::upkeep::Upkeep;
 use crate::gateway::whois::Whois;
 use crate::identity::DeviceKey;
+use crate::net::ServerTls;
 use crate::pairing::connect::AdmissionPolicy;
 use crate::pairing::policy::CommandPolicy;
 use crate::store::Store;
@@ -65,6 +66,8 @@ pub struct Context {
     pub store: Store,
     /// Deadlines.
     pub timer: Timer,
+    /// What connections are accepted with; `None` is plaintext.
+    pub tls: Option<ServerTls>,
     /// What the timer does about pairing requests and unsaved trifles.
     pub upkeep: Upkeep,
     /// Version of this program.
@@ -87,6 +90,7 @@ impl Context {
         identity: DeviceKey,
         timer: Timer,
         presence: Presence,
+        tls: Option<ServerTls>,
     ) -> Arc<Self> {
         let whois = Whois::new(settings.tailscale.clone());
         Arc::new(Self {
@@ -103,6 +107,7 @@ impl Context {
             started: Instant::now(),
             store,
             timer,
+            tls,
             upkeep: Upkeep::default(),
             version: env!("CARGO_PKG_VERSION"),
             whois,

@@ -54,6 +54,7 @@ pub mod signals;
 pub mod start_checks;
 pub mod tailscale;
 pub mod timer;
+pub mod tls;
 pub mod transition;
 pub mod upkeep;
 pub mod visitor;

@@ -7,13 +7,15 @@
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::identity::Fingerprint;
+use crate::net::{NetError, Trust, dial, trust};
 
 /// How long a probe of the health path may take; the port is on this machine.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -105,9 +107,10 @@ pub fn elsewhere(holder: u32, busy: Option<u16>) -> Option<String> {
     ))
 }
 
-/// Whether what listens there answers `GET /healthz` as a gateway does.
-pub fn answers_like_gateway(address: SocketAddr) -> bool {
-    probe(address).is_ok_and(|answer| {
+/// Whether what listens there answers `GET /healthz` as a gateway does: through TLS with the pinned
+/// certificate, in plaintext without a pin.
+pub fn answers_like_gateway(address: SocketAddr, pin: Option<Fingerprint>) -> bool {
+    probe(address, pin).is_ok_and(|answer| {
         answer.starts_with("HTTP/1.1 200") && answer.contains(r#"{"ok":true,"status":"live"}"#)
     })
 }
@@ -158,20 +161,16 @@ fn becomes_free(port: u16, patience: Duration) -> bool {
     true
 }
 
-fn probe(address: SocketAddr) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, PROBE_TIMEOUT)?;
-    stream.set_read_timeout(Some(PROBE_TIMEOUT))?;
-    stream.set_write_timeout(Some(PROBE_TIMEOUT))?;
-    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut answer = Vec::new();
-    let mut chunk = [0_u8; 512];
+fn probe(address: SocketAddr, pin: Option<Fingerprint>) -> Result<String, NetError> {
     let deadline = Instant::now() + PROBE_TIMEOUT;
-    while answer.len() < PROBE_BYTES && Instant::now() < deadline {
-        match stream.read(&mut chunk)? {
-            0 => break,
-            read => answer.extend_from_slice(&chunk[..read]),
-        }
+    let host = address.ip().to_string();
+    let mut stream = dial::connect_to(&[address], &host, address.port(), deadline)?;
+    if let Some(pin) = pin {
+        stream = trust::secure(stream, &Trust::Pin(pin), &host, deadline)?;
     }
+    let request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all_until(request, deadline)?;
+    let answer = stream.read_to_end_until(PROBE_BYTES, deadline)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
@@ -274,6 +273,8 @@ fn user(pid: i32) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     #[test]
@@ -308,7 +309,7 @@ mod tests {
             let (mut stream, _) = listener.accept().unwrap();
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nhello").unwrap();
         });
-        assert!(!answers_like_gateway(address));
+        assert!(!answers_like_gateway(address, None));
         answering.join().unwrap();
     }
 }

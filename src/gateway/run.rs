@@ -16,6 +16,8 @@ use crate::gateway::server::{Ending, Gateway, GatewayError, wanted_addresses};
 use crate::gateway::settings::{GatewaySettings, RunFlags};
 use crate::gateway::setup::{MissingToken, REFUSED, Setup, SetupError, Source};
 use crate::gateway::signals::Signals;
+use crate::gateway::tls;
+use crate::identity::Fingerprint;
 use crate::net::{Listener, NetError};
 use crate::pairing::AuditEntry;
 use crate::store::StoreError;
@@ -120,11 +122,23 @@ fn first_setup(source: Source<'_>) -> Result<Setup, Failure> {
     Ok(setup)
 }
 
+/// How a gateway with these settings is spoken to.
+fn scheme(settings: &GatewaySettings) -> &'static str {
+    if settings.tls.is_some() { "wss" } else { "ws" }
+}
+
+/// The certificate that another gateway on this state directory would show.
+fn own_pin(settings: &GatewaySettings) -> Option<Fingerprint> {
+    let certificate = settings.tls.as_ref()?.paths.certificate();
+    certificate.ok().map(|own| own.fingerprint)
+}
+
 fn announce(gateway: &Gateway, log: &LogSettings) {
+    let scheme = scheme(&gateway.context().settings);
     let addresses: Vec<String> = gateway
         .addresses()
         .iter()
-        .map(|at| format!("ws://{at}"))
+        .map(|at| format!("{scheme}://{at}"))
         .collect();
     log::info!(target: "gateway", "http server listening {}", addresses.join(" "));
     match log.file() {
@@ -210,6 +224,9 @@ fn asked_for(reloader: &mut Reloader<'_>) -> Option<Wish> {
 /// What can be known about the next addresses while the present ones are in use: another port is bound at
 /// once, other addresses at the same port are tried at a port of the system's choice.
 fn bound(gateway: &Gateway, next: &GatewaySettings) -> Result<Option<Listener>, String> {
+    if let Some(tls) = &next.tls {
+        tls::check(tls).map_err(|error| error.to_string())?;
+    }
     let wanted = wanted_addresses(next);
     let present = gateway.addresses();
     if present.iter().all(|address| address.port() != next.port) {
@@ -217,7 +234,7 @@ fn bound(gateway: &Gateway, next: &GatewaySettings) -> Result<Option<Listener>, 
             .map(Some)
             .map_err(|error| match &error {
                 NetError::Bind { address, source } if is_in_use(source) => {
-                    port_busy(*address).replace('\n', " ")
+                    port_busy(*address, next).replace('\n', " ")
                 }
                 _ => error.to_string(),
             });
@@ -261,9 +278,10 @@ fn not_started(error: &GatewayError, setup: &Setup) -> Result<u8, Failure> {
     // The lock says that it serves the same state, the probe that it is well.
     if locked
         && !setup.loaded.environment.under_systemd()
-        && port_owner::answers_like_gateway(local)
+        && port_owner::answers_like_gateway(local, own_pin(&setup.settings))
     {
-        println!("{error} on ws://{local}; leaving it in control");
+        let scheme = scheme(&setup.settings);
+        println!("{error} on {scheme}://{local}; leaving it in control");
         return Ok(0);
     }
     Err(failure_of(error, setup))
@@ -280,12 +298,17 @@ fn failure_of(error: &GatewayError, setup: &Setup) -> Failure {
             ..failed(error)
         },
         GatewayError::Listen(NetError::Bind { address, source }) if is_in_use(source) => Failure {
-            text: port_busy(*address),
+            text: port_busy(*address, &setup.settings),
             exit: duplicate,
         },
         GatewayError::Listen(NetError::Bind { address, source }) => failed(format!(
-            "failed to bind gateway socket on ws://{address}: {source}"
+            "failed to bind gateway socket on {}://{address}: {source}",
+            scheme(&setup.settings)
         )),
+        GatewayError::Tls(fault) => Failure {
+            exit: fault.exit_code(),
+            ..failed(error)
+        },
         _ => failed(error),
     }
 }
@@ -294,15 +317,18 @@ fn is_in_use(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::AddrInUse
 }
 
-fn port_busy(address: SocketAddr) -> String {
+fn port_busy(address: SocketAddr, settings: &GatewaySettings) -> String {
     let port = address.port();
-    let who = if port_owner::answers_like_gateway(SocketAddr::from((Ipv4Addr::LOCALHOST, port))) {
+    let scheme = scheme(settings);
+    let local = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let who = if port_owner::answers_like_gateway(local, own_pin(settings)) {
         "another gateway instance is already listening"
     } else {
         "another program is already listening"
     };
-    let mut text =
-        format!("Gateway failed to start: {who} on ws://{address}\nPort {port} is already in use.");
+    let mut text = format!(
+        "Gateway failed to start: {who} on {scheme}://{address}\nPort {port} is already in use."
+    );
     for owner in port_owner::owners(port) {
         text.push_str(&format!("\n- {owner}"));
     }

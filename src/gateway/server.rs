@@ -22,6 +22,7 @@ use crate::gateway::pairing_switch;
 use crate::gateway::presence::Presence;
 use crate::gateway::settings::GatewaySettings;
 use crate::gateway::timer::Timer;
+use crate::gateway::tls::{TlsError, prepare};
 use crate::gateway::upkeep;
 use crate::identity::{ConnId, Random};
 use crate::net::listener::raise_nofile;
@@ -63,6 +64,8 @@ pub enum GatewayError {
     Store(StoreError),
     /// The system gives no thread or descriptor.
     System(std::io::Error),
+    /// The certificate of a port that has to speak TLS cannot be used.
+    Tls(TlsError),
 }
 
 impl fmt::Display for GatewayError {
@@ -71,6 +74,7 @@ impl fmt::Display for GatewayError {
             Self::Listen(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::System(error) => write!(f, "cannot start: {error}"),
+            Self::Tls(error) => error.fmt(f),
         }
     }
 }
@@ -86,6 +90,12 @@ impl From<NetError> for GatewayError {
 impl From<StoreError> for GatewayError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+impl From<TlsError> for GatewayError {
+    fn from(error: TlsError) -> Self {
+        Self::Tls(error)
     }
 }
 
@@ -164,7 +174,10 @@ impl Gateway {
         };
         settings.arrivals = affordable(settings.arrivals);
         let identity = load_or_create_key(lock.dir(), clock.now_ms())?;
+        let now_ms = clock.now_ms();
         let store = Store::with_clock(lock, clock)?;
+        let tls = settings.tls.as_ref().map(|tls| prepare(tls, now_ms));
+        let tls = tls.transpose()?;
         let listener = match bound {
             Some(listener) => listener,
             None => Listener::bind(&wanted_addresses(&settings))?,
@@ -173,7 +186,7 @@ impl Gateway {
         let stop = Arc::new(Wake::new()?);
         let (timer, timer_thread) = Timer::start()?;
         let presence = Presence::new(host::row());
-        let context = Context::new(settings, store, identity, timer, presence);
+        let context = Context::new(settings, store, identity, timer, presence, tls);
         pairing_switch::load(&context)?;
         let mut gateway = Self {
             addresses,
@@ -296,10 +309,13 @@ fn accept(
         if context.chatter.allows(Topic::TurnedAway, &context.timer) {
             log::warn!(target: "ws", "too many connections; turned away {address}");
         }
-        // One small write into an empty buffer; a peer that cannot take it gets nothing.
-        let _ = socket
-            .set_nonblocking(true)
-            .and_then(|()| socket.write_all(FULL.as_bytes()));
+        // One small write into an empty buffer; a peer that cannot take it gets nothing. Under TLS
+        // there is nothing to say without a handshake.
+        if context.tls.is_none() {
+            let _ = socket
+                .set_nonblocking(true)
+                .and_then(|()| socket.write_all(FULL.as_bytes()));
+        }
         return;
     };
     let conn = ConnId::from(Random.uuid());

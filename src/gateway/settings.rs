@@ -14,6 +14,7 @@ use crate::gateway::auth::SharedAuth;
 use crate::gateway::limits::ArrivalLimits;
 use crate::gateway::rules::Rules;
 use crate::gateway::start_checks::{StartError, tailscale_mode};
+use crate::gateway::tls::TlsSettings;
 use crate::gateway::whois::Program;
 use crate::identity::Token;
 use crate::protocol::limits::{MAX_PREAUTH_SOCKETS_PER_ADDRESS, TICK_INTERVAL};
@@ -53,6 +54,8 @@ pub struct GatewaySettings {
     pub temp_dir: PathBuf,
     /// Between two ticks.
     pub tick_interval: Duration,
+    /// TLS on the port; `None` is plaintext.
+    pub tls: Option<TlsSettings>,
 }
 
 impl GatewaySettings {
@@ -74,6 +77,7 @@ impl GatewaySettings {
             temp_dir: state_dir.join("tmp"),
             state_dir,
             tick_interval: TICK_INTERVAL,
+            tls: None,
         }
     }
 }
@@ -147,6 +151,10 @@ pub fn build(
         tailscale: tailscale(loaded, paths, flags),
         temp_dir: paths.temp_dir.clone(),
         tick_interval: TICK_INTERVAL,
+        tls: gateway.tls.enabled.then(|| TlsSettings {
+            auto_generate: gateway.tls.auto_generate,
+            paths: gateway.tls.files(&paths.state_dir),
+        }),
     })
 }
 

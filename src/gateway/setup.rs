@@ -16,9 +16,7 @@ use crate::config::{ConfigError, Environment, Issue, Loaded, Paths};
 use crate::gateway::auth::SharedAuth;
 use crate::gateway::console::{self, LogSettings};
 use crate::gateway::settings::{GatewaySettings, RunFlags, build};
-use crate::gateway::start_checks::{
-    AuthPlan, StartError, advice, check_mode, check_supported, plan_auth,
-};
+use crate::gateway::start_checks::{AuthPlan, StartError, advice, check_mode, plan_auth};
 use crate::identity::{Random, Token};
 use crate::net::dial::source_address;
 use crate::store::keys::{load_gateway_token, store_gateway_token};
@@ -168,7 +166,6 @@ impl Source<'_> {
     pub fn check(&self, mut loaded: Loaded, missing: MissingToken) -> Result<Setup, SetupError> {
         let flags = self.flags;
         check_mode(&loaded, flags)?;
-        check_supported(&loaded.config)?;
         let bind = flags.bind.unwrap_or(loaded.config.gateway.bind);
         let auth = match plan_auth(&loaded, flags, bind)? {
             AuthPlan::Ready(auth) => auth,

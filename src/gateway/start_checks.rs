@@ -70,13 +70,6 @@ pub enum StartError {
     TrustedProxyToken,
     /// Trusted-proxy mode that does not say which header names the user.
     TrustedProxyUnset,
-    /// Asked for something this version does not do; the key and what to do instead.
-    Unsupported {
-        /// The key or flag with its value.
-        asked: String,
-        /// What to do instead.
-        instead: &'static str,
-    },
 }
 
 impl StartError {
@@ -156,10 +149,6 @@ impl fmt::Display for StartError {
                 "gateway.auth.mode is trusted-proxy, but gateway.auth.trustedProxy is not configured.\n\
                  Fix: openclaw config set gateway.auth.trustedProxy.userHeader <header that names the user>",
             ),
-            Self::Unsupported { asked, instead } => write!(
-                f,
-                "Gateway start blocked: {asked} is not supported by this version. {instead}"
-            ),
         }
     }
 }
@@ -177,19 +166,6 @@ pub fn check_mode(loaded: &Loaded, flags: &RunFlags) -> Result<(), StartError> {
         None if loaded.exists => Err(StartError::ModeMissing),
         None => Err(StartError::MissingConfig),
     }
-}
-
-/// Refuses what would need something this version does not have (TLS).
-pub fn check_supported(config: &Config) -> Result<(), StartError> {
-    let refuse = |asked: String, instead| Err(StartError::Unsupported { asked, instead });
-    let gateway = &config.gateway;
-    if gateway.tls.enabled {
-        return refuse(
-            "gateway.tls.enabled=true".into(),
-            "Set it to false and put a TLS proxy or tunnel in front.",
-        );
-    }
-    Ok(())
 }
 
 /// Which secret or proxy guards the gateway (points 3 to 6). Flags win; then the environment, then the
@@ -443,33 +419,6 @@ mod tests {
             );
             if let Err(error) = expected {
                 assert_eq!(error.exit_code(), 78);
-            }
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_enforced_is_refused() {
-        for (text, asked) in [
-            ("{}", None),
-            (
-                "{gateway:{tls:{enabled:true}}}",
-                Some("gateway.tls.enabled=true"),
-            ),
-            ("{gateway:{tailscale:{mode:'serve'}}}", None),
-            ("{gateway:{auth:{allowTailscale:true}}}", None),
-        ] {
-            let verdict = check_supported(&loaded(text, &[]).config);
-            match asked {
-                None => assert_eq!(verdict, Ok(()), "{text}"),
-                Some(asked) => {
-                    let text = verdict.unwrap_err().to_string();
-                    assert!(
-                        text.starts_with(&format!(
-                            "Gateway start blocked: {asked} is not supported"
-                        )),
-                        "{text}"
-                    );
-                }
             }
         }
     }

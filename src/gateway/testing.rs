@@ -72,7 +72,7 @@ impl House {
             ..Row::default()
         };
         let key = DeviceKey::from_seed(&[7; 32]).unwrap();
-        let context = Context::new(settings, store, key, timer, Presence::new(own));
+        let context = Context::new(settings, store, key, timer, Presence::new(own), None);
         House {
             context,
             clock,

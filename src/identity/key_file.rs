@@ -6,18 +6,14 @@
 
 use std::fmt;
 
-use data_encoding::BASE64;
 use serde_json::{Map, Value, json};
 
-use crate::identity::{DeviceKey, PublicKey, key::KEY_BYTES};
+use crate::identity::{DeviceKey, PublicKey, key::KEY_BYTES, pem};
 
 /// DER before the 32 bytes of an Ed25519 public key (RFC 8410 §4).
 const SPKI_PREFIX: [u8; 12] = [
     0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
 ];
-
-/// Base64 characters per PEM line (RFC 7468 §2).
-const PEM_LINE: usize = 64;
 
 /// What the key file says.
 #[derive(Debug)]
@@ -70,8 +66,8 @@ impl KeyFile {
         pretty(&json!({
             "version": 1,
             "deviceId": key.device_id(),
-            "publicKeyPem": pem("PUBLIC KEY", &spki),
-            "privateKeyPem": pem("PRIVATE KEY", key.pkcs8()),
+            "publicKeyPem": pem::encode("PUBLIC KEY", &spki),
+            "privateKeyPem": pem::encode("PRIVATE KEY", key.pkcs8()),
             "createdAtMs": created_at_ms,
         }))
     }
@@ -132,36 +128,13 @@ fn pem_member(
     document
         .get(name)
         .and_then(Value::as_str)
-        .and_then(|text| pem_body(text, label))
+        .and_then(|text| pem::decode(text, label))
         .ok_or(IdentityError::Member(name))
-}
-
-fn pem_body(text: &str, label: &str) -> Option<Vec<u8>> {
-    let body = text
-        .trim()
-        .strip_prefix(&format!("-----BEGIN {label}-----"))?
-        .strip_suffix(&format!("-----END {label}-----"))?;
-    let base64: String = body.split_ascii_whitespace().collect();
-    BASE64.decode(base64.as_bytes()).ok()
 }
 
 fn spki_key(der: &[u8]) -> Option<PublicKey> {
     let bytes: [u8; KEY_BYTES] = der.strip_prefix(&SPKI_PREFIX)?.try_into().ok()?;
     Some(PublicKey::from_bytes(bytes))
-}
-
-fn pem(label: &str, der: &[u8]) -> String {
-    let base64 = BASE64.encode(der);
-    let mut text = format!("-----BEGIN {label}-----\n");
-    let mut rest = base64.as_str();
-    while !rest.is_empty() {
-        let (line, tail) = rest.split_at(rest.len().min(PEM_LINE));
-        text.push_str(line);
-        text.push('\n');
-        rest = tail;
-    }
-    text.push_str(&format!("-----END {label}-----\n"));
-    text
 }
 
 fn pretty(document: &Value) -> String {

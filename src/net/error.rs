@@ -2,7 +2,7 @@
 
 use std::{fmt, io, net::SocketAddr, time::Duration};
 
-use crate::net::http::Response;
+use crate::net::{http::Response, trust::TlsFault};
 
 /// Why no usable connection or listener came about.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub enum NetError {
     },
     /// Nothing answered in time.
     TimedOut,
+    /// TLS did not come about.
+    Tls(TlsFault),
     /// Connecting failed at every address of the host.
     Unreachable {
         /// Host and port as asked for.
@@ -67,6 +69,7 @@ impl fmt::Display for NetError {
                 )
             }
             Self::TimedOut => formatter.write_str("no answer in time"),
+            Self::Tls(fault) => fault.fmt(formatter),
             Self::Unreachable { target, source } => {
                 write!(formatter, "cannot connect to {target}: {source}")
             }
@@ -142,10 +145,11 @@ impl std::error::Error for HeadFault {}
 
 impl From<io::Error> for HeadFault {
     fn from(source: io::Error) -> Self {
-        if source.kind() == io::ErrorKind::TimedOut {
-            Self::TimedOut
-        } else {
-            Self::Io(source)
+        match source.kind() {
+            io::ErrorKind::TimedOut => Self::TimedOut,
+            // TLS tells an end without a goodbye apart; before a head is complete both mean the same.
+            io::ErrorKind::UnexpectedEof => Self::Closed,
+            _ => Self::Io(source),
         }
     }
 }

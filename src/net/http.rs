@@ -52,6 +52,10 @@ pub(crate) fn read_head_bytes(
                 // The end may straddle two reads.
                 let searched = bytes.len().saturating_sub(3);
                 bytes.extend_from_slice(&chunk[..read]);
+                // Another protocol, TLS for example, may never send an end of head.
+                if !bytes[0].is_ascii_graphic() {
+                    return Err(HeadFault::Malformed);
+                }
                 if let Some(end) = end_of_head(&bytes[searched..]) {
                     let rest = bytes.split_off(searched + end);
                     return Ok((bytes, rest));

@@ -1,4 +1,4 @@
-//! Bytes: listening, TCP, HTTP heads, WebSocket over poll, wake-ups and deadlines.
+//! Bytes: listening, TCP, TLS, HTTP heads, WebSocket over poll, wake-ups and deadlines.
 //!
 //! Every socket is non-blocking and every wait has a deadline given by the caller; a thread that has
 //! nothing to do sleeps in one `poll` without periodic wake-ups. No method name is known here.
@@ -14,6 +14,9 @@ pub mod peer;
 pub mod processor;
 pub mod readiness;
 pub mod stream;
+pub mod tls;
+pub mod tls_server;
+pub mod trust;
 pub mod upgrade;
 pub mod wake;
 
@@ -28,4 +31,7 @@ pub use outbox::Outbox;
 pub use peer::{Closed, Peer, Side, Step, Text};
 pub use processor::thread_time;
 pub use stream::Stream;
+pub use tls::ShakeFault;
+pub use tls_server::{ServerTls, ServerTlsError};
+pub use trust::{TlsFault, Trust};
 pub use wake::Wake;

@@ -203,6 +203,8 @@ impl Peer {
     fn turn(&mut self, deadline: Option<Instant>) -> Result<Option<Step>, Fault> {
         self.wire.quota = TURN_BYTES;
         let emptied = self.pump()?;
+        // Asked once: a sleep that waits for input must come after a look at what was received already.
+        let holds_back = self.holds_back();
         if let Some(farewell) = self.outbox.farewell() {
             let cutoff = *self
                 .cutoff
@@ -215,7 +217,7 @@ impl Peer {
             if self.outbox.take_poke() {
                 return Ok(Some(Step::Woken));
             }
-            if !self.holds_back() {
+            if !holds_back {
                 if let Some(step) = self.read()? {
                     return Ok(Some(step));
                 }
@@ -226,7 +228,7 @@ impl Peer {
         }
         let more_to_send = !emptied && !self.unflushed;
         if self.ended.is_none() && self.wire.quota > 0 && !more_to_send {
-            self.sleep(deadline)?;
+            self.sleep(deadline, holds_back)?;
         }
         Ok(None)
     }
@@ -346,10 +348,11 @@ impl Peer {
             || (self.backlog != usize::MAX && self.outbox.queued_bytes() > self.backlog)
     }
 
-    fn sleep(&mut self, deadline: Option<Instant>) -> Result<(), Fault> {
+    fn sleep(&mut self, deadline: Option<Instant>, holds_back: bool) -> Result<(), Fault> {
         let interest = Interest {
-            read: self.cutoff.is_none() && !self.holds_back(),
-            write: self.unflushed,
+            read: self.cutoff.is_none() && !holds_back,
+            // Under TLS, reading may also leave something to send.
+            write: self.unflushed || self.wire.stream.wants_write(),
         };
         let wakes = [deadline, self.cutoff, self.resting];
         let until = wakes.into_iter().flatten().min();

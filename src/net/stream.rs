@@ -1,4 +1,4 @@
-//! One byte stream between two hosts, non-blocking. TLS will be a second variant of `Stream`.
+//! One byte stream between two hosts, non-blocking, plain or through TLS.
 
 use std::{
     io::{self, Read, Write},
@@ -11,6 +11,7 @@ use crate::{
     net::{
         error::timed_out,
         readiness::{Interest, wait},
+        tls::TlsStream,
     },
     protocol::limits::{TICK_INTERVAL, TICK_INTERVALS_UNTIL_SILENCE},
 };
@@ -20,6 +21,8 @@ use crate::{
 pub enum Stream {
     /// Bytes as they are.
     Plain(TcpStream),
+    /// Bytes inside TLS, after its handshake.
+    Tls(Box<TlsStream>),
 }
 
 impl Stream {
@@ -34,26 +37,48 @@ impl Stream {
 
     /// The address of the other end.
     pub fn peer_address(&self) -> io::Result<SocketAddr> {
-        let Stream::Plain(socket) = self;
-        socket.peer_addr()
+        self.socket().peer_addr()
     }
 
     /// The address of this end.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
-        let Stream::Plain(socket) = self;
-        socket.local_addr()
+        self.socket().local_addr()
     }
 
     /// Tells the other end that nothing more will come.
-    pub fn finish_writing(&self) -> io::Result<()> {
-        let Stream::Plain(socket) = self;
-        socket.shutdown(Shutdown::Write)
+    pub fn finish_writing(&mut self) -> io::Result<()> {
+        if let Stream::Tls(stream) = self {
+            stream.say_goodbye();
+        }
+        self.socket().shutdown(Shutdown::Write)
     }
 
-    /// Writes all of `bytes`, or fails with `TimedOut` at the deadline.
+    /// Whether something written before still waits for the socket, so that a sleep has to end when it
+    /// becomes writable.
+    pub fn wants_write(&self) -> bool {
+        match self {
+            Stream::Plain(_) => false,
+            Stream::Tls(stream) => stream.wants_write(),
+        }
+    }
+
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Stream::Plain(socket) => socket,
+            Stream::Tls(stream) => stream.socket(),
+        }
+    }
+
+    /// Writes all of `bytes` and sees them leave, or fails with `TimedOut` at the deadline.
     pub fn write_all_until(&mut self, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
-        while !bytes.is_empty() {
-            match self.write(bytes) {
+        loop {
+            let outcome = if bytes.is_empty() {
+                self.flush().map(|()| 0)
+            } else {
+                self.write(bytes)
+            };
+            match outcome {
+                Ok(_) if bytes.is_empty() => return Ok(()),
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => bytes = &bytes[written..],
                 Err(error) if is_would_block(&error) => {
@@ -65,7 +90,26 @@ impl Stream {
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+    }
+
+    /// Reads until the other end closes, at most `limit` bytes; fails with `TimedOut` at the deadline.
+    pub fn read_to_end_until(&mut self, limit: usize, deadline: Instant) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let mut chunk = [0_u8; 512];
+        while bytes.len() < limit {
+            let room = chunk.len().min(limit - bytes.len());
+            match self.read(&mut chunk[..room]) {
+                Ok(0) => break,
+                Ok(read) => bytes.extend_from_slice(&chunk[..read]),
+                Err(error) if is_would_block(&error) => {
+                    if wait(Some(self.as_fd()), Interest::READ, None, Some(deadline))?.timed_out() {
+                        return Err(timed_out());
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(bytes)
     }
 
     /// Says that nothing more will come, then throws away what still arrives until the other end closes
@@ -118,27 +162,32 @@ fn watch_liveness(socket: &TcpStream) -> io::Result<()> {
 
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Stream::Plain(socket) = self;
-        socket.read(buffer)
+        match self {
+            Stream::Plain(socket) => socket.read(buffer),
+            Stream::Tls(stream) => stream.read(buffer),
+        }
     }
 }
 
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Stream::Plain(socket) = self;
-        socket.write(bytes)
+        match self {
+            Stream::Plain(socket) => socket.write(bytes),
+            Stream::Tls(stream) => stream.write(bytes),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let Stream::Plain(socket) = self;
-        socket.flush()
+        match self {
+            Stream::Plain(socket) => socket.flush(),
+            Stream::Tls(stream) => stream.flush(),
+        }
     }
 }
 
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        let Stream::Plain(socket) = self;
-        socket.as_fd()
+        self.socket().as_fd()
     }
 }
 
@@ -166,19 +215,7 @@ pub(crate) mod testing {
 
     /// Everything until the other end closes.
     pub fn read_to_end(stream: &mut Stream, deadline: Instant) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let mut chunk = [0; 1024];
-        loop {
-            match stream.read(&mut chunk) {
-                Ok(0) => return bytes,
-                Ok(read) => bytes.extend_from_slice(&chunk[..read]),
-                Err(error) if is_would_block(&error) => {
-                    let ready = wait(Some(stream.as_fd()), Interest::READ, None, Some(deadline));
-                    assert!(!ready.unwrap().timed_out(), "nothing more came");
-                }
-                Err(error) => panic!("{error}"),
-            }
-        }
+        stream.read_to_end_until(usize::MAX, deadline).unwrap()
     }
 }
 

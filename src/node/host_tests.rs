@@ -116,6 +116,7 @@ fn start(dir: &TempDir, gateway: &Gateway) -> (Receiver<String>, JoinHandle<Endi
             source: UrlSource::NodeHost,
             credentials: Credentials::default(),
             pin: None,
+            authorities: None,
         };
         let key = DeviceKey::from_seed(&[7; 32]).unwrap();
         let tokens = DeviceTokens::new(state.clone(), key.device_id(), endpoint.url.to_string());

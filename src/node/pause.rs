@@ -76,6 +76,9 @@ pub fn after_failure(error: &ClientError) -> Failure {
         other => other.to_string(),
     };
     let mut lines = vec![format!("node host gateway connect failed: {message}")];
+    if let (ClientError::Tls { .. }, Some(hint)) = (error, error.hint()) {
+        lines.extend(hint.lines().map(str::to_owned));
+    }
     let code = error.detail_code().unwrap_or_default();
     let next = if TERMINAL.contains(&code) {
         lines.push(pause_line(&message, code, "exiting for supervisor restart"));
@@ -91,9 +94,7 @@ pub fn after_failure(error: &ClientError) -> Failure {
         Next::Pause(wait)
     } else {
         match error {
-            ClientError::Plaintext { .. }
-            | ClientError::Resolve(_)
-            | ClientError::TlsUnavailable(_) => Next::Exit,
+            ClientError::Plaintext { .. } | ClientError::Resolve(_) => Next::Exit,
             ClientError::Closed { code, reason } => after_close(*code, reason),
             _ => Next::BackOff,
         }

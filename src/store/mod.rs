@@ -28,6 +28,7 @@ mod pairing_store;
 pub mod switch_file;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod tls_files;
 mod turn;
 mod write_order;
 

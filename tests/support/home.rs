@@ -30,6 +30,16 @@ impl Home {
         home
     }
 
+    /// The same with TLS on the port; `tls` are more members of `gateway.tls`.
+    pub fn with_tls_gateway(port: u16, token: &str, tls: &str) -> Home {
+        let home = Home::new();
+        home.write_config(&format!(
+            r#"{{ gateway: {{ mode: "local", port: {port}, tls: {{ enabled: true, {tls} }},
+                 auth: {{ mode: "token", token: "{token}" }} }} }}"#
+        ));
+        home
+    }
+
     pub fn path(&self) -> &Path {
         &self.root
     }

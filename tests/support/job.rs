@@ -9,8 +9,13 @@ use super::process::Gateway;
 /// A client's whole job: a node joins, is approved, is invoked, is removed.
 pub fn whole_job(gateway: &Gateway) {
     let device = Device::new();
-    let mut operator = Peer::operator(gateway.address, &gateway.token);
-    let mut node = Peer::node(gateway.address, &gateway.token, &device, &["system.which"]).unwrap();
+    let operator = Peer::operator(gateway.address, &gateway.token);
+    let node = Peer::node(gateway.address, &gateway.token, &device, &["system.which"]).unwrap();
+    whole_job_of(operator, node, &device);
+}
+
+/// The same over connections that are there already; the operator's is the older one.
+pub fn whole_job_of(mut operator: Peer, mut node: Peer, device: &Device) {
     let request = operator.event("node.pair.requested")["payload"]["requestId"].clone();
     operator
         .call("node.pair.approve", json!({"requestId": request}))

@@ -226,6 +226,13 @@ impl Gateway {
         Self::start_at(Home::with_gateway(port, SECRET), port)
     }
 
+    /// A gateway that speaks TLS, with a certificate of its own making.
+    #[track_caller]
+    pub fn start_tls() -> Gateway {
+        let port = free_port();
+        Self::start_at(Home::with_tls_gateway(port, SECRET, ""), port)
+    }
+
     /// Starts on an existing home whose configuration names `port`.
     #[track_caller]
     pub fn start_at(home: Home, port: u16) -> Gateway {

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::PATIENCE;
+use super::tls::Wire;
 
 /// What arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub enum Message {
 
 /// One client connection; frames are masked with a fixed key.
 pub struct WebSocket {
-    stream: TcpStream,
+    stream: Wire,
     buffer: Vec<u8>,
     /// The text so far of a fragmented message.
     fragments: Option<Vec<u8>>,
@@ -48,12 +49,22 @@ impl WebSocket {
 
     /// The same over a connection that exists already.
     pub fn over(
-        mut stream: TcpStream,
+        stream: TcpStream,
         address: SocketAddr,
         target: &str,
         headers: &[(&str, &str)],
     ) -> Result<WebSocket, String> {
         stream.set_nodelay(true).unwrap();
+        Self::upgrade(Wire::Plain(stream), address, target, headers)
+    }
+
+    /// Upgrades a connection that is open already, for example through TLS.
+    pub fn upgrade(
+        mut stream: Wire,
+        address: SocketAddr,
+        target: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<WebSocket, String> {
         let mut request = format!(
             "GET {target} HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
@@ -71,7 +82,7 @@ impl WebSocket {
         stream
             .write_all(request.as_bytes())
             .map_err(|error| error.to_string())?;
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.socket().set_read_timeout(Some(PATIENCE)).unwrap();
         let mut head = Vec::new();
         let mut byte = [0u8; 1];
         while !head.ends_with(b"\r\n\r\n") {
@@ -103,7 +114,8 @@ impl WebSocket {
 
     /// Sends one complete masked frame.
     pub fn try_send(&mut self, opcode: u8, payload: &[u8]) -> std::io::Result<()> {
-        self.stream.write_all(&frame(opcode, payload))
+        self.stream.write_all(&frame(opcode, payload))?;
+        self.stream.flush()
     }
 
     /// Sends bytes as they are, for broken frames.
@@ -112,12 +124,15 @@ impl WebSocket {
     }
 
     pub fn stream(&self) -> &TcpStream {
-        &self.stream
+        self.stream.socket()
     }
 
     /// The connection underneath; what was read and not asked for is lost.
     pub fn into_stream(self) -> TcpStream {
-        self.stream
+        match self.stream {
+            Wire::Plain(stream) => stream,
+            Wire::Tls(_) => panic!("its bytes belong to TLS"),
+        }
     }
 
     /// The next message; panics when none arrives within the tests' patience.
@@ -136,6 +151,7 @@ impl WebSocket {
             }
             let left = deadline.checked_duration_since(Instant::now())?;
             self.stream
+                .socket()
                 .set_read_timeout(Some(left.max(Duration::from_millis(1))))
                 .unwrap();
             let mut chunk = [0u8; 16_384];

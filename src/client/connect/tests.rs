@@ -65,6 +65,7 @@ fn endpoint(url: &str, token: Option<&str>) -> Endpoint {
             password: None,
         },
         pin: None,
+        authorities: None,
     }
 }
 

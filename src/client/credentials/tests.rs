@@ -19,7 +19,9 @@ fn full() -> Sources {
         environment_password: some("env-p"),
         local_port: 18_789,
         remote_url: some("wss://gw.example"),
-        pin: some("ab"),
+        pin: Some(Fingerprint::of(b"remote")),
+        local_pin: Some(Fingerprint::of(b"local")),
+        node_host: GatewayUrl::parse("wss://127.0.0.1:18789").ok(),
         auth_token: plain("auth-t"),
         auth_password: plain("auth-p"),
         remote_token: plain("remote-t"),
@@ -39,7 +41,13 @@ fn outcome(sources: &Sources, purpose: Purpose) -> String {
                     .as_ref()
                     .map_or("-".to_owned(), |found| found.value.clone())
             };
-            let pin = if found.pin.is_some() { " pinned" } else { "" };
+            let pins = [
+                (Fingerprint::of(b"remote"), " pinned"),
+                (Fingerprint::of(b"local"), " pinned-locally"),
+                (Fingerprint::of(b"flag"), " pinned-by-flag"),
+            ];
+            let named = |wanted| pins.iter().find(|(pin, _)| *pin == wanted);
+            let pin = found.pin.map_or("", |pin| named(pin).unwrap().1);
             let (token, password) = (&found.credentials.token, &found.credentials.password);
             format!(
                 "{} ({}) {} {}{pin}",
@@ -62,7 +70,7 @@ type Row = (&'static str, fn(&mut Sources), Purpose, &'static str);
 
 const LOCAL: &str = "ws://127.0.0.1:18789 (local loopback)";
 const REMOTE: &str = "wss://gw.example:443 (config gateway.remote.url)";
-const NODE: &str = "ws://127.0.0.1:18789 (node host settings)";
+const NODE: &str = "wss://127.0.0.1:18789 (node host settings)";
 const UNAVAILABLE: &str = "gateway.auth.token is configured as a secret reference but is unavailable in this command path.";
 
 #[test]
@@ -133,7 +141,52 @@ fn the_table() {
                 s.local_port = 19_001;
             },
             Command,
-            "wss://127.0.0.1:19001 (local loopback) env-t env-p",
+            "wss://127.0.0.1:19001 (local loopback) env-t env-p pinned-locally",
+        ),
+        (
+            "a pin on the command line comes first",
+            |s| {
+                s.local_tls = true;
+                s.flag_pin = Some(Fingerprint::of(b"flag"));
+            },
+            Command,
+            "wss://127.0.0.1:18789 (local loopback) env-t env-p pinned-by-flag",
+        ),
+        (
+            "a pin on the command line counts for every url",
+            |s| {
+                s.flag_url = Some("wss://x:1".to_owned());
+                s.flag_token = Some("flag-t".to_owned());
+                s.flag_pin = Some(Fingerprint::of(b"flag"));
+            },
+            Command,
+            "wss://x:1 (cli --url) flag-t - pinned-by-flag",
+        ),
+        (
+            "a typed url has no other pin",
+            |s| {
+                s.flag_url = Some("wss://127.0.0.1:18789".to_owned());
+                s.flag_token = Some("flag-t".to_owned());
+                s.remote = true;
+                s.local_tls = true;
+            },
+            Command,
+            "wss://127.0.0.1:18789 (cli --url) flag-t -",
+        ),
+        (
+            "a pin needs tls",
+            |s| s.flag_pin = Some(Fingerprint::of(b"flag")),
+            Command,
+            "gateway tls fingerprint requires wss:// gateway url (it is ws://127.0.0.1:18789)",
+        ),
+        (
+            "a configured pin needs tls too",
+            |s| {
+                s.remote = true;
+                s.remote_url = Some("ws://127.0.0.1:9".to_owned());
+            },
+            Command,
+            "gateway tls fingerprint requires wss:// gateway url (it is ws://127.0.0.1:9)",
         ),
         (
             "flags: exactly those",
