@@ -34,7 +34,7 @@ test: deps ## all fast tests
 demo: build ## the main job in a temporary directory: pair a node, run uname -a on it
 	tests/demo.sh target/debug/openclaw
 
-interop: deps ## against two unmodified OpenClaw releases from the npm registry (needs npm; about 1.4 GB below target/)
+interop: deps ## against two unmodified OpenClaw releases from the npm registry, and behind nginx (needs npm and nginx; about 1.4 GB below target/)
 	tests/interop/install.sh target/interop
 	$(CARGO) test --locked --test interop -- --test-threads=1
 

@@ -11,6 +11,7 @@ mod bad_input;
 mod commands;
 mod floods;
 mod fuzz;
+mod guards;
 mod join_keys;
 mod logging;
 mod main_job;

@@ -4,6 +4,15 @@
 # Usage: install.sh DIRECTORY
 set -eu
 
+if [ ! -x /usr/sbin/nginx ]; then
+  if [ "$(id -u)" != 0 ]; then
+    echo "nginx is missing: apt-get install nginx-light" >&2
+    exit 1
+  fi
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx-light
+fi
+
 releases="2026.4.29 2026.9.6" node=24 npm=11
 mkdir -p "$1"
 cd "$1"

@@ -14,4 +14,5 @@ mod command_line;
 mod newer_command_line;
 mod newer_node_host;
 mod node_host;
+mod proxy;
 mod state_directory;
