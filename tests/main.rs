@@ -9,6 +9,7 @@ mod approval;
 mod attacks;
 mod bad_input;
 mod commands;
+mod device_tokens;
 mod floods;
 mod fuzz;
 mod guards;

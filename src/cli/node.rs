@@ -70,7 +70,7 @@ pub fn run(invocation: &Invocation) -> Result<Answer, CliError> {
         environment,
         here,
     ));
-    let tokens = DeviceTokens::new(dir.clone(), key.device_id(), endpoint.url.to_string());
+    let tokens = DeviceTokens::new(dir.clone(), key.device_id(), &endpoint);
     let tokens = NodeTokens::new(dir, tokens, code.map(|code| code.secret));
     let ending = serve(
         &settings,
@@ -111,8 +111,11 @@ fn settle(
     let mut file = NodeFile::load(dir)?;
     let before = file.gateway.clone();
     let settings = settings::resolve(&mut file, &flags, || Random.uuid(), settings::machine_name);
+    let mut tokens = DeviceAuth::load(dir, &key.device_id())?;
     if settings.forget_tokens {
-        DeviceAuth::load(dir, &key.device_id())?.forget_role("node")?;
+        tokens.forget_role("node")?;
+    } else {
+        tokens.claim(&settings.former_url.to_string(), "node")?;
     }
     if code.is_some() && before.is_some() && file.gateway != before {
         // The token of the former gateway is nothing that a new one should see.

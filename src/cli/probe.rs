@@ -161,7 +161,7 @@ fn known_device(endpoint: &Endpoint, paths: &Paths) -> Option<(DeviceKey, Device
     }
     let dir = StateDir::open(&paths.state_dir).ok()?;
     let key = load_key(&dir).ok()??;
-    let tokens = DeviceTokens::new(dir, key.device_id(), endpoint.url.to_string());
+    let tokens = DeviceTokens::new(dir, key.device_id(), endpoint);
     Some((key, tokens))
 }
 

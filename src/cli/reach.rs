@@ -43,7 +43,7 @@ impl Reach {
         let target = target(&endpoint, paths, loaded);
         let dir = StateDir::open(&paths.state_dir)?;
         let key = load_or_create_key(&dir, SystemClock.now_ms())?;
-        let tokens = DeviceTokens::new(dir.clone(), key.device_id(), endpoint.url.to_string());
+        let tokens = DeviceTokens::new(dir.clone(), key.device_id(), &endpoint);
         Ok(Reach {
             endpoint,
             target,

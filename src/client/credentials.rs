@@ -144,6 +144,11 @@ impl Endpoint {
         self.source == UrlSource::Local
     }
 
+    /// Whether the configuration names it, rather than an option or variable of this run.
+    pub fn is_configured(&self) -> bool {
+        matches!(self.source, UrlSource::Local | UrlSource::Remote)
+    }
+
     /// Whether a device token may be shown to it beside a refused secret: loopback, or pinned TLS.
     pub fn is_trusted(&self) -> bool {
         self.url.is_loopback() || (self.url.secure && self.pin.is_some())

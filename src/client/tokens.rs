@@ -1,6 +1,7 @@
 //! Device tokens of earlier connects, kept in the state directory per gateway URL.
 
 use crate::client::connect::TokenKeeper;
+use crate::client::credentials::Endpoint;
 use crate::client::handshake::StoredToken;
 use crate::identity::{DeviceId, Token};
 use crate::protocol::scope::{Role, Scopes};
@@ -12,15 +13,18 @@ pub struct DeviceTokens {
     dir: StateDir,
     device: DeviceId,
     gateway_url: String,
+    adopt: bool,
 }
 
 impl DeviceTokens {
-    /// The tokens of `device` in `dir` for the gateway at `gateway_url`.
-    pub fn new(dir: StateDir, device: DeviceId, gateway_url: String) -> DeviceTokens {
+    /// The tokens of `device` in `dir` for the gateway at `endpoint`. A token whose gateway is not on record
+    /// is shown to the gateway of the configuration only, never to one that was named for this run.
+    pub fn new(dir: StateDir, device: DeviceId, endpoint: &Endpoint) -> DeviceTokens {
         DeviceTokens {
             dir,
             device,
-            gateway_url,
+            gateway_url: endpoint.url.to_string(),
+            adopt: endpoint.is_configured(),
         }
     }
 
@@ -38,7 +42,7 @@ impl TokenKeeper for DeviceTokens {
         let auth = DeviceAuth::load(&self.dir, &self.device)
             .map_err(|fault| log::warn!("cannot read the device token: {fault}"))
             .ok()?;
-        let stored = auth.token(&self.gateway_url, role.as_str())?;
+        let stored = auth.token(&self.gateway_url, role.as_str(), self.adopt)?;
         Some(StoredToken {
             token: stored.token,
             scopes: stored.scopes.into_iter().collect(),
@@ -46,21 +50,23 @@ impl TokenKeeper for DeviceTokens {
     }
 
     fn store(&self, role: Role, token: &Token, scopes: &Scopes) {
-        let same = self
-            .load(role)
-            .is_some_and(|kept| kept.token.as_str() == token.as_str() && &kept.scopes == scopes);
-        if same {
-            return;
-        }
         let words: Vec<String> = scopes
             .iter()
             .map(|scope| scope.as_str().to_owned())
             .collect();
         let now = SystemClock.now_ms();
-        self.update(|auth| auth.store(&self.gateway_url, role.as_str(), token, &words, now));
+        self.update(|auth| {
+            // An adopted token is written down: from now on it is known whose it is.
+            let kept = auth.token(&self.gateway_url, role.as_str(), false);
+            let same = kept.is_some_and(|kept| &kept.token == token && kept.scopes == words);
+            if same {
+                return Ok(());
+            }
+            auth.store(&self.gateway_url, role.as_str(), token, &words, now)
+        });
     }
 
     fn forget(&self, role: Role) {
-        self.update(|auth| auth.forget(&self.gateway_url, role.as_str()));
+        self.update(|auth| auth.forget(&self.gateway_url, role.as_str(), self.adopt));
     }
 }

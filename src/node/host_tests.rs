@@ -119,7 +119,7 @@ fn start(dir: &TempDir, gateway: &Gateway) -> (Receiver<String>, JoinHandle<Endi
             authorities: None,
         };
         let key = DeviceKey::from_seed(&[7; 32]).unwrap();
-        let tokens = DeviceTokens::new(state.clone(), key.device_id(), endpoint.url.to_string());
+        let tokens = DeviceTokens::new(state.clone(), key.device_id(), &endpoint);
         let tokens = NodeTokens::new(state, tokens, None);
         let commands = vec!["system.which".to_owned()];
         let identity = ConnectIdentity::node_host("N", "i", commands, "/bin");

@@ -43,6 +43,8 @@ pub struct Settings {
     pub display_name: String,
     /// Another node id was asked for: the device tokens of the role `node` have to go.
     pub forget_tokens: bool,
+    /// The gateway of the file as it was found: a token that does not say whose it is is that one's.
+    pub former_url: GatewayUrl,
 }
 
 /// Decides every value and writes it into the file's members. `fresh_id` makes a node id, `machine_name`
@@ -66,7 +68,9 @@ pub fn resolve(
     let forget_tokens = flags
         .node_id
         .is_some_and(|wanted| file.node_id.as_deref() != Some(wanted));
-    if forget_tokens {
+    let url = GatewayUrl::new(&host, port, tls);
+    let former_url = GatewayUrl::new(stored_host, stored_port, stored.tls);
+    if forget_tokens || url != former_url {
         file.token = None;
     }
     let node_id = flags
@@ -87,13 +91,13 @@ pub fn resolve(
         tls,
         tls_fingerprint: tls_fingerprint.clone(),
     });
-    let url = GatewayUrl::new(&host, port, tls);
     Settings {
         url,
         tls_fingerprint,
         node_id,
         display_name,
         forget_tokens,
+        former_url,
     }
 }
 
@@ -272,6 +276,52 @@ mod tests {
             ("x", "New")
         );
         assert_eq!(file.node_id.as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn a_token_stays_with_its_gateway() {
+        let flags = Flags::default();
+        let with = |host, port, tls, pin| Flags {
+            host,
+            port,
+            tls,
+            tls_fingerprint: pin,
+            ..flags
+        };
+        let plain = || {
+            let mut file = stored();
+            file.gateway = Some(NodeGateway {
+                host: Some("gw.lan".to_owned()),
+                port: Some(19_000),
+                ..NodeGateway::default()
+            });
+            file
+        };
+        for (file, flags, same) in [
+            (stored(), flags, true),
+            (
+                stored(),
+                with(Some("gw.lan"), Some(19_000), true, None),
+                true,
+            ),
+            (stored(), with(None, None, false, Some("CD")), true),
+            (stored(), with(Some("evil.lan"), None, true, None), false),
+            (stored(), with(None, Some(1), true, None), false),
+            (plain(), flags, true),
+            (plain(), with(None, None, true, None), false),
+        ] {
+            let (url, _, settings, file) = settle(file, flags);
+            assert_eq!(settings.former_url == settings.url, same, "{url} {flags:?}");
+            assert_eq!(file.token.is_some(), same, "{url} {flags:?}");
+        }
+        // A file that names no gateway keeps its token for the default one.
+        for (host, same) in [(None, true), (Some("evil.lan"), false)] {
+            let mut file = stored();
+            file.gateway = None;
+            let (_, _, settings, file) = settle(file, Flags { host, ..flags });
+            assert_eq!(settings.former_url.to_string(), "ws://127.0.0.1:18789");
+            assert_eq!(file.token.is_some(), same);
+        }
     }
 
     #[test]

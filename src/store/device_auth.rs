@@ -54,12 +54,16 @@ impl DeviceAuth {
         })
     }
 
-    /// The token for a role at a gateway. One that the reference stored, which does not say for
-    /// which gateway, is offered to any; one of ours only to its own.
-    pub fn token(&self, gateway_url: &str, role: &str) -> Option<StoredToken> {
+    /// The token for a role at a gateway. One of ours is offered to its own gateway only. The reference
+    /// does not say for which gateway it stored one: `adopt` says that this is the gateway the reference
+    /// was set up for too.
+    pub fn token(&self, gateway_url: &str, role: &str, adopt: bool) -> Option<StoredToken> {
         let own = self.gateway(gateway_url).and_then(|roles| roles.get(role));
         if let Some(stored) = own {
             return read_token(stored);
+        }
+        if !adopt {
+            return None;
         }
         let shared = read_token(self.shared_tokens()?.get(role)?)?;
         let owned_elsewhere = self
@@ -69,6 +73,24 @@ impl DeviceAuth {
             .filter_map(|roles| read_token(roles.get(role)?))
             .any(|other| other.token == shared.token);
         (!owned_elsewhere).then_some(shared)
+    }
+
+    /// Writes down that a token of this role that says no gateway is this gateway's; nothing where there
+    /// is none.
+    pub fn claim(&mut self, gateway_url: &str, role: &str) -> Result<(), StoreError> {
+        let is_own = self.token(gateway_url, role, false).is_some();
+        if is_own || self.token(gateway_url, role, true).is_none() {
+            return Ok(());
+        }
+        self.update(|document| {
+            let entry = document.get(TOKENS).and_then(|shared| shared.get(role));
+            let Some(entry) = entry.cloned() else { return };
+            with_object(document, GATEWAYS, |gateways| {
+                with_object(gateways, gateway_url, |roles| {
+                    roles.insert(role.to_owned(), entry);
+                });
+            });
+        })
     }
 
     /// Stores a token, durably. Other roles, other gateways and unknown members stay.
@@ -98,9 +120,9 @@ impl DeviceAuth {
         })
     }
 
-    /// Forgets the token for a role at one gateway, durably.
-    pub fn forget(&mut self, gateway_url: &str, role: &str) -> Result<(), StoreError> {
-        let Some(stored) = self.token(gateway_url, role) else {
+    /// Forgets the token for a role at one gateway, durably; the one that `token` finds.
+    pub fn forget(&mut self, gateway_url: &str, role: &str, adopt: bool) -> Result<(), StoreError> {
+        let Some(stored) = self.token(gateway_url, role, adopt) else {
             return Ok(());
         };
         self.update(|document| {
@@ -250,7 +272,8 @@ mod tests {
     }
 
     fn secret(auth: &DeviceAuth, url: &str, role: &str) -> Option<String> {
-        auth.token(url, role).map(|it| it.token.as_str().to_owned())
+        auth.token(url, role, true)
+            .map(|it| it.token.as_str().to_owned())
     }
 
     #[test]
@@ -264,7 +287,7 @@ mod tests {
             .unwrap();
         for auth in [&auth, &DeviceAuth::load(&dir, &me).unwrap()] {
             assert_eq!(
-                auth.token(HERE, "operator"),
+                auth.token(HERE, "operator", false),
                 Some(StoredToken {
                     token: Token::from("a"),
                     scopes: scopes.to_vec(),
@@ -298,12 +321,19 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_the_reference_serves_any_gateway_and_keeps_its_members() {
+    fn a_file_of_the_reference_serves_its_gateway_and_keeps_its_members() {
         let text = r#"{"version":1,"deviceId":"me","more":[1],
             "tokens":{"node":{"token":"n","role":"node","scopes":[],"updatedAtMs":1,"x":2},
                       "operator":{"token":"o","role":"operator","scopes":["operator.read"],"updatedAtMs":1}}}"#;
         let (_temp, dir, me) = place(Some(text));
         let mut auth = DeviceAuth::load(&dir, &me).unwrap();
+        assert_eq!(secret(&auth, HERE, "node").as_deref(), Some("n"));
+        assert_eq!(
+            auth.token(HERE, "node", false),
+            None,
+            "its gateway is not known"
+        );
+        auth.forget(THERE, "node", false).unwrap();
         assert_eq!(secret(&auth, HERE, "node").as_deref(), Some("n"));
         auth.store(HERE, "operator", &Token::from("o2"), &[], 9)
             .unwrap();
@@ -316,16 +346,34 @@ mod tests {
     }
 
     #[test]
+    fn a_claimed_token_is_one_gateways_and_members_stay() {
+        let text = r#"{"version":1,"deviceId":"me","tokens":{"node":{"token":"n","role":"node","scopes":[],"updatedAtMs":1,"x":2}}}"#;
+        let (_temp, dir, me) = place(Some(text));
+        let mut auth = DeviceAuth::load(&dir, &me).unwrap();
+        auth.claim(HERE, "operator").unwrap();
+        assert_eq!(fs::read_to_string(dir.device_auth()).unwrap(), text);
+        auth.claim(HERE, "node").unwrap();
+        auth.claim(THERE, "node").unwrap();
+        for auth in [&auth, &DeviceAuth::load(&dir, &me).unwrap()] {
+            assert_eq!(
+                auth.token(HERE, "node", false).unwrap().token,
+                Token::from("n")
+            );
+            assert_eq!(secret(auth, THERE, "node"), None);
+        }
+    }
+
+    #[test]
     fn what_is_forgotten_is_gone_for_both_programs_and_nothing_else_is() {
         let (_temp, dir, me) = place(None);
         let mut auth = DeviceAuth::load(&dir, &me).unwrap();
         auth.store(THERE, "node", &Token::from("b"), &[], 1)
             .unwrap();
         auth.store(HERE, "node", &Token::from("a"), &[], 2).unwrap();
-        auth.forget(THERE, "node").unwrap();
+        auth.forget(THERE, "node", false).unwrap();
         assert_eq!(secret(&auth, THERE, "node"), None);
         assert_eq!(secret(&auth, HERE, "node").as_deref(), Some("a"));
-        auth.forget(HERE, "node").unwrap();
+        auth.forget(HERE, "node", false).unwrap();
         let text = fs::read_to_string(dir.device_auth()).unwrap();
         assert!(!text.contains("\"token\""), "{text}");
 
@@ -345,7 +393,7 @@ mod tests {
     fn forgetting_what_is_not_there_writes_nothing() {
         let (_temp, dir, me) = place(None);
         let mut auth = DeviceAuth::load(&dir, &me).unwrap();
-        auth.forget(HERE, "node").unwrap();
+        auth.forget(HERE, "node", true).unwrap();
         auth.forget_role("node").unwrap();
         assert!(!dir.device_auth().exists());
     }
