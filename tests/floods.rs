@@ -1,6 +1,6 @@
 //! The attack scripts at a size that fits into every test run; `make attack` runs them at full size.
 
-use crate::support::flood::{calls, sockets};
+use crate::support::flood::{calls, requests, sockets};
 
 #[test]
 fn sockets_without_credentials_keep_nobody_out() {
@@ -40,4 +40,14 @@ fn queued_requests_delay_nobody_out_of_bounds() {
 #[test]
 fn an_operator_that_reads_nothing_is_held_back() {
     calls::deaf_requests(20_000);
+}
+
+#[test]
+fn fresh_keys_take_the_places_of_their_own_address_alone() {
+    requests::fresh_keys(100);
+}
+
+#[test]
+fn fresh_keys_without_the_secret_leave_no_request() {
+    requests::fresh_keys_without_the_secret(30);
 }

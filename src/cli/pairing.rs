@@ -8,6 +8,7 @@ use crate::cli::answer::Answer;
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
 use crate::cli::nodes::with_note;
+use crate::cli::output::text::plain;
 use crate::cli::row;
 use crate::pairing::waiting::OPEN_COMMAND;
 use crate::protocol::scope::Scope;
@@ -86,8 +87,18 @@ pub fn sentence(standing: &Value, now: u64) -> String {
     }
 }
 
-/// The line under a list, when its answer says that pairing is not simply open.
-pub fn note(listed: &Value) -> Option<String> {
-    let standing = listed.get("pairing")?;
-    Some(sentence(standing, SystemClock.now_ms()))
+/// The lines under a list: that pairing is not simply open, and who asked in vain lately.
+pub fn notes(listed: &Value) -> Vec<String> {
+    let standing = listed.get("pairing");
+    let standing = standing.map(|standing| sentence(standing, SystemClock.now_ms()));
+    let crowded = row::rows(listed, "crowded").iter().map(|source| {
+        let count = |name: &str| row::number(source, name).unwrap_or_default();
+        format!(
+            "Too many requests of {}: {} refused, {} displaced.",
+            plain(row::text(source, "source").unwrap_or("unknown")),
+            count("refused"),
+            count("displaced")
+        )
+    });
+    standing.into_iter().chain(crowded).collect()
 }

@@ -20,6 +20,7 @@ use crate::gateway::session::Session;
 use crate::identity::{ConnId, DeviceId, NodeId, Random, Token};
 use crate::net::Outbox;
 use crate::pairing::connect::{Admission, ConnectClaim, NotAdmitted, admit};
+use crate::pairing::crowd::{Full, MAX_REQUEST_BYTES};
 use crate::pairing::invitation::Denied;
 use crate::pairing::node_record::NodeMetadata;
 use crate::pairing::policy::words;
@@ -147,6 +148,10 @@ pub fn enter(
             Verdict::policy(rejection(reason, &client, &sent, true))
         }
         NotAdmitted::RecordUnreadable => Verdict::store_unavailable(),
+        NotAdmitted::Crowded(full) => crowded(&full),
+        NotAdmitted::RequestTooLong => Verdict::policy(ErrorShape::invalid(format!(
+            "names, scopes and metadata of a device that is not paired have at most {MAX_REQUEST_BYTES} bytes"
+        ))),
         NotAdmitted::PairingClosed(refused) => nobody_may_ask(&refused, candidate),
         NotAdmitted::PairingRequired(waiting) => waits(&waiting, candidate),
     })?;
@@ -240,6 +245,17 @@ const FIRST_WITH_PATIENCE: u8 = 4;
 /// command line is told at once.
 fn is_patient(candidate: &Candidate) -> bool {
     candidate.role == Role::Node && candidate.protocol >= FIRST_WITH_PATIENCE
+}
+
+/// Not `PAIRING_REQUIRED`: a client must come again by itself, there is no request that somebody approves.
+fn crowded(full: &Full) -> Verdict {
+    Verdict::with_close(
+        ErrorShape::unavailable(full.message())
+            .with_retry(full.retry_after_ms)
+            .with_details(full.details()),
+        close::TRY_LATER,
+        "too many pairing requests wait",
+    )
 }
 
 fn nobody_may_ask(refused: &PairingClosed, candidate: &Candidate) -> Verdict {

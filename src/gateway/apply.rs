@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::gateway::attendance;
 use crate::gateway::context::Context;
+use crate::gateway::crowd;
 use crate::gateway::refilter::refilter;
 use crate::identity::{ConnId, DeviceId, RequestId};
 use crate::pairing::{Change, Changes, Part, SessionEnd};
@@ -51,6 +52,7 @@ pub fn apply(context: &Arc<Context>, changes: Changes, caller: Option<&ConnId>) 
             Change::Save(part) | Change::Touch(part) => {
                 requests_moved |= matches!(part, Part::DevicesPending | Part::NodesPending);
             }
+            Change::Crowded { source, what } => crowd::note(context, source, what),
             Change::Audit(_) => {}
         }
     }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
 use crate::gateway::connections::Connections;
+use crate::gateway::crowd::Crowd;
 use crate::gateway::hub::Hub;
 use crate::gateway::limits::{Arrivals, Chatter, Guard};
 use crate::gateway::node_events::NodeEvents;
@@ -54,6 +55,8 @@ pub struct Context {
     pub hub: Hub,
     /// The gateway's own key.
     pub identity: DeviceKey,
+    /// Who asked to join in vain lately.
+    pub crowd: Crowd,
     /// What was decided by command about new pairings.
     pub pairing_switch: PairingSwitch,
     /// The budget of connections without hello.
@@ -100,6 +103,7 @@ impl Context {
             guard: Arc::default(),
             hub: Hub::default(),
             identity,
+            crowd: Crowd::default(),
             pairing_switch: PairingSwitch::default(),
             preauth: Preauth::new(settings.max_preauth),
             rules: RwLock::new(Arc::new(settings.rules.clone().sealed())),

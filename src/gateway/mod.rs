@@ -14,6 +14,7 @@ pub mod connection;
 pub mod connections;
 pub mod console;
 pub mod context;
+pub mod crowd;
 pub mod ending;
 pub mod endpoints;
 pub mod examine;

@@ -88,11 +88,16 @@ pub fn ask_for_waiting_nodes(context: &Arc<Context>) {
     }
 }
 
-/// Adds to the answer of a list how the switch stands, where it is not simply open.
+/// Adds to the answer of a list how the switch stands, where it is not simply open, and who asked in vain
+/// lately, where somebody did.
 pub fn shown_in(context: &Context, mut listed: Value) -> Value {
     let standing = current(context).standing(context.now_ms());
     if let Some(standing) = standing.unusual() {
         listed["pairing"] = json!(standing);
+    }
+    let crowded = context.crowd.rows(context.now_ms());
+    if !crowded.is_empty() {
+        listed["crowded"] = json!(crowded);
     }
     listed
 }

@@ -6,7 +6,10 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Caller;
+use super::{
+    Caller,
+    crowd::{Crowded, Source},
+};
 use crate::{
     identity::{DeviceId, NodeId},
     protocol::scope::Role,
@@ -121,6 +124,13 @@ pub enum Change {
         /// Whether the live session also asks for what it still lacks (`node::reconcile`) rather than
         /// only being recomputed (`node::surface`).
         ask: bool,
+    },
+    /// A stranger's request found no place, or gave way: to be counted.
+    Crowded {
+        /// Of which source.
+        source: Source,
+        /// Which of both.
+        what: Crowded,
     },
     /// Append this line to the audit log.
     Audit(Box<AuditEntry>),

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::{
     Caller, Entropy, State, approval,
     change::{AuditEntry, Change, Changes, Part},
+    crowd::{self, Crowded, Full, MAX_REQUEST_BYTES, Source},
     device,
     device_record::{DeviceRecord, DeviceRequest, address_text},
     expiry,
@@ -179,6 +180,10 @@ pub enum NotAdmitted {
     PairingClosed(Box<PairingClosed>),
     /// It waits for an approval.
     PairingRequired(Box<PairingRequired>),
+    /// It would have to wait, and too many of its source do: `UNAVAILABLE`, nothing was recorded.
+    Crowded(Full),
+    /// It would have to wait, and what it says of itself is longer than what is kept of a stranger.
+    RequestTooLong,
     /// Its invitation does not hold any more.
     NotInvited(Denied),
     /// Its record cannot be read: `UNAVAILABLE`, `pairing store unavailable` (D17).
@@ -377,13 +382,25 @@ fn pursue(
         let known = (!created).then_some(request.request_id);
         return Some(NotAdmitted::PairingClosed(Box::new(closed(claim, known))));
     }
+    if own_record(state, claim).is_none() && request.text_bytes() > MAX_REQUEST_BYTES {
+        return Some(NotAdmitted::RequestTooLong);
+    }
     let waiting = refusal(state, claim, ask.reason, request.request_id.clone());
     if created {
+        let given_up = match make_room(state, claim, &old, now) {
+            Ok(given_up) => given_up,
+            Err((refused, crowded)) => {
+                changes.extend(crowded);
+                return Some(refused);
+            }
+        };
         request::forget(state, &old);
         for old in &old {
             changes.push(resolution::note(state, superseded(old, &request, now)));
         }
-        changes.extend(expiry::make_room_for_device(state, now));
+        if let Some(given_up) = given_up {
+            changes.extend(expiry::displace_device(state, given_up, now));
+        }
         changes.push(Change::Save(Part::DevicesPending));
         changes.push(Change::Emit {
             event: device::REQUESTED,
@@ -395,6 +412,29 @@ fn pursue(
         state.devices.pending.put(request);
     }
     Some(NotAdmitted::PairingRequired(Box::new(waiting)))
+}
+
+/// Looks for a place for a new request; with what has to give way to it, where something has to. A paired
+/// device always has one.
+fn make_room(
+    state: &State,
+    claim: &ConnectClaim,
+    old: &[DeviceRequest],
+    now: u64,
+) -> Result<Option<(RequestId, Source)>, (NotAdmitted, Changes)> {
+    if own_record(state, claim).is_some() {
+        return Ok(None);
+    }
+    let superseded = |id: &RequestId| old.iter().any(|old| &old.request_id == id);
+    let others = crowd::devices(state).filter(|waiting| !superseded(waiting.request_id()));
+    let source = Source::of(claim.reported_ip);
+    crowd::place(others, source, now).map_err(|full| {
+        let counted = Change::Crowded {
+            source,
+            what: Crowded::Refused,
+        };
+        (NotAdmitted::Crowded(full), vec![counted])
+    })
 }
 
 /// Puts the record of a silent approval in the place of everything the device asked for so far.

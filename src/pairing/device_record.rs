@@ -231,6 +231,20 @@ impl DeviceRequest {
         digest::stamped(row)
     }
 
+    /// Bytes of everything in it that its device chose.
+    pub(super) fn text_bytes(&self) -> usize {
+        let texts = [
+            &self.display_name,
+            &self.platform,
+            &self.device_family,
+            &self.client_id,
+            &self.client_mode,
+        ];
+        let texts = texts.into_iter().flatten().map(String::len);
+        let scopes = self.scopes.iter().map(|scope| scope.as_str().len());
+        texts.chain(scopes).sum()
+    }
+
     /// Every role it asks for, in the order of asking.
     pub fn requested_roles(&self) -> Vec<&str> {
         let mut roles: Vec<&str> = Vec::new();

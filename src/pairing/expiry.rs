@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{
     MAX_PENDING_REQUESTS, REQUEST_TTL_MS, State,
     change::{AuditEntry, Change, Changes, Part},
+    crowd::{Crowded, Source},
     device,
     device_record::DeviceRequest,
     node,
@@ -69,16 +70,19 @@ pub(super) fn forget_node(state: &mut State, node: &NodeId, now: u64) -> Changes
     without_asking(forget_nodes(state, over, now))
 }
 
-/// Lets the oldest device requests give way until one more fits.
-pub(super) fn make_room_for_device(state: &mut State, now: u64) -> Changes {
-    let excess = (state.devices.pending.len() + 1).saturating_sub(MAX_PENDING_REQUESTS);
-    if excess == 0 {
-        return Changes::new();
-    }
-    let mut oldest: Vec<DeviceRequest> = state.devices.pending.records().cloned().collect();
-    oldest.sort_by_key(|request| request.ts);
-    oldest.truncate(excess);
-    forget_devices(state, oldest, now)
+/// Lets one device request give way to one of another source.
+pub(super) fn displace_device(
+    state: &mut State,
+    (id, source): (RequestId, Source),
+    now: u64,
+) -> Changes {
+    let request = state.devices.pending.record(id.as_str()).cloned();
+    let mut changes = forget_devices(state, request.into_iter().collect(), now);
+    changes.push(Change::Crowded {
+        source,
+        what: Crowded::Displaced,
+    });
+    changes
 }
 
 /// Lets the oldest node requests give way until one more fits.
@@ -151,7 +155,6 @@ mod tests {
     use super::*;
     use crate::{
         pairing::{
-            connect::ConnectClaim,
             surface,
             testing::{
                 Counter, NOW, caller, events, fate, node_claim, records, remote, saves, scopes,
@@ -220,36 +223,5 @@ mod tests {
         assert_eq!(fate(late).0, "expired");
         let late = node::reject(&mut state, "r2", &caller(&admin), NOW + 400_000).err();
         assert_eq!(fate(late).0, "expired");
-    }
-
-    #[test]
-    fn a_full_list_lets_the_oldest_go() {
-        let (mut state, mut entropy) = (State::default(), Counter::default());
-        let claim = |number: usize| ConnectClaim {
-            device: format!("d{number}").into(),
-            ..remote(Role::Node, &[])
-        };
-        let entries = (0..MAX_PENDING_REQUESTS).map(|number| {
-            let ts = NOW + number as u64;
-            (
-                format!("old{number}"),
-                json!({"requestId": format!("old{number}"), "deviceId": "x",
-                "publicKey": "k", "ts": ts}),
-            )
-        });
-        state
-            .read(
-                Part::DevicesPending,
-                serde_json::Value::Object(entries.collect()),
-            )
-            .unwrap();
-        let (_, changes) = waits(&mut state, &claim(1), NOW, &mut entropy);
-        assert_eq!(state.devices.pending.len(), MAX_PENDING_REQUESTS);
-        assert!(state.devices.pending.record("old0").is_none());
-        let told: Vec<_> = events(&changes)
-            .into_iter()
-            .map(|(_, payload)| payload["requestId"].clone())
-            .collect();
-        assert_eq!(told, ["old0", "r1"]);
     }
 }

@@ -9,6 +9,7 @@ mod approval;
 pub mod change;
 mod chunks;
 pub mod connect;
+pub mod crowd;
 pub mod device;
 pub mod device_record;
 mod digest;
@@ -50,8 +51,9 @@ use crate::{
 /// How long a pending request of either layer lives after its `ts`, in milliseconds (protocol §5.3, §6.2).
 pub const REQUEST_TTL_MS: u64 = 300_000;
 
-/// How many requests of one layer may wait at once; beyond it the oldest gives way. Enough for the
-/// largest fleet that one gateway serves to ask all at once, and a bound on memory and file size.
+/// How many node requests may wait at once; beyond it the oldest gives way. Enough for the largest fleet
+/// that one gateway serves to ask all at once: such a node's device is approved already. Strangers have
+/// bounds of their own (`crowd`).
 pub const MAX_PENDING_REQUESTS: usize = 8_192;
 
 /// Where fresh ids and secrets come from, so that this room draws none itself.

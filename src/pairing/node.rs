@@ -93,7 +93,7 @@ pub struct Renamed {
 /// policy for the platform that is given, else the one already known (D21).
 ///
 /// # Errors
-/// `NodeIdRequired`, `RecordUnreadable`.
+/// `NodeIdRequired`, `RecordUnreadable`, `Crowded`.
 pub fn request(
     state: &mut State,
     node: &NodeId,
@@ -116,7 +116,8 @@ pub fn request(
         .commands
         .map(|commands| allowlist.filter(&commands));
     metadata.caps = metadata.caps.map(|caps| policy::words(&caps));
-    let (request, created, changes) = surface::ask(state, &node, metadata, silent, now, entropy);
+    let (request, created, changes) =
+        surface::ask(state, &node, metadata, silent, now, entropy).map_err(Refusal::Crowded)?;
     let answer = Requested {
         status: "pending",
         request: request.shown(),

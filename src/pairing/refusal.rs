@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use super::crowd::Full;
 use super::resolution::Resolution;
 use super::waiting::OPEN_COMMAND;
 use crate::{identity::DeviceId, protocol::scope::Scope};
@@ -18,6 +19,8 @@ pub enum Refusal {
     AlreadyPaired(DeviceId),
     /// A device-bound caller tried to approve a request that is not its own.
     ApprovalDenied,
+    /// A request in the name of a stranger, while too many of those wait.
+    Crowded(Full),
     /// A node was renamed to nothing.
     DisplayNameRequired,
     /// An invitation cannot be made as it was asked for; the text says why and what would do.
@@ -97,6 +100,7 @@ impl Refusal {
                 "request": row,
             })),
             Refusal::RequestResolved(end) => Some(end.details()),
+            Refusal::Crowded(full) => Some(full.details()),
             _ => None,
         }
     }
@@ -104,7 +108,10 @@ impl Refusal {
     /// Whether it could work at another time (`UNAVAILABLE`), rather than the request being at fault
     /// (`INVALID_REQUEST`).
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Refusal::PairingClosed | Refusal::RecordUnreadable)
+        matches!(
+            self,
+            Refusal::Crowded(_) | Refusal::PairingClosed | Refusal::RecordUnreadable
+        )
     }
 }
 
@@ -112,6 +119,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::ApprovalDenied => formatter.write_str("device pairing approval denied"),
+            Refusal::Crowded(full) => formatter.write_str(&full.message()),
             Refusal::DisplayNameRequired => formatter.write_str("displayName required"),
             Refusal::AlreadyPaired(device) => write!(
                 formatter,

@@ -9,6 +9,7 @@ use serde_json::{Map, json};
 use super::{
     Entropy, State,
     change::{AuditEntry, Change, Changes, Part},
+    crowd::{self, Full},
     expiry,
     invitation::JoinedBy,
     node,
@@ -83,9 +84,14 @@ pub fn reconcile(
     let mut metadata = claim.metadata.clone();
     metadata.commands = Some(found.declared.clone());
     metadata.caps = metadata.caps.map(|caps| policy::words(&caps));
-    let (request, _, changes) = ask(state, &claim.node, metadata, false, now, entropy);
-    found.request = Some(request.request_id);
-    (found, changes)
+    // Only a node whose device is not paired any more can be one too many; nothing of it runs either.
+    match ask(state, &claim.node, metadata, false, now, entropy) {
+        Ok((request, _, changes)) => {
+            found.request = Some(request.request_id);
+            (found, changes)
+        }
+        Err(_) => (found, Changes::new()),
+    }
 }
 
 /// Approves what an invitation covers of the declaration of a node that it just paired, so that the node
@@ -150,6 +156,9 @@ pub fn join(
 
 /// Creates the request of a node or refreshes the open one in place; says whether it is new. The
 /// commands must be filtered already.
+///
+/// # Errors
+/// [`Full`] for a node whose device is not paired, when too many of those wait.
 pub(super) fn ask(
     state: &mut State,
     node: &NodeId,
@@ -157,7 +166,7 @@ pub(super) fn ask(
     silent: bool,
     now: u64,
     entropy: &mut dyn Entropy,
-) -> (NodeRequest, bool, Changes) {
+) -> Result<(NodeRequest, bool, Changes), Full> {
     let mut changes = Changes::new();
     if let Some(open) = node::request_of(state, node, now) {
         let mut request = open.clone();
@@ -172,8 +181,9 @@ pub(super) fn ask(
         } else {
             Change::Save(Part::NodesPending)
         });
-        return (request, false, changes);
+        return Ok((request, false, changes));
     }
+    crowd::node_place(state, node, metadata.remote_ip.as_deref(), now)?;
     changes.extend(expiry::forget_node(state, node, now));
     changes.extend(expiry::make_room_for_node(state, now));
     let request = NodeRequest {
@@ -190,7 +200,7 @@ pub(super) fn ask(
         event: node::REQUESTED,
         payload: request.shown(),
     });
-    (request, true, changes)
+    Ok((request, true, changes))
 }
 
 fn allowlist(claim: &NodeClaim, policy: &CommandPolicy) -> Allowlist {

@@ -176,6 +176,7 @@ fn effects_of(changes: &Changes) -> Effects<Part> {
             Change::Emit { .. }
             | Change::EndSessions { .. }
             | Change::Refilter { .. }
+            | Change::Crowded { .. }
             | Change::Audit(_) => {}
         }
     }

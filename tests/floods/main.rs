@@ -5,7 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-use support::flood::{calls, sockets};
+use support::flood::{calls, requests, sockets};
 
 #[test]
 fn ten_thousand_sockets_without_credentials() {
@@ -50,4 +50,14 @@ fn a_hundred_thousand_requests_of_an_operator() {
 #[test]
 fn two_hundred_thousand_requests_of_an_operator_that_reads_nothing() {
     calls::deaf_requests(200_000);
+}
+
+#[test]
+fn ten_thousand_fresh_keys_that_ask_to_join() {
+    requests::fresh_keys(10_000);
+}
+
+#[test]
+fn ten_thousand_fresh_keys_without_the_secret() {
+    requests::fresh_keys_without_the_secret(10_000);
 }

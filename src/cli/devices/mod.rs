@@ -48,11 +48,13 @@ pub fn list(invocation: &Invocation) -> Result<Answer, CliError> {
         text += &format!("\n{}", key_view::preapproved(&expected, now, style));
         document["preapproved"] = json!(expected);
     }
-    if let Some(standing) = listed.get("pairing") {
-        document["pairing"] = standing.clone();
+    for name in ["pairing", "crowded"] {
+        if let Some(told) = listed.get(name) {
+            document[name] = told.clone();
+        }
     }
     let mut answer = Answer::new(document, text);
-    answer.notes.extend(pairing::note(&listed));
+    answer.notes.extend(pairing::notes(&listed));
     Ok(with_note(answer, &*gateway))
 }
 

@@ -33,7 +33,7 @@ pub fn pending(invocation: &Invocation) -> Result<Answer, CliError> {
     let waiting = merged(&devices, &nodes, View::Nodes);
     let text = view::pending(&waiting, SystemClock.now_ms(), invocation.style());
     let mut answer = Answer::new(json!(waiting), text);
-    answer.notes.extend(pairing::note(&nodes));
+    answer.notes.extend(pairing::notes(&nodes));
     Ok(with_note(answer, &*gateway))
 }
 

@@ -15,7 +15,7 @@ pub const MAX_LOG_LINES: u32 = 30;
 /// The period that log lines are counted in.
 pub const LOG_PERIOD: Duration = Duration::from_secs(10);
 
-/// Lockouts that are audited within [`AUDIT_PERIOD`]: strangers must not push decisions of the owner
+/// Lockouts, and crowded sources, that are audited within [`AUDIT_PERIOD`]: strangers must not push decisions of the owner
 /// out of a trail that is bounded in size.
 pub const MAX_AUDITED_LOCKOUTS: u32 = 60;
 
@@ -26,6 +26,8 @@ pub const AUDIT_PERIOD: Duration = Duration::from_secs(60 * 60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Topic {
+    /// Sources whose pairing requests found no place, in the audit log.
+    CrowdAudit,
     /// Counted failures.
     Failure,
     /// Lockouts in the audit log.
@@ -41,7 +43,8 @@ pub enum Topic {
 }
 
 impl Topic {
-    const ALL: [Topic; 6] = [
+    const ALL: [Topic; 7] = [
+        Topic::CrowdAudit,
         Topic::Failure,
         Topic::LockoutAudit,
         Topic::Noise,
@@ -52,6 +55,9 @@ impl Topic {
 
     fn what(self) -> &'static str {
         match self {
+            Self::CrowdAudit => {
+                "sources whose pairing requests found no place were not written down"
+            }
             Self::Failure => "failed attempts were counted without a line",
             Self::LockoutAudit => "lockouts were not written to the audit log",
             Self::Noise => "frames that are not JSON were ignored without a line",
@@ -63,7 +69,9 @@ impl Topic {
 
     fn throttle(self) -> Throttle {
         match self {
-            Self::LockoutAudit => Throttle::new(MAX_AUDITED_LOCKOUTS, AUDIT_PERIOD),
+            Self::CrowdAudit | Self::LockoutAudit => {
+                Throttle::new(MAX_AUDITED_LOCKOUTS, AUDIT_PERIOD)
+            }
             _ => Throttle::new(MAX_LOG_LINES, LOG_PERIOD),
         }
     }

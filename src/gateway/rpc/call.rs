@@ -178,7 +178,12 @@ fn session_ended() -> ErrorShape {
 /// A refusal of the pairing rules as it goes over the wire.
 pub fn refusal_shape(refusal: &Refusal) -> ErrorShape {
     let shape = match refusal.is_unavailable() {
-        true => ErrorShape::unavailable(refusal.to_string()),
+        true => match refusal {
+            Refusal::Crowded(full) => {
+                ErrorShape::unavailable(refusal.to_string()).with_retry(full.retry_after_ms)
+            }
+            _ => ErrorShape::unavailable(refusal.to_string()),
+        },
         false => ErrorShape::invalid(refusal.to_string()),
     };
     match refusal.details() {

@@ -5,6 +5,7 @@
 //! derived from its limits, and everything is back to where it was when the attack is over.
 
 pub mod calls;
+pub mod requests;
 pub mod sockets;
 
 use std::net::SocketAddr;
