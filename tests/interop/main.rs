@@ -16,3 +16,4 @@ mod newer_node_host;
 mod node_host;
 mod proxy;
 mod state_directory;
+mod tls;
