@@ -605,3 +605,26 @@ fn a_client_that_stalls_in_the_tls_handshake_is_ended_by_its_deadline() {
     std::thread::sleep(Duration::from_millis(1_600));
     assert_eq!(operator.call("health", json!({})).unwrap()["ok"], true);
 }
+
+#[test]
+fn whoever_joins_by_a_printed_line_or_code_gets_the_pin_of_the_gateways_own_port() {
+    let gateway = Gateway::start_tls();
+    let pinned = fingerprint(&gateway.home);
+    let own = format!("wss://127.0.0.1:{}", gateway.address.port());
+    let create = |url: &str| {
+        let line = ["devices", "keys", "create", "--print-join-command"];
+        gateway
+            .cli(&[&line[..], &["--public-url", url]].concat())
+            .success()
+            .stdout
+    };
+    let line = create(&own);
+    assert!(
+        line.contains(&format!("--url {own} --tls-fingerprint {pinned}")),
+        "{line}"
+    );
+    let elsewhere = create("wss://gateway.example");
+    assert!(!elsewhere.contains("--tls-fingerprint"), "{elsewhere}");
+    let code = gateway.cli(&["qr", "--json", "--url", &own]).json();
+    assert_eq!(code["tlsFingerprint"], json!(pinned));
+}

@@ -3,21 +3,18 @@
 //! The choice is pure over what is configured; only the addresses of this machine are looked up, and only
 //! where the choice falls on one of them.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::process::Command;
-
-use serde_json::Value;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::cli::error::CliError;
+use crate::cli::gateway_tls::own_certificate;
 use crate::client::GatewayUrl;
-use crate::client::plaintext::is_private;
-use crate::config::Config;
 use crate::config::word::{Bind, TailscaleMode, Word};
-use crate::gateway::setup::tailnet_address;
-use crate::net::dial::source_address;
+use crate::config::{Config, Loaded, Paths};
+use crate::discovery::tailscale::Program;
+use crate::net::address::{is_private, routed_address, tailnet_address};
 
-/// An address that is routed like everything else (RFC 5737); nothing is ever sent to it.
-const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9);
+/// The source of a URL that is another gateway's.
+const REMOTE_URL: &str = "gateway.remote.url";
 
 /// A URL in its normal form and where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +23,7 @@ pub struct Advertised {
     pub url: String,
     /// The option or configuration key that decided.
     pub source: String,
-    /// What clients pin, where this gateway makes its own certificate.
+    /// What clients pin, where the URL is this gateway's own port and it speaks TLS itself.
     pub fingerprint: Option<String>,
 }
 
@@ -39,13 +36,35 @@ pub struct Asked<'a> {
     pub remote: bool,
 }
 
-/// The URL, first hit of the table.
+/// The URL, first hit of the table, and the pin that belongs to it.
 ///
 /// # Errors
-/// Why there is none that others could use.
-pub fn advertised(asked: Asked<'_>, config: &Config) -> Result<Advertised, CliError> {
-    choose(asked, config, &tailnet_name, &|bind| {
+/// Why there is none that others could use; the gateway's own certificate does not exist yet or cannot be
+/// read.
+pub fn advertised(
+    asked: Asked<'_>,
+    loaded: &Loaded,
+    paths: &Paths,
+) -> Result<Advertised, CliError> {
+    let tailscale = Program {
+        search_path: loaded.environment.search_path(),
+        home: paths.home.clone(),
+    };
+    let config = &loaded.config;
+    let found = choose(asked, config, &|| tailscale.own_name(), &|bind| {
         own_address(bind, config)
+    })?;
+    let gateway = &config.gateway;
+    // Whatever stands at another port shows another certificate.
+    let own = GatewayUrl::parse(&found.url)
+        .is_ok_and(|url| url.secure && url.port == gateway.port && found.source != REMOTE_URL);
+    let fingerprint = match gateway.tls.enabled && own {
+        true => Some(own_certificate(paths, loaded)?.fingerprint.to_string()),
+        false => None,
+    };
+    Ok(Advertised {
+        fingerprint,
+        ..found
     })
 }
 
@@ -65,7 +84,7 @@ fn choose(
     }
     let remote = gateway.remote.url.as_deref();
     if let (true, Some(url)) = (asked.remote, remote) {
-        return checked(url, "gateway.remote.url");
+        return checked(url, REMOTE_URL);
     }
     let mode = gateway.tailscale.mode;
     if mode != TailscaleMode::Off {
@@ -83,7 +102,7 @@ fn choose(
         ));
     }
     if let Some(url) = remote {
-        return checked(url, "gateway.remote.url");
+        return checked(url, REMOTE_URL);
     }
     let bind = gateway.bind;
     let host = own_address(bind).ok_or_else(|| {
@@ -147,21 +166,10 @@ fn own_address(bind: Bind, config: &Config) -> Option<String> {
         Bind::Tailnet => tailnet_address()?,
     };
     let address = match address.is_unspecified() {
-        true => source_address(ANYWHERE)?,
+        true => routed_address()?,
         false => address,
     };
     (!address.is_loopback()).then(|| address.to_string())
-}
-
-/// The name of this machine in its tailnet.
-fn tailnet_name() -> Option<String> {
-    let output = Command::new("tailscale")
-        .args(["status", "--json"])
-        .output()
-        .ok()?;
-    let status: Value = serde_json::from_slice(&output.stdout).ok()?;
-    let name = status["Self"]["DNSName"].as_str()?.trim_end_matches('.');
-    (!name.is_empty()).then(|| name.to_owned())
 }
 
 fn failed(message: impl Into<String>) -> CliError {

@@ -42,6 +42,22 @@ impl TlsPart {
         }
     }
 
+    fn own(&self) -> Result<&OwnCertificate, CliError> {
+        let mut failed = match &self.certificate {
+            Some(Ok(own)) => return Ok(own),
+            Some(Err(error)) => Failed::new("UNAVAILABLE", self.explain(error)),
+            None => Failed::new(
+                "UNAVAILABLE",
+                "TLS is off on this gateway, so it shows no certificate.",
+            ),
+        };
+        if self.certificate.is_none() {
+            let hint = "Turn it on: openclaw config set gateway.tls.enabled true, then restart the gateway.";
+            failed.hint = Some(hint.to_owned());
+        }
+        Err(failed.into())
+    }
+
     /// `{enabled, certPath?, fingerprintSha256?, notAfter?, expired?, error?}`.
     pub fn document(&self) -> Value {
         let mut out = Map::new();
@@ -89,21 +105,16 @@ pub fn fingerprint(invocation: &Invocation) -> Result<Answer, CliError> {
     let paths = invocation.paths()?;
     let loaded = invocation.load(&paths)?;
     let part = TlsPart::look(&paths, &loaded);
-    let refused = |message: String, hint: Option<&str>| {
-        let mut failed = Failed::new("UNAVAILABLE", message);
-        failed.hint = hint.map(str::to_owned);
-        Err(failed.into())
-    };
-    match &part.certificate {
-        None => refused(
-            "TLS is off on this gateway, so it shows no certificate.".to_owned(),
-            Some(
-                "Turn it on: openclaw config set gateway.tls.enabled true, then restart the gateway.",
-            ),
-        ),
-        Some(Err(error)) => refused(part.explain(error), None),
-        Some(Ok(own)) => Ok(Answer::new(part.document(), own.fingerprint.to_string())),
-    }
+    let own = part.own()?;
+    Ok(Answer::new(part.document(), own.fingerprint.to_string()))
+}
+
+/// The certificate that the gateway of this machine shows.
+///
+/// # Errors
+/// As [`fingerprint`].
+pub fn own_certificate(paths: &Paths, loaded: &Loaded) -> Result<OwnCertificate, CliError> {
+    TlsPart::look(paths, loaded).own().cloned()
 }
 
 fn expired(own: &OwnCertificate) -> bool {

@@ -58,7 +58,7 @@ pub fn run(invocation: &Invocation) -> Result<Answer, CliError> {
     let loaded = invocation.load(&paths)?;
     let remote = invocation.has("remote");
     let typed = invocation.text("url").or(invocation.text("public-url"));
-    let gateway = advertised(Asked { typed, remote }, &loaded.config)?;
+    let gateway = advertised(Asked { typed, remote }, &loaded, &paths)?;
     let auth = auth(invocation, &loaded, &paths, remote)?;
     let issued = bootstrap_token(&paths)?;
     let code = SetupCode::encode(&gateway.url, &issued.token);

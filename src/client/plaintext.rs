@@ -7,6 +7,7 @@ use crate::client::budget::Budget;
 use crate::client::error::ClientError;
 use crate::client::target::{GatewayUrl, UrlSource};
 use crate::client::transport::failure;
+use crate::net::address::is_private;
 use crate::net::dial;
 
 /// Addresses to connect to, in order, after the rule was applied to every one of them.
@@ -70,21 +71,6 @@ fn reason(address: IpAddr, opted_in: bool) -> &'static str {
     match (is_private(address.to_canonical()), opted_in) {
         (true, false) => "a private address, which needs the opt-in",
         _ => "a public address",
-    }
-}
-
-/// RFC 1918, link-local, carrier-grade NAT 100.64/10, fc00::/7, fe80::/10 and the old site-local fec0::/10.
-pub fn is_private(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(address) => {
-            let [first, second, ..] = address.octets();
-            let shared = first == 100 && (64..128).contains(&second);
-            address.is_private() || address.is_link_local() || shared
-        }
-        IpAddr::V6(address) => {
-            let head = address.segments()[0];
-            head & 0xfe00 == 0xfc00 || matches!(head & 0xffc0, 0xfe80 | 0xfec0)
-        }
     }
 }
 

@@ -5,11 +5,12 @@
 //! locality away, never give it: its value is chosen by whoever sent it. A trusted proxy adds who its
 //! client is, nothing else.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use crate::gateway::forwarded::ProxyTrust;
 use crate::gateway::origin::{host_name, is_loopback_host, origin_authority};
 use crate::net::Headers;
+use crate::net::address::{is_private, is_tailnet};
 
 pub use crate::pairing::connect::{AddressSource, Locality};
 
@@ -111,7 +112,9 @@ pub fn is_browser_container_local(
     control_ui_webchat
         && shared_secret_ok
         && !headers.forwarded
-        && is_private(peer.to_canonical())
+        // Containers get private addresses of their host, never a tailnet's.
+        && is_private(peer)
+        && !is_tailnet(peer)
         && headers
             .host()
             .is_some_and(|host| is_loopback_host(host_name(host)))
@@ -119,17 +122,6 @@ pub fn is_browser_container_local(
             .origin()
             .and_then(origin_authority)
             .is_some_and(|authority| is_loopback_host(host_name(authority)))
-}
-
-fn is_private(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => v4.is_private() || v4.is_link_local(),
-        IpAddr::V6(v6) => is_unique_local(v6) || (v6.segments()[0] & 0xffc0) == 0xfe80,
-    }
-}
-
-fn is_unique_local(address: Ipv6Addr) -> bool {
-    (address.segments()[0] & 0xfe00) == 0xfc00
 }
 
 #[cfg(test)]

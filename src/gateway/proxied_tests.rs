@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::config::model::TrustedProxy;
+use crate::discovery::tailscale::testing::FakeTailscale;
 use crate::gateway::auth::SharedAuth;
 use crate::gateway::loopback::{Client, Rig, bare, key, now_ms, signed};
 use crate::gateway::proxy_auth::ProxyAuth;
-use crate::gateway::whois::testing::FakeTailscale;
 use crate::identity::Token;
 use crate::pairing::networks::Networks;
 

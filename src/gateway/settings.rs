@@ -10,12 +10,12 @@ use std::time::Duration;
 use crate::config::load::Loaded;
 use crate::config::word::{AuthMode, Bind, TailscaleMode};
 use crate::config::{Environment, Paths};
+use crate::discovery::tailscale::Program;
 use crate::gateway::auth::SharedAuth;
 use crate::gateway::limits::ArrivalLimits;
 use crate::gateway::rules::Rules;
 use crate::gateway::start_checks::{StartError, tailscale_mode};
 use crate::gateway::tls::TlsSettings;
-use crate::gateway::whois::Program;
 use crate::identity::Token;
 use crate::protocol::limits::{MAX_PREAUTH_SOCKETS_PER_ADDRESS, TICK_INTERVAL};
 

@@ -4,7 +4,6 @@
 //! A file that fails a check changes nothing, whoever reads it. Only a start generates a missing token.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use data_encoding::HEXLOWER;
@@ -18,7 +17,7 @@ use crate::gateway::console::{self, LogSettings};
 use crate::gateway::settings::{GatewaySettings, RunFlags, build};
 use crate::gateway::start_checks::{AuthPlan, StartError, advice, check_mode, plan_auth};
 use crate::identity::{Random, Token};
-use crate::net::dial::source_address;
+use crate::net::address::tailnet_address;
 use crate::store::keys::{load_gateway_token, store_gateway_token};
 use crate::store::{StateDir, StoreError};
 
@@ -27,10 +26,6 @@ pub const REFUSED: u8 = 78;
 
 /// Random bytes of a generated shared token, written as twice as many hex digits.
 const TOKEN_BYTES: usize = 24;
-
-/// An address inside the tailnet's range; nothing is ever sent to it.
-const TAILNET_PROBE: SocketAddr =
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(100, 100, 100, 100)), 53);
 
 /// Where every setup of this process comes from.
 #[derive(Clone, Copy, Debug)]
@@ -236,16 +231,4 @@ impl Setup {
             log::warn!(target: "gateway", "ignored variables of former names: {}", former.join(", "));
         }
     }
-}
-
-/// This host's address in the tailnet range.
-pub fn tailnet_address() -> Option<IpAddr> {
-    let address = source_address(TAILNET_PROBE)?;
-    matches!(address, IpAddr::V4(v4) if is_tailnet(v4)).then_some(address)
-}
-
-/// 100.64.0.0/10.
-fn is_tailnet(address: Ipv4Addr) -> bool {
-    let [first, second, ..] = address.octets();
-    first == 100 && second & 0xc0 == 64
 }

@@ -78,6 +78,7 @@ fn confirm(claim: &Claim<'_>, known: Result<String, WhoisFault>) -> Result<AuthM
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::discovery::tailscale::Fault;
 
     #[test]
     #[rustfmt::skip]
@@ -128,7 +129,7 @@ mod tests {
                 Err(AuthReason::TailscaleUserMismatch),
             ),
             (
-                Err(WhoisFault::TimedOut),
+                Err(WhoisFault::NotAsked(Fault::TimedOut)),
                 Err(AuthReason::TailscaleWhoisFailed),
             ),
         ] {

@@ -16,7 +16,7 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
 
 /// SHA-256 of `bytes` as 64 lower-case hex digits.
 pub fn sha256_hex(bytes: &[u8]) -> String {
-    HEXLOWER.encode(digest(&SHA256, bytes).as_ref())
+    HEXLOWER.encode(&sha256(bytes))
 }
 
 /// True when both secrets are equal. The time it takes depends on neither the content nor on how

@@ -3,18 +3,17 @@
 use std::fmt;
 
 use data_encoding::HEXLOWER;
-use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
+
+use super::digest::sha256;
 
 /// SHA-256 of a leaf certificate's DER. Display is the one form that is printed: 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Fingerprint([u8; SHA256_OUTPUT_LEN]);
+pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
     /// The fingerprint of a certificate.
     pub fn of(der: &[u8]) -> Fingerprint {
-        let mut bytes = [0; SHA256_OUTPUT_LEN];
-        bytes.copy_from_slice(digest(&SHA256, der).as_ref());
-        Fingerprint(bytes)
+        Fingerprint(sha256(der))
     }
 
     /// Reads what a person typed: any case, colons or blanks between the digits, `sha256:` or the words

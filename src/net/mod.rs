@@ -20,6 +20,7 @@ pub mod trust;
 pub mod upgrade;
 pub mod wake;
 
+pub mod address;
 mod boundary;
 mod wire;
 

@@ -165,13 +165,14 @@ fn needed(params: &Value) -> Scopes {
 /// Where the new machine is to connect: what was typed, else the gateway this command talks to when that
 /// is another machine's, else this machine's gateway as others see it.
 fn destination(invocation: &Invocation) -> Result<Advertised, CliError> {
-    let loaded = invocation.load(&invocation.paths()?)?;
+    let paths = invocation.paths()?;
+    let loaded = invocation.load(&paths)?;
     let typed = invocation.text("public-url").or(invocation.text("url"));
     let asked = Asked {
         typed: typed.or(loaded.environment.gateway_url()),
         remote: false,
     };
-    advertised(asked, &loaded.config)
+    advertised(asked, &loaded, &paths)
 }
 
 fn join_command(key: &str, join: &Advertised) -> String {
