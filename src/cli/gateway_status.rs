@@ -1,7 +1,6 @@
 //! `gateway status`: configuration, address, port and connection of the gateway on one page. Works with a broken
 //! configuration and without a gateway.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,14 +18,11 @@ use crate::client::{Budget, Endpoint, Purpose};
 use crate::config::error::{ConfigError, Issue};
 use crate::config::word::{Bind, GatewayMode, Word};
 use crate::config::{Loaded, Paths};
-use crate::gateway::port_owner::{Owner, elsewhere, owners};
+use crate::gateway::port_owner::{Owner, elsewhere, is_busy, owners};
 use crate::pairing::switch::Switch;
 use crate::store::lock::state_owner;
 use crate::store::log_file::LogPlace;
 use crate::store::{Clock, StateDir, SystemClock, load_decision};
-
-/// How long the look at the local port may take.
-const PORT_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Everything that is shown.
 struct Report {
@@ -192,11 +188,6 @@ fn log_file(paths: &Paths, loaded: Option<&Loaded>) -> Option<PathBuf> {
     let configured = loaded.and_then(|loaded| loaded.config.logging.file.as_deref());
     let place = LogPlace::find(configured, &paths.temp_dir)?;
     Some(place.file(SystemClock.now_ms()))
-}
-
-fn is_busy(port: u16) -> bool {
-    let local = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    TcpStream::connect_timeout(&local, PORT_PATIENCE).is_ok()
 }
 
 fn holder(paths: &Paths) -> Option<u32> {

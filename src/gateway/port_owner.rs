@@ -20,6 +20,9 @@ use crate::net::{NetError, Trust, dial, trust};
 /// How long a probe of the health path may take; the port is on this machine.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long the look whether somebody listens may take; the port is on this machine.
+const LOOK_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// Bytes of the probe's answer that are looked at.
 const PROBE_BYTES: usize = 2048;
 
@@ -77,6 +80,13 @@ pub fn owners(port: u16) -> Vec<Owner> {
         }
     }
     found
+}
+
+/// Whether somebody takes connections to this port on loopback, seen in `/proc` or not.
+pub fn is_busy(port: u16) -> bool {
+    let local = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let host = local.ip().to_string();
+    dial::connect_to(&[local], &host, port, Instant::now() + LOOK_TIMEOUT).is_ok()
 }
 
 /// The ports that a process listens on, each once, in rising order; none when that may not be seen.

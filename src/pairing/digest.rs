@@ -1,7 +1,7 @@
 //! The digest of a waiting request: what an approver was shown, in 64 hex digits.
 //!
 //! Whoever approves may name the digest of the row they looked at; a request that asks for something
-//! else by then is refused instead of approved (users.md row 14).
+//! else by then is refused instead of approved: nothing but what was shown is ever approved.
 
 use serde_json::Value;
 

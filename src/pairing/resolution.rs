@@ -1,4 +1,5 @@
-//! What became of requests that are no longer open, so that a late answer can say it (users.md row 13).
+//! What became of requests that are no longer open, so that a late answer can say it: an id
+//! never goes stale without a word under the fingers of the person who types it.
 //!
 //! A bounded memory beside the pairing records: it decides nothing, grants nothing, holds no secret, and
 //! may be lost in a crash. It is therefore touched and never waited for.

@@ -1,5 +1,8 @@
 //! Administration of devices and nodes, written once for both ways: through a running gateway, or on the state
-//! directory of a gateway that does not run (users.md #1, #21). Commands call methods by name and cannot tell which.
+//! directory of a gateway that does not run. Commands call methods by name and cannot tell which.
+//!
+//! On the gateway's host, in its container too, the command line never needs a pairing of its own to administer:
+//! nobody is locked out of the approval that would let them in.
 
 use std::time::Duration;
 
@@ -49,7 +52,7 @@ pub trait Administration {
     fn forget_token(&self);
 }
 
-/// Whether a pairing refusal may be answered from the files beside a running gateway (the seed's local fallback).
+/// Whether a pairing refusal may be answered from the files beside a running gateway, on its own host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fallback {
     /// Only without a running gateway.

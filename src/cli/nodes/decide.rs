@@ -1,5 +1,6 @@
 //! Approving and rejecting: an id of either layer, or a unique prefix, from `nodes` and from `devices`
-//! alike. Says what was approved and what still waits (users.md #2).
+//! alike. Says what was approved and what still waits on the other layer, so that nobody is "pairing
+//! required" for a reason that no list shows.
 
 use serde_json::{Value, json};
 

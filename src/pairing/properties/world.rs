@@ -233,7 +233,7 @@ impl World {
         }
         let invited = self.joined(claim, verdict.as_ref().ok())?;
         let here = claim.locality != Locality::Remote;
-        // Written out once more, by the words of the seed.
+        // Written out once more, as the documents have it: nothing is asked of the code under test.
         let trusted = !here
             && claim.reported_ip == Some(TRUSTED)
             && claim.role == Role::Node

@@ -72,7 +72,7 @@ fn every_sentence_names_tests_that_exist() {
 fn the_names_of_tests_are_those_that_the_harness_prints() {
     let tests = all_tests();
     for name in [
-        "main::seeds::the_names_of_tests_are_those_that_the_harness_prints",
+        "main::requirements::the_names_of_tests_are_those_that_the_harness_prints",
         "main::attacks::proofs::a_challenge_is_answered_once",
         "main::main_job::a_second_home_is_another_machine",
         "interop::newer_node_host::it_waits_on_both_layers_by_itself_and_survives_a_restart",
