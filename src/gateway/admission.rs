@@ -10,8 +10,10 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::gateway::apply::apply;
-use crate::gateway::auth::{AuthMethod, AuthReason, ClientName, Credentials, Pairing, rejection};
+use crate::gateway::auth::{AuthMethod, Pairing};
+use crate::gateway::auth_reason::{AuthReason, rejection};
 use crate::gateway::context::Context;
+use crate::gateway::credentials::{ClientName, Credentials};
 use crate::gateway::grounds::Grounds;
 use crate::gateway::locality::{Locality, Place, RequestHeaders};
 use crate::gateway::proof::ProvenDevice;

@@ -7,8 +7,9 @@
 
 use serde_json::json;
 
-use crate::gateway::auth::{Credentials, SharedAuth, check_shared};
+use crate::gateway::auth::{SharedAuth, check_shared};
 use crate::gateway::context::{Context, Phase};
+use crate::gateway::credentials::Credentials;
 use crate::gateway::examine;
 use crate::gateway::limits::Claimant;
 use crate::gateway::locality::{Locality, Place};

@@ -3,9 +3,9 @@
 //! `auth` compares, `limits` counts; here they meet: what may be looked at, what a wrong credential counts
 //! as, and when the answer must not tell right from wrong.
 
-use crate::gateway::auth::{
-    AuthMethod, AuthReason, Credentials, SharedAuth, TokenCheck, decide_with_device,
-};
+use crate::gateway::auth::{AuthMethod, SharedAuth, TokenCheck, decide_with_device};
+use crate::gateway::auth_reason::AuthReason;
+use crate::gateway::credentials::Credentials;
 use crate::gateway::limits::{Claimant, Kind};
 use crate::identity::{DeviceId, Token};
 

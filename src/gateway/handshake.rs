@@ -10,11 +10,10 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::gateway::admission::{Arrival, Candidate, enter, not_invited, session};
-use crate::gateway::auth::{
-    AuthMethod, AuthReason, ClientName, Credentials, SharedAuth, TokenCheck, check_shared,
-    rejection,
-};
+use crate::gateway::auth::{AuthMethod, SharedAuth, TokenCheck, check_shared};
+use crate::gateway::auth_reason::{AuthReason, rejection};
 use crate::gateway::context::{Context, Phase};
+use crate::gateway::credentials::{ClientName, Credentials};
 use crate::gateway::examine;
 use crate::gateway::grounds::{Browser, Grounds};
 use crate::gateway::limits::Claimant;

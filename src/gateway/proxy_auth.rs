@@ -7,13 +7,13 @@
 use std::net::IpAddr;
 
 use crate::config::model::TrustedProxy;
-use crate::gateway::auth::{AuthMethod, AuthReason, Credentials, SharedAuth, check_shared};
+use crate::gateway::auth::{SharedAuth, check_shared};
+use crate::gateway::auth_reason::{AuthReason, HeaderName};
+use crate::gateway::credentials::Credentials;
 use crate::gateway::forwarded::{ProxyTrust, is_given};
 use crate::gateway::locality::{Locality, Place, RequestHeaders};
 use crate::identity::Token;
-
-/// Characters of a header name that a refusal repeats.
-const SHOWN_NAME_BYTES: usize = 48;
+use crate::pairing::connect::AuthMethod;
 
 /// `gateway.auth.trustedProxy`, and the password of programs on this host.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,13 +22,6 @@ pub struct ProxyAuth {
     pub rule: TrustedProxy,
     /// What proves a program on this host that no proxy stands in front of.
     pub password: Option<Token>,
-}
-
-/// The name of a header that is missing, as a refusal repeats it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeaderName {
-    bytes: [u8; SHOWN_NAME_BYTES],
-    length: usize,
 }
 
 impl ProxyAuth {
@@ -90,27 +83,6 @@ impl ProxyAuth {
         } else {
             Err(AuthReason::TrustedProxyUserNotAllowed)
         }
-    }
-}
-
-impl HeaderName {
-    /// The name, cut where it is longer than any that is in use.
-    pub fn new(name: &str) -> Self {
-        let mut bytes = [0; SHOWN_NAME_BYTES];
-        let given = name.bytes().filter(u8::is_ascii_graphic);
-        let mut length = 0;
-        for (place, byte) in bytes.iter_mut().zip(given) {
-            *place = byte.to_ascii_lowercase();
-            length += 1;
-        }
-        Self { bytes, length }
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        let bytes = self.bytes.get(..self.length).unwrap_or_default();
-        // Only ASCII is put in.
-        std::str::from_utf8(bytes).unwrap_or_default()
     }
 }
 

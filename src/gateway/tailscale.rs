@@ -7,7 +7,9 @@
 use std::net::IpAddr;
 
 use crate::gateway::admission::Arrival;
-use crate::gateway::auth::{AuthMethod, AuthReason, Credentials, SharedAuth};
+use crate::gateway::auth::{AuthMethod, SharedAuth};
+use crate::gateway::auth_reason::AuthReason;
+use crate::gateway::credentials::Credentials;
 use crate::gateway::forwarded::{ProxyTrust, is_given};
 use crate::gateway::locality::Locality;
 use crate::gateway::whois::{Whois, WhoisFault};

@@ -2,7 +2,9 @@
 //!
 //! Pure decisions over what is known before the final verdict on the credentials.
 
-use crate::gateway::auth::{AuthMethod, AuthReason, ClientName, Pairing};
+use crate::gateway::auth::{AuthMethod, Pairing};
+use crate::gateway::auth_reason::AuthReason;
+use crate::gateway::credentials::ClientName;
 use crate::gateway::locality::Locality;
 use crate::protocol::scope::Role;
 
