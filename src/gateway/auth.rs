@@ -1,15 +1,16 @@
-//! May this connection in? The decisions of protocol.md §4 about shared secrets, device tokens and
-//! connections without a device, as pure functions over what was sent and what is configured.
+//! May this connection in? The decisions of protocol.md §4.2 about shared secrets, invitations and device
+//! tokens, as pure functions over what was sent and what is configured.
 //!
 //! It never touches the socket, the stores or the clock: whether a device token is right is asked
-//! through a closure, and so is an invitation. Rate limits, trusted proxies and Tailscale identities belong
-//! here too, as further reasons and methods.
+//! through a closure, and so is an invitation. What belongs to the way beside them has files of its own:
+//! limits on guesses `examine`, users named by a proxy `proxy_auth`, by the tailnet `tailscale`.
 
 use crate::config::word::AuthMode;
 use crate::gateway::auth_reason::AuthReason;
 use crate::gateway::credentials::Credentials;
 use crate::gateway::proxy_auth::ProxyAuth;
-use crate::identity::{Token, secret_eq, sha256};
+use crate::gateway::shared_secret::{Generation, prove_password, prove_token};
+use crate::identity::Token;
 pub use crate::pairing::connect::{AuthMethod, Pairing};
 
 /// What the gateway asks every connection for (`gateway.auth`). A mode that needs a secret has one:
@@ -36,24 +37,17 @@ impl SharedAuth {
             Self::TrustedProxy(_) => AuthMode::TrustedProxy,
         }
     }
-}
 
-/// Names one shared secret without being one: SHA-256 of `mode NUL secret` (protocol.md §4.8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Generation([u8; 32]);
-
-impl SharedAuth {
     /// The generation of the secret; `None` when there is none.
     pub fn generation(&self) -> Option<Generation> {
-        let (mode, secret) = match self {
+        let (method, secret) = match self {
             Self::None => return None,
             Self::Password(secret) => (AuthMethod::Password, secret),
             Self::Token(secret) => (AuthMethod::Token, secret),
             // A proxy that names users is no secret; the password of programs on this host is.
             Self::TrustedProxy(proxy) => (AuthMethod::Password, proxy.password.as_ref()?),
         };
-        let named = format!("{}\0{}", mode.as_str(), secret.as_str());
-        Some(Generation(sha256(named.as_bytes())))
+        Some(Generation::of(method, secret))
     }
 }
 
@@ -72,35 +66,12 @@ pub enum TokenCheck {
 
 /// Step 1 of §4.2: the configured mode against the shared credentials.
 pub fn check_shared(auth: &SharedAuth, sent: &Credentials) -> Result<AuthMethod, AuthReason> {
-    // Nothing that was sent is empty; were the secret, it would be no secret.
-    let is_set = |secret: &Token| !secret.as_str().is_empty();
-    let compare = |expected: &Token, given: &Option<Token>, missing, mismatch, method| match given {
-        None => Err(missing),
-        Some(given) if secret_eq(expected.as_str(), given.as_str()) => Ok(method),
-        Some(_) => Err(mismatch),
-    };
     match auth {
         SharedAuth::None => Ok(AuthMethod::None),
-        SharedAuth::Password(expected) if !is_set(expected) => {
-            Err(AuthReason::PasswordMissingConfig)
-        }
-        SharedAuth::Token(expected) if !is_set(expected) => Err(AuthReason::TokenMissingConfig),
+        SharedAuth::Password(expected) => prove_password(expected, sent),
+        SharedAuth::Token(expected) => prove_token(expected, sent),
         // No credential stands for what only the connection can show.
         SharedAuth::TrustedProxy(_) => Err(AuthReason::TrustedProxyUntrustedSource),
-        SharedAuth::Password(expected) => compare(
-            expected,
-            &sent.password,
-            AuthReason::PasswordMissing,
-            AuthReason::PasswordMismatch,
-            AuthMethod::Password,
-        ),
-        SharedAuth::Token(expected) => compare(
-            expected,
-            &sent.token,
-            AuthReason::TokenMissing,
-            AuthReason::TokenMismatch,
-            AuthMethod::Token,
-        ),
     }
 }
 
@@ -133,10 +104,27 @@ pub fn decide_with_device(
     match verify(candidate) {
         TokenCheck::Right => Ok(AuthMethod::DeviceToken),
         TokenCheck::Locked(left) if own_field => Err(AuthReason::RateLimited(left)),
-        TokenCheck::Wrong | TokenCheck::TooNarrow if own_field => {
-            Err(AuthReason::DeviceTokenMismatch)
+        TokenCheck::Wrong if own_field => Err(AuthReason::DeviceTokenMismatch),
+        // Beside a lockout nothing is said about the value that both were tried with.
+        TokenCheck::TooNarrow if own_field || !matches!(reason, AuthReason::RateLimited(_)) => {
+            Err(AuthReason::ScopeMismatch)
         }
-        _ => Err(reason),
+        TokenCheck::Locked(_) | TokenCheck::TooNarrow | TokenCheck::Wrong => Err(reason),
+    }
+}
+
+/// What a right but too narrow token is called where `ScopeMismatch` is not known yet: the credential that
+/// came in its field is wrong. `shared` is the verdict of step 1.
+pub fn unless_scopes_are_told(
+    shared: Result<AuthMethod, AuthReason>,
+    sent: &Credentials,
+) -> AuthReason {
+    match shared {
+        Err(_) if sent.device_token.is_none() && sent.bootstrap_token.is_some() => {
+            AuthReason::BootstrapTokenInvalid
+        }
+        Err(reason) if sent.device_token.is_none() => reason,
+        _ => AuthReason::DeviceTokenMismatch,
     }
 }
 
@@ -331,6 +319,47 @@ mod tests {
                 |token| look(token.as_str() == right),
             );
             assert_eq!(verdict, expected, "{shared:?} {credentials:?}");
+        }
+    }
+    #[test]
+    fn a_too_narrow_token_is_told_apart_unless_its_value_is_locked_out() {
+        use AuthReason::{
+            BootstrapTokenInvalid, DeviceTokenMismatch, RateLimited, ScopeMismatch, TokenMismatch,
+        };
+        let locked = RateLimited(9);
+        for (shared, credentials, told, before) in [
+            (
+                TokenMismatch,
+                sent("t", "", "", ""),
+                ScopeMismatch,
+                TokenMismatch,
+            ),
+            (
+                TokenMismatch,
+                sent("t", "", "d", ""),
+                ScopeMismatch,
+                DeviceTokenMismatch,
+            ),
+            (
+                TokenMismatch,
+                sent("t", "", "", "b"),
+                ScopeMismatch,
+                BootstrapTokenInvalid,
+            ),
+            (
+                locked,
+                sent("t", "", "d", ""),
+                ScopeMismatch,
+                DeviceTokenMismatch,
+            ),
+            (locked, sent("t", "", "", ""), locked, locked),
+        ] {
+            let wrong = |_: &Token| TokenCheck::Wrong;
+            let narrow = |_: &Token| TokenCheck::TooNarrow;
+            let verdict = decide_with_device(Err(shared), &credentials, wrong, narrow);
+            assert_eq!(verdict, Err(told), "{shared:?} {credentials:?}");
+            let older = unless_scopes_are_told(Err(shared), &credentials);
+            assert_eq!(older, before, "{shared:?} {credentials:?}");
         }
     }
 }

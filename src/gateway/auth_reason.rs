@@ -18,29 +18,29 @@ pub enum AuthReason {
     BootstrapTokenInvalid,
     /// The device token is not this device's for this role and these scopes.
     DeviceTokenMismatch,
-    /// The device token is right but does not cover the scopes; said at protocol 4 only.
-    ScopeMismatch,
-    /// The gateway asks for a password and none was sent.
-    PasswordMissing,
     /// The password is wrong.
     PasswordMismatch,
+    /// The gateway asks for a password and none was sent.
+    PasswordMissing,
     /// A password was sent to a gateway that has none.
     PasswordMissingConfig,
-    /// Tailscale Serve forwarded a request that belongs to no user.
-    TailscaleUserMissing,
-    /// The tailnet knows that address under another user.
-    TailscaleUserMismatch,
-    /// A user is named, and it was not Tailscale Serve on this host that forwarded the request.
-    TailscaleProxyMissing,
-    /// The tailnet cannot be asked, or does not know the address.
-    TailscaleWhoisFailed,
     /// Too many wrong ones came before: the credential was not looked at, and will not be for this
     /// many milliseconds.
     RateLimited(u64),
-    /// The gateway asks for a token and none was sent.
-    TokenMissing,
+    /// The device token is right but does not cover the scopes; said at protocol 4 only.
+    ScopeMismatch,
+    /// A user is named, and it was not Tailscale Serve on this host that forwarded the request.
+    TailscaleProxyMissing,
+    /// The tailnet knows that address under another user.
+    TailscaleUserMismatch,
+    /// Tailscale Serve forwarded a request that belongs to no user.
+    TailscaleUserMissing,
+    /// The tailnet cannot be asked, or does not know the address.
+    TailscaleWhoisFailed,
     /// The token is wrong.
     TokenMismatch,
+    /// The gateway asks for a token and none was sent.
+    TokenMissing,
     /// The gateway asks for a token and has none.
     TokenMissingConfig,
     /// The proxy is on this host, which `allowLoopback` does not accept.
@@ -55,13 +55,6 @@ pub enum AuthReason {
     TrustedProxyUserMissing,
     /// The proxy names a user who is not on the list.
     TrustedProxyUserNotAllowed,
-}
-
-impl AuthReason {
-    /// `details.authReason`.
-    pub fn as_str(self) -> &'static str {
-        describe(self).1
-    }
 }
 
 /// The name of a header that is missing, as a refusal repeats it.
@@ -92,6 +85,86 @@ impl HeaderName {
     }
 }
 
+impl AuthReason {
+    /// `details.authReason`.
+    pub fn as_str(self) -> &'static str {
+        self.told().word
+    }
+
+    /// Code, word, next step and sentence of one reason, each in one place.
+    #[rustfmt::skip]
+    fn told(self) -> Told {
+        let told = |code, word, next_step, text| Told { code, word, next_step, text };
+        // A proxy's user learns nothing about what the proxy has to send: the sentence stays bare.
+        let bare = |word| told("AUTH_UNAUTHORIZED", word, REVIEW_CONFIGURATION, "");
+        match self {
+            Self::BootstrapTokenInvalid => told("AUTH_BOOTSTRAP_TOKEN_INVALID", "bootstrap_token_invalid", REVIEW_CONFIGURATION, "bootstrap token invalid or expired"),
+            Self::DeviceTokenMismatch => told("AUTH_DEVICE_TOKEN_MISMATCH", "device_token_mismatch", UPDATE_CREDENTIALS, "device token mismatch"),
+            Self::PasswordMismatch => told("AUTH_PASSWORD_MISMATCH", "password_mismatch", UPDATE_CREDENTIALS, "gateway password mismatch"),
+            Self::PasswordMissing => told("AUTH_PASSWORD_MISSING", "password_missing", UPDATE_CONFIGURATION, "gateway password missing"),
+            Self::PasswordMissingConfig => told("AUTH_PASSWORD_NOT_CONFIGURED", "password_missing_config", UPDATE_CONFIGURATION, "gateway password not configured on gateway"),
+            Self::RateLimited(_) => told("AUTH_RATE_LIMITED", "rate_limited", "wait_then_retry", "too many failed authentication attempts"),
+            Self::ScopeMismatch => told("AUTH_SCOPE_MISMATCH", "scope_mismatch", REVIEW_CONFIGURATION, "device token scope mismatch"),
+            Self::TailscaleProxyMissing => told("AUTH_TAILSCALE_PROXY_MISSING", "tailscale_proxy_missing", REVIEW_CONFIGURATION, "tailscale proxy headers missing"),
+            Self::TailscaleUserMismatch => told("AUTH_TAILSCALE_IDENTITY_MISMATCH", "tailscale_user_mismatch", REVIEW_CONFIGURATION, "tailscale identity mismatch"),
+            Self::TailscaleUserMissing => told("AUTH_TAILSCALE_IDENTITY_MISSING", "tailscale_user_missing", REVIEW_CONFIGURATION, "tailscale identity missing"),
+            Self::TailscaleWhoisFailed => told("AUTH_TAILSCALE_WHOIS_FAILED", "tailscale_whois_failed", REVIEW_CONFIGURATION, "tailscale identity check failed"),
+            Self::TokenMismatch => told("AUTH_TOKEN_MISMATCH", "token_mismatch", UPDATE_CREDENTIALS, "gateway token mismatch"),
+            Self::TokenMissing => told("AUTH_TOKEN_MISSING", "token_missing", UPDATE_CONFIGURATION, "gateway token missing"),
+            Self::TokenMissingConfig => told("AUTH_TOKEN_NOT_CONFIGURED", "token_missing_config", UPDATE_CONFIGURATION, "gateway token not configured on gateway"),
+            Self::TrustedProxyLoopbackSource => bare("trusted_proxy_loopback_source"),
+            Self::TrustedProxyMissingHeader(_) => bare("trusted_proxy_missing_header"),
+            Self::TrustedProxyNoProxiesConfigured => bare("trusted_proxy_no_proxies_configured"),
+            Self::TrustedProxyUntrustedSource => bare("trusted_proxy_untrusted_source"),
+            Self::TrustedProxyUserMissing => bare("trusted_proxy_user_missing"),
+            Self::TrustedProxyUserNotAllowed => bare("trusted_proxy_user_not_allowed"),
+        }
+    }
+
+    /// What to do about it, for the client at hand; empty where the sentence is bare.
+    fn hint(self, client: &ClientName<'_>) -> &'static str {
+        match self {
+            Self::BootstrapTokenInvalid => "scan a fresh setup code",
+            Self::DeviceTokenMismatch => "rotate/reissue device token",
+            Self::PasswordMismatch | Self::PasswordMissing => password_hint(client),
+            Self::PasswordMissingConfig => "set gateway.auth.password",
+            Self::RateLimited(_) => "retry later",
+            Self::ScopeMismatch => "re-pair or approve scope upgrade",
+            Self::TailscaleProxyMissing
+            | Self::TailscaleUserMismatch
+            | Self::TailscaleUserMissing
+            | Self::TailscaleWhoisFailed => "use Tailscale Serve or the gateway token/password",
+            Self::TokenMismatch | Self::TokenMissing => token_hint(client),
+            Self::TokenMissingConfig => "set gateway.auth.token",
+            Self::TrustedProxyLoopbackSource
+            | Self::TrustedProxyMissingHeader(_)
+            | Self::TrustedProxyNoProxiesConfigured
+            | Self::TrustedProxyUntrustedSource
+            | Self::TrustedProxyUserMissing
+            | Self::TrustedProxyUserNotAllowed => "",
+        }
+    }
+}
+
+/// What a client is told about one reason.
+struct Told {
+    /// `details.code`.
+    code: &'static str,
+    /// `details.authReason`.
+    word: &'static str,
+    /// `details.recommendedNextStep`.
+    next_step: &'static str,
+    /// The middle part of the message; empty for a message that says "unauthorized" only.
+    text: &'static str,
+}
+
+/// The next step of whoever cannot do anything about it from where he is.
+const REVIEW_CONFIGURATION: &str = "review_auth_configuration";
+/// The next step when nothing was sent, or the gateway has nothing to compare with.
+const UPDATE_CONFIGURATION: &str = "update_auth_configuration";
+/// The next step when what was sent is wrong.
+const UPDATE_CREDENTIALS: &str = "update_auth_credentials";
+
 /// The answer of §4.3 to refused credentials.
 pub fn rejection(
     reason: AuthReason,
@@ -99,27 +172,7 @@ pub fn rejection(
     sent: &Credentials,
     has_device: bool,
 ) -> ErrorShape {
-    let (code, word, next_step, text) = describe(reason);
-    let hint = match reason {
-        AuthReason::TokenMissing | AuthReason::TokenMismatch => token_hint(client),
-        AuthReason::PasswordMissing | AuthReason::PasswordMismatch => password_hint(client),
-        AuthReason::BootstrapTokenInvalid => "scan a fresh setup code",
-        AuthReason::DeviceTokenMismatch => "rotate/reissue device token",
-        AuthReason::ScopeMismatch => "re-pair or approve scope upgrade",
-        AuthReason::PasswordMissingConfig => "set gateway.auth.password",
-        AuthReason::TokenMissingConfig => "set gateway.auth.token",
-        AuthReason::TailscaleUserMissing
-        | AuthReason::TailscaleUserMismatch
-        | AuthReason::TailscaleProxyMissing
-        | AuthReason::TailscaleWhoisFailed => "use Tailscale Serve or the gateway token/password",
-        AuthReason::TrustedProxyLoopbackSource
-        | AuthReason::TrustedProxyMissingHeader(_)
-        | AuthReason::TrustedProxyNoProxiesConfigured
-        | AuthReason::TrustedProxyUntrustedSource
-        | AuthReason::TrustedProxyUserMissing
-        | AuthReason::TrustedProxyUserNotAllowed => "",
-        AuthReason::RateLimited(_) => "retry later",
-    };
+    let told = reason.told();
     let can_retry = reason == AuthReason::TokenMismatch
         && has_device
         && sent.password.is_none()
@@ -128,19 +181,18 @@ pub fn rejection(
     let next_step = if can_retry {
         "retry_with_device_token"
     } else {
-        next_step
+        told.next_step
     };
     let word = match &reason {
-        AuthReason::TrustedProxyMissingHeader(name) => format!("{word}_{}", name.as_str()),
-        _ => word.to_owned(),
+        AuthReason::TrustedProxyMissingHeader(name) => format!("{}_{}", told.word, name.as_str()),
+        _ => told.word.to_owned(),
     };
-    // A proxy's user learns nothing about what the proxy has to send.
-    let message = match text {
+    let message = match told.text {
         "" => "unauthorized".to_owned(),
-        text => format!("unauthorized: {text} ({hint})"),
+        text => format!("unauthorized: {text} ({})", reason.hint(client)),
     };
     let error = ErrorShape::invalid(message).with_details(json!({
-        "code": code,
+        "code": told.code,
         "authReason": word,
         "canRetryWithDeviceToken": can_retry,
         "recommendedNextStep": next_step,
@@ -148,112 +200,6 @@ pub fn rejection(
     match reason {
         AuthReason::RateLimited(left) => error.with_retry(left),
         _ => error,
-    }
-}
-
-/// The next step of whoever cannot do anything about it from where he is.
-const REVIEW: &str = "review_auth_configuration";
-
-/// A reason that is told in its one word only.
-fn unauthorized(word: &'static str) -> (&'static str, &'static str, &'static str, &'static str) {
-    ("AUTH_UNAUTHORIZED", word, REVIEW, "")
-}
-
-/// `details.code`, `details.authReason`, the next step and the message's middle part.
-fn describe(reason: AuthReason) -> (&'static str, &'static str, &'static str, &'static str) {
-    match reason {
-        AuthReason::BootstrapTokenInvalid => (
-            "AUTH_BOOTSTRAP_TOKEN_INVALID",
-            "bootstrap_token_invalid",
-            "review_auth_configuration",
-            "bootstrap token invalid or expired",
-        ),
-        AuthReason::DeviceTokenMismatch => (
-            "AUTH_DEVICE_TOKEN_MISMATCH",
-            "device_token_mismatch",
-            "update_auth_credentials",
-            "device token mismatch",
-        ),
-        AuthReason::PasswordMissing => (
-            "AUTH_PASSWORD_MISSING",
-            "password_missing",
-            "update_auth_configuration",
-            "gateway password missing",
-        ),
-        AuthReason::PasswordMismatch => (
-            "AUTH_PASSWORD_MISMATCH",
-            "password_mismatch",
-            "update_auth_credentials",
-            "gateway password mismatch",
-        ),
-        AuthReason::ScopeMismatch => (
-            "AUTH_SCOPE_MISMATCH",
-            "scope_mismatch",
-            "review_auth_configuration",
-            "device token scope mismatch",
-        ),
-        AuthReason::PasswordMissingConfig => (
-            "AUTH_PASSWORD_NOT_CONFIGURED",
-            "password_missing_config",
-            "update_auth_configuration",
-            "gateway password not configured on gateway",
-        ),
-        AuthReason::TailscaleUserMissing => (
-            "AUTH_TAILSCALE_IDENTITY_MISSING",
-            "tailscale_user_missing",
-            REVIEW,
-            "tailscale identity missing",
-        ),
-        AuthReason::TailscaleUserMismatch => (
-            "AUTH_TAILSCALE_IDENTITY_MISMATCH",
-            "tailscale_user_mismatch",
-            REVIEW,
-            "tailscale identity mismatch",
-        ),
-        AuthReason::TailscaleProxyMissing => (
-            "AUTH_TAILSCALE_PROXY_MISSING",
-            "tailscale_proxy_missing",
-            REVIEW,
-            "tailscale proxy headers missing",
-        ),
-        AuthReason::TailscaleWhoisFailed => (
-            "AUTH_TAILSCALE_WHOIS_FAILED",
-            "tailscale_whois_failed",
-            REVIEW,
-            "tailscale identity check failed",
-        ),
-        AuthReason::TrustedProxyLoopbackSource => unauthorized("trusted_proxy_loopback_source"),
-        AuthReason::TrustedProxyMissingHeader(_) => unauthorized("trusted_proxy_missing_header"),
-        AuthReason::TrustedProxyNoProxiesConfigured => {
-            unauthorized("trusted_proxy_no_proxies_configured")
-        }
-        AuthReason::TrustedProxyUntrustedSource => unauthorized("trusted_proxy_untrusted_source"),
-        AuthReason::TrustedProxyUserMissing => unauthorized("trusted_proxy_user_missing"),
-        AuthReason::TrustedProxyUserNotAllowed => unauthorized("trusted_proxy_user_not_allowed"),
-        AuthReason::TokenMissingConfig => (
-            "AUTH_TOKEN_NOT_CONFIGURED",
-            "token_missing_config",
-            "update_auth_configuration",
-            "gateway token not configured on gateway",
-        ),
-        AuthReason::RateLimited(_) => (
-            "AUTH_RATE_LIMITED",
-            "rate_limited",
-            "wait_then_retry",
-            "too many failed authentication attempts",
-        ),
-        AuthReason::TokenMissing => (
-            "AUTH_TOKEN_MISSING",
-            "token_missing",
-            "update_auth_configuration",
-            "gateway token missing",
-        ),
-        AuthReason::TokenMismatch => (
-            "AUTH_TOKEN_MISMATCH",
-            "token_mismatch",
-            "update_auth_credentials",
-            "gateway token mismatch",
-        ),
     }
 }
 

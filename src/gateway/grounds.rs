@@ -6,10 +6,10 @@
 
 use std::net::IpAddr;
 
-use crate::gateway::auth::Generation;
 use crate::gateway::locality::{Locality, RequestHeaders};
 use crate::gateway::origin::check_origin;
 use crate::gateway::rules::Rules;
+use crate::gateway::shared_secret::Generation;
 use crate::protocol::close;
 
 /// Why a session was admitted, as far as a changed configuration can take it back.

@@ -4,13 +4,14 @@
 //! `protocol`, credentials in `auth`, key in `proof`, membership in `pairing`), here they follow each
 //! other. Steps 1 to 8 look only; from step 9 on the pairing state changes, durably, before hello-ok.
 
-use std::cell::Cell;
 use std::sync::Arc;
 
 use serde_json::json;
 
 use crate::gateway::admission::{Arrival, Candidate, enter, not_invited, session};
-use crate::gateway::auth::{AuthMethod, SharedAuth, TokenCheck, check_shared};
+use crate::gateway::auth::{
+    AuthMethod, SharedAuth, TokenCheck, check_shared, unless_scopes_are_told,
+};
 use crate::gateway::auth_reason::{AuthReason, rejection};
 use crate::gateway::context::{Context, Phase};
 use crate::gateway::credentials::{ClientName, Credentials};
@@ -324,19 +325,11 @@ fn authenticate(
             .map_err(|denied| not_invited(context, arrival, &device.id, &denied))
             .is_ok()
     };
-    let narrow = Cell::new(false);
     let verify = |token: &Token| {
-        if token::verify(&state, &device.id, role, token.as_str(), requested) {
-            return TokenCheck::Right;
-        }
-        narrow.set(token::is_too_narrow(
-            &state,
-            &device.id,
-            role,
-            token.as_str(),
-            requested,
-        ));
-        if narrow.get() {
+        let token = token.as_str();
+        if token::verify(&state, &device.id, role, token, requested) {
+            TokenCheck::Right
+        } else if token::is_too_narrow(&state, &device.id, role, token, requested) {
             TokenCheck::TooNarrow
         } else {
             TokenCheck::Wrong
@@ -346,12 +339,11 @@ fn authenticate(
     let paired = record.map(|_| &device.id);
     let verdict = examine::with_device(claimant, paired, visitor.shared, sent, invited, verify);
     verdict.map_err(|reason| {
-        let knows = params.max_protocol >= FIRST_WITH_SCOPE_MISMATCH;
-        let limited = matches!(reason, AuthReason::RateLimited(_));
-        let reason = if knows && narrow.get() && !limited {
-            AuthReason::ScopeMismatch
-        } else {
-            reason
+        let reason = match reason {
+            AuthReason::ScopeMismatch if params.max_protocol < FIRST_WITH_SCOPE_MISMATCH => {
+                unless_scopes_are_told(visitor.shared, sent)
+            }
+            other => other,
         };
         Verdict::policy(rejection(reason, &visitor.client, sent, true))
     })

@@ -53,6 +53,7 @@ pub mod server;
 pub mod session;
 pub mod settings;
 pub mod setup;
+pub mod shared_secret;
 pub mod signals;
 pub mod start_checks;
 pub mod tailscale;

@@ -7,11 +7,11 @@
 use std::net::IpAddr;
 
 use crate::config::model::TrustedProxy;
-use crate::gateway::auth::{SharedAuth, check_shared};
 use crate::gateway::auth_reason::{AuthReason, HeaderName};
 use crate::gateway::credentials::Credentials;
 use crate::gateway::forwarded::{ProxyTrust, is_given};
 use crate::gateway::locality::{Locality, Place, RequestHeaders};
+use crate::gateway::shared_secret::prove_password;
 use crate::identity::Token;
 use crate::pairing::connect::AuthMethod;
 
@@ -25,7 +25,7 @@ pub struct ProxyAuth {
 }
 
 impl ProxyAuth {
-    /// Step 1 of §4.2 in this mode. `fallback` looks at the password of a program on this host.
+    /// Step 1 of §4.2 in this mode; a program on this host may prove the password instead.
     pub fn check(
         &self,
         peer: IpAddr,
@@ -42,7 +42,7 @@ impl ProxyAuth {
             return Err(reason);
         }
         match &self.password {
-            Some(password) => check_shared(&SharedAuth::Password(password.clone()), sent),
+            Some(password) => prove_password(password, sent),
             None if sent.password.is_some() => Err(AuthReason::PasswordMissingConfig),
             None => Err(reason),
         }

@@ -6,10 +6,11 @@
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::gateway::auth::{Generation, SharedAuth};
+use crate::gateway::auth::SharedAuth;
 use crate::gateway::forwarded::ProxyTrust;
 use crate::gateway::limits::AttemptPolicy;
 use crate::gateway::origin::OriginPolicy;
+use crate::gateway::shared_secret::Generation;
 use crate::pairing::connect::AdmissionPolicy;
 use crate::pairing::networks::Networks;
 use crate::pairing::policy::CommandPolicy;
