@@ -25,6 +25,7 @@ mod revocation;
 mod secrecy;
 mod sessions;
 mod setup_codes;
+mod silent_ssh;
 mod stalled;
 mod state_files;
 mod tls;

@@ -126,12 +126,16 @@ mod tests {
     #[test]
     fn one_command() {
         let expected = "\
-Usage: openclaw nodes approve [options] <requestId>
+Usage: openclaw nodes approve [options] [requestId]
 
 Approve a pending request.
 
+With --silent-ssh the id may be left out when one request is marked silent. The login asks nothing and \
+accepts no new host key; when it does not work, the request and the command that approves it are shown, \
+and the exit code is 1.
+
 Arguments:
-  <requestId>  Request id, or a unique prefix of at least 8 characters
+  [requestId]  Request id, or a unique prefix of at least 8 characters
 
 Options:
   --url <ws-url>              Gateway WebSocket URL; needs --token or --password (env: OPENCLAW_GATEWAY_URL)
@@ -141,6 +145,7 @@ Options:
   --json                      Print one JSON document on stdout
   --timeout <ms>              Budget for connect, handshake and answer (default: 10000)
   --digest <hex>              Approve only if the request still has this digest (from pending --json)
+  --silent-ssh <user@host>    Approve a request marked silent once this SSH login reaches the gateway's own user
   -h, --help                  Show this help
 
 Scopes asked for: operator.pairing and what the node's commands require

@@ -125,8 +125,22 @@ const NODES: Command = Command::group(
         .flags(&[GATEWAY, TIMEOUT, &[NODE]])
         .scopes("operator.read"),
         Command::leaf("approve", "Approve a pending request", nodes::approve)
-            .arguments(&[REQUEST])
-            .flags(&[GATEWAY, TIMEOUT, DIGEST])
+            .arguments(&[OPTIONAL_REQUEST])
+            .flags(&[
+                GATEWAY,
+                TIMEOUT,
+                DIGEST,
+                &[Flag::text(
+                    "silent-ssh",
+                    "user@host",
+                    "Approve a request marked silent once this SSH login reaches the gateway's own user",
+                )],
+            ])
+            .details(
+                "With --silent-ssh the id may be left out when one request is marked silent. The login asks nothing and \
+                 accepts no new host key; when it does not work, the request and the command that approves it are \
+                 shown, and the exit code is 1.",
+            )
             .scopes("operator.pairing and what the node's commands require"),
         Command::leaf("reject", "Reject a pending request", nodes::reject)
             .arguments(&[REQUEST])
@@ -160,10 +174,9 @@ const NODES: Command = Command::group(
     ],
 );
 
-const REQUEST: Argument = Argument::required(
-    "requestId",
-    "Request id, or a unique prefix of at least 8 characters",
-);
+const REQUEST_HELP: &str = "Request id, or a unique prefix of at least 8 characters";
+const REQUEST: Argument = Argument::required("requestId", REQUEST_HELP);
+const OPTIONAL_REQUEST: Argument = Argument::optional("requestId", REQUEST_HELP);
 
 /// What an approver looked at.
 const DIGEST: &[Flag] = &[Flag::text(
@@ -210,10 +223,7 @@ const DEVICES: Command = Command::group(
             "Approve a pending request; without an id only show the newest",
             devices::approve,
         )
-        .arguments(&[Argument::optional(
-            "requestId",
-            "Request id, or a unique prefix of at least 8 characters",
-        )])
+        .arguments(&[OPTIONAL_REQUEST])
         .flags(&[
             GATEWAY,
             TIMEOUT,

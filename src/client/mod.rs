@@ -15,6 +15,7 @@ pub mod resolve_error;
 pub mod session;
 pub mod setup_code;
 pub mod sources;
+pub mod ssh;
 pub mod target;
 #[cfg(test)]
 mod testing;

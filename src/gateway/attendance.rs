@@ -13,6 +13,7 @@ use crate::gateway::presence::Row;
 use crate::gateway::registry::LiveNode;
 use crate::gateway::rpc;
 use crate::gateway::session::Session;
+use crate::gateway::ssh_proof;
 use crate::identity::ids::{ConnId, DeviceId, NodeId};
 use crate::pairing::node_record::NodeMetadata;
 use crate::pairing::surface::NodeClaim;
@@ -41,6 +42,7 @@ pub fn opened(context: &Context, session: &Arc<Session>) {
 /// connection. Returns how many invokes ended. May be called more than once for the same session.
 pub fn closed(context: &Arc<Context>, session: &Session) -> usize {
     let ended = fail_invokes(context, &session.conn);
+    ssh_proof::forget(context, &session.conn);
     if session.client.mode == FLEETING_MODE {
         return ended;
     }

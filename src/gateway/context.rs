@@ -20,6 +20,7 @@ use crate::gateway::presence::Presence;
 use crate::gateway::registry::Registry;
 use crate::gateway::rules::Rules;
 use crate::gateway::settings::GatewaySettings;
+use crate::gateway::ssh_proof::SshProofs;
 use crate::gateway::timer::Timer;
 use crate::gateway::upkeep::Upkeep;
 use crate::gateway::whois::Whois;
@@ -63,6 +64,8 @@ pub struct Context {
     pub preauth: Arc<Preauth>,
     /// What it was told.
     pub settings: GatewaySettings,
+    /// Open attempts to prove an SSH login.
+    pub ssh_proofs: SshProofs,
     /// When it started.
     pub started: Instant,
     /// The pairing state and its files.
@@ -108,6 +111,7 @@ impl Context {
             preauth: Preauth::new(settings.max_preauth),
             rules: RwLock::new(Arc::new(settings.rules.clone().sealed())),
             settings,
+            ssh_proofs: SshProofs::default(),
             started: Instant::now(),
             store,
             timer,

@@ -55,6 +55,7 @@ pub mod settings;
 pub mod setup;
 pub mod shared_secret;
 pub mod signals;
+pub mod ssh_proof;
 pub mod start_checks;
 pub mod tailscale;
 pub mod timer;

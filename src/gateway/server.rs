@@ -31,6 +31,7 @@ use crate::protocol::close;
 use crate::protocol::limits::MAX_BUFFERED_BYTES;
 use crate::store::{
     Clock, ConfigLock, Lock, Purpose, StateDir, Store, StoreError, SystemClock, load_or_create_key,
+    sweep_proofs,
 };
 
 /// How long stopping waits for connections to take their goodbye.
@@ -188,6 +189,7 @@ impl Gateway {
         let presence = Presence::new(host::row());
         let context = Context::new(settings, store, identity, timer, presence, tls);
         pairing_switch::load(&context)?;
+        sweep_proofs(context.store.dir());
         let mut gateway = Self {
             addresses,
             connections: context.connections.clone(),

@@ -66,6 +66,8 @@ pub static METHODS: &[MethodRow] = &[
     operator("set-heartbeats", Scope::ADMIN, Advertised),
     operator("gateway.identity.get", Scope::READ, Advertised),
     operator("gateway.pairing.status", Scope::PAIRING, Advertised),
+    operator("gateway.pairing.ssh.begin", Scope::PAIRING, Advertised),
+    operator("gateway.pairing.ssh.check", Scope::PAIRING, Advertised),
     operator("gateway.pairing.open", Scope::ADMIN, Advertised),
     operator("gateway.pairing.close", Scope::ADMIN, Advertised),
     operator("node.pair.request", Scope::PAIRING, Advertised),

@@ -90,6 +90,11 @@ impl StateDir {
         self.root.join("pairing.lock")
     }
 
+    /// `ssh-proof/`, secrets that prove an SSH login as the gateway's user.
+    pub fn ssh_proofs(&self) -> PathBuf {
+        self.root.join("ssh-proof")
+    }
+
     /// `pairing-switch.json`, what was decided about new pairings by command.
     pub fn pairing_switch(&self) -> PathBuf {
         self.root.join("pairing-switch.json")

@@ -13,6 +13,16 @@ if [ ! -x /usr/sbin/nginx ]; then
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx-light
 fi
 
+if [ ! -x /usr/sbin/sshd ]; then
+  if [ "$(id -u)" != 0 ]; then
+    echo "sshd is missing: apt-get install openssh-server" >&2
+    exit 1
+  fi
+  apt-get update -qq
+  # Only the program is wanted: no service is started for it.
+  DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends openssh-server openssh-client
+fi
+
 releases="2026.4.29 2026.9.6" node=24 npm=11
 mkdir -p "$1"
 cd "$1"

@@ -15,5 +15,6 @@ mod newer_command_line;
 mod newer_node_host;
 mod node_host;
 mod proxy;
+mod silent_ssh;
 mod state_directory;
 mod tls;

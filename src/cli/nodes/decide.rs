@@ -10,10 +10,11 @@ use crate::cli::devices::access;
 use crate::cli::error::{CliError, Failed};
 use crate::cli::invocation::Invocation;
 use crate::cli::nodes::explain::explained;
-use crate::cli::nodes::{difference, ended, lists, waiting, with_note};
+use crate::cli::nodes::{difference, ended, lists, silent, waiting, with_note};
 use crate::cli::output::pretty;
 use crate::cli::output::text::plain;
 use crate::cli::{row, selectors};
+use crate::client::ssh::SshTarget;
 use crate::pairing::resolution::Layer;
 use crate::pairing::truth::{View, rows};
 use crate::protocol::scope::{Role, Scope, Scopes};
@@ -47,9 +48,30 @@ pub struct Decided {
 /// # Errors
 /// `unknown requestId`, `request changed …`, `missing scope: …`, and as every administration command.
 pub fn approve(invocation: &Invocation) -> Result<Answer, CliError> {
-    let typed = invocation.required_argument(0)?;
+    let silent_by = match invocation.text("silent-ssh") {
+        Some(target) => Some(
+            SshTarget::parse(target)
+                .map_err(|fault| CliError::failed("USAGE", fault.to_string()))?,
+        ),
+        None => None,
+    };
+    let typed = match silent_by {
+        Some(_) => invocation.argument(0),
+        None => Some(invocation.required_argument(0)?),
+    };
     let mut gateway = open(invocation, &[Scope::PAIRING], Fallback::Offline)?;
-    let chosen = choose(&mut *gateway, typed, Layer::Node)?;
+    let typed = match typed {
+        Some(typed) => typed.to_owned(),
+        None => silent::only_silent(&mut *gateway)?,
+    };
+    let chosen = choose(&mut *gateway, &typed, Layer::Node)?;
+    if let Some(target) = silent_by {
+        let shown = chosen
+            .row
+            .clone()
+            .unwrap_or(json!({"requestId": chosen.id}));
+        silent::prove(&mut *gateway, &target, &shown)?;
+    }
     let decided = approve_chosen(&mut *gateway, &chosen, invocation.text("digest"))?;
     let mut shown = decided.answer.clone();
     if let Some(node) = shown.get_mut("node").and_then(Value::as_object_mut) {

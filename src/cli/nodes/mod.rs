@@ -17,6 +17,7 @@ pub mod difference;
 mod explain;
 mod invoke;
 mod listing;
+mod silent;
 mod view;
 
 pub use decide::{approve, reject};

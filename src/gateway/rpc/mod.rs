@@ -123,6 +123,8 @@ fn run(
         "gateway.limits.list" => limits::list(&call, params),
         "gateway.pairing.close" => pairing::close(&call, params),
         "gateway.pairing.open" => pairing::open(&call, params),
+        "gateway.pairing.ssh.begin" => pairing::ssh_begin(&call, params),
+        "gateway.pairing.ssh.check" => pairing::ssh_check(&call, params),
         "gateway.pairing.status" => pairing::status(&call, params),
         "health" => system::answer_health(&call),
         "last-heartbeat" => system::last_heartbeat(&call, params),

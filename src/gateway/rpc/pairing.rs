@@ -1,13 +1,16 @@
-//! `gateway.pairing.*`, methods of our own: the pairing switch.
+//! `gateway.pairing.*`, methods of our own: the pairing switch, and the proof of an SSH login.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::call::{Call, Outcome, Reply, payload};
 use crate::gateway::pairing_switch::{change, current};
+use crate::gateway::ssh_proof::{NotBegun, begin, check};
 use crate::pairing::AuditEntry;
 use crate::pairing::switch::{Decision, Switch};
 use crate::protocol::error::ErrorShape;
-use crate::protocol::params::{GatewayPairingOpen, parse_nothing};
+use crate::protocol::params::{
+    GatewayPairingOpen, GatewayPairingSshCheck, parse_nothing, parse_request_id,
+};
 
 /// `gateway.pairing.status`.
 pub fn status(call: &Call<'_>, params: Option<Value>) -> Outcome {
@@ -28,6 +31,63 @@ pub fn open(call: &Call<'_>, params: Option<Value>) -> Outcome {
 pub fn close(call: &Call<'_>, params: Option<Value>) -> Outcome {
     parse_nothing(call.method, params)?;
     decide(call, |switch, now| switch.close(&call.caller(), now))
+}
+
+/// `gateway.pairing.ssh.begin`: places a secret that only the gateway's own user can read, for a request
+/// that is marked silent.
+pub fn ssh_begin(call: &Call<'_>, params: Option<Value>) -> Outcome {
+    let request = parse_request_id(call.method, params)?;
+    let state = call.state()?;
+    let node = state.nodes.pending.record(request.as_str());
+    let device = state.devices.pending.record(request.as_str());
+    let silent = node
+        .map(|request| request.silent)
+        .or(device.map(|request| request.silent));
+    match silent {
+        None => return Err(ErrorShape::invalid("unknown requestId")),
+        Some(false) => return Err(ErrorShape::invalid("the request is not marked silent")),
+        Some(true) => {}
+    }
+    match begin(call.context, &call.session.conn, &request) {
+        Ok(challenge) => Ok(Reply::Now(
+            json!({"proofId": challenge.id, "path": challenge.path}),
+        )),
+        Err(NotBegun::TooMany) => Err(ErrorShape::unavailable(
+            "too many SSH proofs are open; try again in a minute",
+        )),
+        Err(NotBegun::Store(fault)) => {
+            log::error!(target: "gateway", "{}: {fault}", call.method);
+            Err(ErrorShape::unavailable("pairing store unavailable"))
+        }
+    }
+}
+
+/// `gateway.pairing.ssh.check`: one try per secret.
+pub fn ssh_check(call: &Call<'_>, params: Option<Value>) -> Outcome {
+    let given = GatewayPairingSshCheck::parse(params)?;
+    let conn = &call.session.conn;
+    let proven = check(
+        call.context,
+        conn,
+        &given.proof_id,
+        given.uid,
+        given.secret.as_str(),
+    );
+    let Some(request) = proven else {
+        return Err(ErrorShape::invalid(
+            "the SSH login does not prove the gateway's own user on the gateway's host",
+        ));
+    };
+    let caller = call.caller();
+    call.context.store.audit(&AuditEntry {
+        action: "pairing.ssh-proof",
+        subject: request.to_string(),
+        by: caller.label,
+        via: caller.via,
+        from: caller.from.map(|address| address.to_string()),
+        ..AuditEntry::default()
+    });
+    Ok(Reply::Now(json!({"ok": true, "requestId": request})))
 }
 
 fn decide(

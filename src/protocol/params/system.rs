@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
+use crate::identity::Token;
 use crate::protocol::{
     error::ErrorShape,
     limits::MAX_PAIRING_WINDOW_MS,
-    schema::{Fields, Kind, optional, parse_params},
+    schema::{Fields, Kind, NAME, optional, parse_params, required},
 };
 
 /// Checks the params of a method that takes none (`status`, `node.list` and so on).
@@ -41,6 +42,38 @@ impl GatewayPairingOpen {
         let mut fields = parse_params("gateway.pairing.open", params, &KIND)?;
         Ok(Self {
             for_ms: fields.count("forMs"),
+        })
+    }
+}
+
+/// `gateway.pairing.ssh.check`, a method of our own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayPairingSshCheck {
+    /// The attempt.
+    pub proof_id: String,
+    /// The user id that the login answered.
+    pub uid: u64,
+    /// What it read.
+    pub secret: Token,
+}
+
+impl GatewayPairingSshCheck {
+    /// Reads the params.
+    pub fn parse(params: Option<Value>) -> Result<Self, ErrorShape> {
+        const UID: Kind = Kind::Integer {
+            min: 0,
+            max: u32::MAX as i64,
+        };
+        const KIND: Kind = Kind::Object(&[
+            required("proofId", NAME),
+            required("uid", UID),
+            required("secret", NAME),
+        ]);
+        let mut fields = parse_params("gateway.pairing.ssh.check", params, &KIND)?;
+        Ok(Self {
+            proof_id: fields.required_text("proofId"),
+            uid: fields.count("uid").unwrap_or(u64::MAX),
+            secret: fields.required_text("secret").into(),
         })
     }
 }
