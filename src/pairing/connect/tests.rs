@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     pairing::{
         change::SessionEnd,
+        device,
         testing::{
             Counter, NOW, caller, enters, events, local, paired, remote, saves, scopes, waits,
             with_devices,
