@@ -33,6 +33,7 @@ use crate::pairing::{Change, Changes, State, node, token};
 use crate::protocol::close;
 use crate::protocol::connect::ConnectParams;
 use crate::protocol::error::ErrorShape;
+use crate::protocol::limits::FIRST_WITH_PATIENCE;
 use crate::protocol::scope::{Role, Scopes};
 use crate::store::TransactError;
 
@@ -239,9 +240,6 @@ fn node_claim(claim: &ConnectClaim, params: &ConnectParams, admission: &Admissio
         },
     }
 }
-
-/// Oldest version whose clients understand that they may go on trying (protocol.md §5.4).
-const FIRST_WITH_PATIENCE: u8 = 4;
 
 /// Whether this peer is told that it may go on trying: a node waits for its approval, a person at a
 /// command line is told at once.

@@ -35,6 +35,7 @@ use crate::protocol::close;
 use crate::protocol::connect::{ConnectParams, DeviceProof, negotiate};
 use crate::protocol::error::ErrorShape;
 use crate::protocol::frame::{FrameFault, parse_request};
+use crate::protocol::limits::FIRST_WITH_SCOPE_MISMATCH;
 use crate::protocol::scope::{Role, Scopes};
 
 /// Milliseconds after which a client that came too early is told to try again (protocol.md §1.6).
@@ -288,10 +289,6 @@ fn prove(
     check_proof(&claim, &input, &arrival.nonce, context.now_ms())
 }
 
-/// First protocol version whose clients know that a right token can be too narrow (protocol.md §2.5);
-/// older ones throw their token away.
-const FIRST_WITH_SCOPE_MISMATCH: u64 = 4;
-
 /// Step 8, for a proven device.
 fn authenticate(
     context: &Context,
@@ -339,10 +336,10 @@ fn authenticate(
     let paired = record.map(|_| &device.id);
     let verdict = examine::with_device(claimant, paired, visitor.shared, sent, invited, verify);
     verdict.map_err(|reason| {
+        // The version offered, not the one agreed: a client knows the words of the newest that it speaks.
+        let knows = params.max_protocol >= u64::from(FIRST_WITH_SCOPE_MISMATCH);
         let reason = match reason {
-            AuthReason::ScopeMismatch if params.max_protocol < FIRST_WITH_SCOPE_MISMATCH => {
-                unless_scopes_are_told(visitor.shared, sent)
-            }
+            AuthReason::ScopeMismatch if !knows => unless_scopes_are_told(visitor.shared, sent),
             other => other,
         };
         Verdict::policy(rejection(reason, &visitor.client, sent, true))

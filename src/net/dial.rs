@@ -104,8 +104,10 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         for host in ["127.0.0.1", "localhost"] {
-            let stream = connect(host, address.port(), soon()).unwrap();
-            assert_eq!(stream.peer_address().unwrap(), address, "{host}");
+            let Stream::Plain(socket) = connect(host, address.port(), soon()).unwrap() else {
+                panic!("{host}");
+            };
+            assert_eq!(socket.peer_addr().unwrap(), address, "{host}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{Shutdown, SocketAddr, TcpStream},
+    net::{Shutdown, TcpStream},
     os::fd::{AsFd, BorrowedFd},
     time::{Duration, Instant},
 };
@@ -33,16 +33,6 @@ impl Stream {
         socket.set_nodelay(true)?;
         watch_liveness(&socket)?;
         Ok(Stream::Plain(socket))
-    }
-
-    /// The address of the other end.
-    pub fn peer_address(&self) -> io::Result<SocketAddr> {
-        self.socket().peer_addr()
-    }
-
-    /// The address of this end.
-    pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.socket().local_addr()
     }
 
     /// Tells the other end that nothing more will come.

@@ -101,12 +101,6 @@ impl ErrorShape {
         Self::new(ErrorCode::Unavailable, message)
     }
 
-    /// The same error under another code.
-    pub fn with_code(mut self, code: ErrorCode) -> Self {
-        self.code = code;
-        self
-    }
-
     /// The same error with `details`.
     pub fn with_details(mut self, details: Value) -> Self {
         self.details = Some(Box::new(details));
@@ -186,7 +180,7 @@ mod tests {
                 json!({"code":"UNAVAILABLE","message":"later","retryable":true,"retryAfterMs":500}),
             ),
             (
-                ErrorShape::invalid("new").with_code(ErrorCode::parse("NODE_NOT_READY")),
+                ErrorShape::new(ErrorCode::parse("NODE_NOT_READY"), "new"),
                 json!({"code":"NODE_NOT_READY","message":"new"}),
             ),
         ];

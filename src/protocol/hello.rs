@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::protocol::{
     event,
     frame::object,
-    limits::{MAX_BUFFERED_BYTES, MAX_FRAME_BYTES, TICK_INTERVAL},
+    limits::{FIRST_WITH_AUTH_METHOD, MAX_BUFFERED_BYTES, MAX_FRAME_BYTES, TICK_INTERVAL},
     method,
     scope::{Role, Scopes},
 };
@@ -132,7 +132,7 @@ impl HelloOk<'_> {
             ),
             (
                 "method",
-                (self.protocol >= 4).then(|| self.auth_method.into()),
+                (self.protocol >= FIRST_WITH_AUTH_METHOD).then(|| self.auth_method.into()),
             ),
         ])
     }

@@ -42,9 +42,6 @@ pub const TICK_INTERVALS_UNTIL_SILENCE: u32 = 2;
 /// How long a client waits for `connect.challenge` (appendix A).
 pub const CHALLENGE_TIMEOUT: Duration = Duration::from_millis(15_000);
 
-/// How long a client waits for the answer to one request (appendix A).
-pub const REQUEST_TIMEOUT: Duration = Duration::from_millis(30_000);
-
 /// How long the gateway waits for a node's answer when `timeoutMs` is absent (section 7.3).
 pub const INVOKE_TIMEOUT: Duration = Duration::from_millis(30_000);
 
@@ -59,6 +56,22 @@ pub const MIN_PROTOCOL: u8 = 3;
 
 /// The newest protocol version spoken (section 2.5).
 pub const MAX_PROTOCOL: u8 = 4;
+
+/// The first version whose hello-ok names the method that let the session in (section 2.6).
+pub const FIRST_WITH_AUTH_METHOD: u8 = 4;
+
+/// The first version whose nodes are told that they may go on trying (section 5.4).
+pub const FIRST_WITH_PATIENCE: u8 = 4;
+
+/// The first version whose clients know that a right token can be too narrow (section 2.5); older ones
+/// throw their token away.
+pub const FIRST_WITH_SCOPE_MISMATCH: u8 = 4;
+
+/// The first version whose clients show where a paired device stands (section 2.5).
+pub const FIRST_WITH_STANDING: u8 = 4;
+
+/// The first version whose nodes are always told how long the asker waits (section 2.5).
+pub const FIRST_WITH_TIMEOUT_ALWAYS: u8 = 4;
 
 /// Characters of an id or a name that an operator gives for a node (`node.pair.request`, `node.rename`):
 /// real ones have 64 at most, and what is stored and shown to everybody must be bounded.

@@ -35,26 +35,6 @@ impl StateDir {
         &self.root
     }
 
-    /// `devices/paired.json`.
-    pub fn devices_paired(&self) -> PathBuf {
-        self.root.join("devices/paired.json")
-    }
-
-    /// `devices/pending.json`.
-    pub fn devices_pending(&self) -> PathBuf {
-        self.root.join("devices/pending.json")
-    }
-
-    /// `nodes/paired.json`.
-    pub fn nodes_paired(&self) -> PathBuf {
-        self.root.join("nodes/paired.json")
-    }
-
-    /// `nodes/pending.json`.
-    pub fn nodes_pending(&self) -> PathBuf {
-        self.root.join("nodes/pending.json")
-    }
-
     /// `identity/device.json`, the device key.
     pub fn device_key(&self) -> PathBuf {
         self.root.join("identity/device.json")
@@ -68,11 +48,6 @@ impl StateDir {
     /// `node.json`, the node host's settings.
     pub fn node_file(&self) -> PathBuf {
         self.root.join("node.json")
-    }
-
-    /// `exec-approvals.json`, the policy for commands.
-    pub fn exec_approvals(&self) -> PathBuf {
-        self.root.join("exec-approvals.json")
     }
 
     /// `gateway-token`, the generated shared token where the configuration may not be written.

@@ -7,6 +7,7 @@ use super::call::{Call, Outcome, Reply, payload};
 use crate::gateway::pairing_switch::shown_in;
 use crate::identity::{NodeId, Random};
 use crate::pairing::{State, device, node, token};
+use crate::protocol::limits::FIRST_WITH_STANDING;
 use crate::protocol::params::{
     DevicePairRemove, DeviceTokenRevoke, DeviceTokenRotate, PairApprove, parse_nothing,
     parse_request_id,
@@ -24,9 +25,6 @@ pub fn list(call: &Call<'_>, params: Option<Value>) -> Outcome {
     }
     Ok(Reply::Now(shown_in(call.context, listed)))
 }
-
-/// Oldest version whose clients show where a paired device stands (protocol.md §2.5).
-const FIRST_WITH_STANDING: u8 = 4;
 
 /// Whether the device is connected, and the node request that waits behind it: newer command lines
 /// point from `devices list` to the approval that is still missing.

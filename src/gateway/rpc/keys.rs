@@ -2,10 +2,9 @@
 
 use serde_json::Value;
 
-use super::call::{Call, Outcome, Reply, payload};
+use super::call::{Call, Outcome, Reply, payload, refusal_shape};
 use crate::identity::Random;
-use crate::pairing::{Refusal, invitation};
-use crate::protocol::error::ErrorShape;
+use crate::pairing::invitation;
 use crate::protocol::params::{
     DeviceKeysCreate, DeviceKeysPreapprove, parse_key_id, parse_nothing,
 };
@@ -23,10 +22,7 @@ pub fn create(call: &Call<'_>, params: Option<Value>) -> Outcome {
 pub fn list(call: &Call<'_>, params: Option<Value>) -> Outcome {
     parse_nothing(call.method, params)?;
     let listed = invitation::list(&*call.state()?, &call.caller(), call.context.now_ms());
-    let listed = listed.map_err(|refusal| match refusal {
-        Refusal::RecordUnreadable => ErrorShape::unavailable(refusal.to_string()),
-        other => ErrorShape::invalid(other.to_string()),
-    })?;
+    let listed = listed.map_err(|refusal| refusal_shape(&refusal))?;
     Ok(Reply::Now(payload(&listed)?))
 }
 

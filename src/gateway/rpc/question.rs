@@ -19,7 +19,7 @@ use crate::identity::Random;
 use crate::identity::ids::{ConnId, NodeId};
 use crate::net::Outbox;
 use crate::protocol::error::ErrorShape;
-use crate::protocol::limits::{INVOKE_TIMEOUT, MAX_BUFFERED_BYTES};
+use crate::protocol::limits::{FIRST_WITH_TIMEOUT_ALWAYS, INVOKE_TIMEOUT, MAX_BUFFERED_BYTES};
 
 /// The event that asks a node.
 pub const REQUEST_EVENT: &str = "node.invoke.request";
@@ -27,9 +27,6 @@ pub const REQUEST_EVENT: &str = "node.invoke.request";
 /// Longest frame id that is kept until a node answers: real ones have about 40 bytes, and what one caller
 /// can make the gateway remember must be bounded.
 const MAX_REQUEST_ID_BYTES: usize = 1_024;
-
-/// First protocol version whose nodes are always told how long the asker waits (§2.5).
-const TIMEOUT_ALWAYS_SENT: u8 = 4;
 
 /// What is to be asked of a node.
 pub struct Question {
@@ -155,7 +152,7 @@ impl Question {
         let params = self.params.as_ref().map(Value::to_string);
         event.insert("paramsJSON".into(), json!(params));
         let always =
-            || (protocol >= TIMEOUT_ALWAYS_SENT).then_some(INVOKE_TIMEOUT.as_millis() as u64);
+            || (protocol >= FIRST_WITH_TIMEOUT_ALWAYS).then_some(INVOKE_TIMEOUT.as_millis() as u64);
         if let Some(timeout_ms) = self.timeout_ms.or_else(always) {
             event.insert("timeoutMs".into(), json!(timeout_ms));
         }
