@@ -3,8 +3,6 @@
 //! Pure checks over configuration, flags and environment, each failure one sentence and one exit code.
 //! What this version cannot enforce it refuses: it never starts weaker than it was told.
 
-use std::fmt;
-
 use crate::config::environment::ServiceKind;
 use crate::config::load::Loaded;
 use crate::config::word::{AuthMode, Bind, GatewayMode, TailscaleMode};
@@ -12,8 +10,8 @@ use crate::config::{Config, Secret};
 use crate::gateway::auth::SharedAuth;
 use crate::gateway::proxy_auth::ProxyAuth;
 use crate::gateway::settings::RunFlags;
+use crate::gateway::start_error::StartError;
 use crate::identity::Token;
-use crate::pairing::networks::Networks;
 
 /// Secrets that stand as examples in published documentation; a gateway does not start with one.
 const PLACEHOLDERS: [&str; 8] = [
@@ -38,122 +36,6 @@ pub enum AuthPlan {
     /// Everything is there.
     Ready(SharedAuth),
 }
-
-/// Why a gateway does not start.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StartError {
-    /// A bind beyond loopback without a shared secret.
-    BindWithoutAuth(Bind),
-    /// `gateway.bind=custom` without a usable address.
-    CustomHostMissing,
-    /// Token and password configured, no mode.
-    ModeAmbiguous,
-    /// No configuration file.
-    MissingConfig,
-    /// A configuration file without `gateway.mode`.
-    ModeMissing,
-    /// `gateway.mode=remote`.
-    ModeRemote,
-    /// `gateway.tailscale.mode=funnel` without a password.
-    FunnelWithoutPassword,
-    /// Password mode without a password.
-    PasswordMissing,
-    /// A secret copied from documentation; names the key.
-    Placeholder(&'static str),
-    /// A secret whose source gives no value; the sentence says which.
-    SecretUnavailable(String),
-    /// Tailscale is to publish a gateway that listens elsewhere than on loopback.
-    TailscaleBind(TailscaleMode),
-    /// Trusted-proxy mode without a trusted proxy.
-    TrustedProxyAbsent,
-    /// Trusted-proxy mode with a shared token.
-    TrustedProxyToken,
-    /// Trusted-proxy mode that does not say which header names the user.
-    TrustedProxyUnset,
-}
-
-impl StartError {
-    /// 78 keeps a service manager from trying again; 1 for what may pass by itself.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::SecretUnavailable(_) => 1,
-            _ => 78,
-        }
-    }
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BindWithoutAuth(bind) => write!(
-                f,
-                "Refusing to bind gateway to {bind} without auth.\n\
-                 Fix: openclaw config set gateway.auth.mode token (or use --bind loopback)"
-            ),
-            Self::CustomHostMissing => {
-                f.write_str("gateway.bind=custom requires gateway.customBindHost")
-            }
-            Self::ModeAmbiguous => f.write_str(
-                "gateway.auth.token and gateway.auth.password are both configured, but \
-                 gateway.auth.mode is unset. Set gateway.auth.mode to token or password.",
-            ),
-            Self::MissingConfig => f.write_str(
-                "Missing config. Run `openclaw config set gateway.mode local` or set \
-                 gateway.mode=local (or pass --allow-unconfigured).",
-            ),
-            Self::ModeMissing => f.write_str(
-                "Gateway start blocked: existing config is missing gateway.mode. \
-                 Run `openclaw config set gateway.mode local` (or pass --allow-unconfigured).",
-            ),
-            Self::ModeRemote => f.write_str(
-                "Gateway start blocked: set gateway.mode=local (current: remote) or pass \
-                 --allow-unconfigured.",
-            ),
-            Self::FunnelWithoutPassword => f.write_str(
-                "gateway.tailscale.mode=funnel publishes the gateway to the internet and needs \
-                 gateway.auth.mode=password.\n\
-                 Fix: set gateway.auth.mode to password, and gateway.auth.password or \
-                 OPENCLAW_GATEWAY_PASSWORD",
-            ),
-            Self::PasswordMissing => f.write_str(
-                "Gateway auth is set to password, but no password is configured.\n\
-                 Fix: set gateway.auth.password, OPENCLAW_GATEWAY_PASSWORD or --password-file",
-            ),
-            Self::Placeholder(key) => write!(
-                f,
-                "{key} is a placeholder from documentation; set a secret of your own."
-            ),
-            Self::SecretUnavailable(why) => write!(
-                f,
-                "Gateway failed to start: Error: Startup failed: required secrets are unavailable. \
-                 SecretRefResolutionError: {why}"
-            ),
-            Self::TailscaleBind(mode) => write!(
-                f,
-                "gateway.tailscale.mode={mode} needs gateway.bind=loopback: Tailscale forwards to this \
-                 host, and nobody may get around it.\n\
-                 Fix: openclaw config set gateway.bind loopback (or --bind loopback)"
-            ),
-            Self::TrustedProxyAbsent => f.write_str(
-                "gateway.auth.mode is trusted-proxy, but gateway.trustedProxies is empty, so that nobody \
-                 could get in.\n\
-                 Fix: set gateway.trustedProxies to the addresses of the proxy",
-            ),
-            Self::TrustedProxyToken => f.write_str(
-                "gateway.auth.mode is trusted-proxy, but a shared token is configured too, and only one of \
-                 them can decide.\n\
-                 Fix: remove gateway.auth.token, OPENCLAW_GATEWAY_TOKEN and --token, or set \
-                 gateway.auth.mode to token",
-            ),
-            Self::TrustedProxyUnset => f.write_str(
-                "gateway.auth.mode is trusted-proxy, but gateway.auth.trustedProxy is not configured.\n\
-                 Fix: openclaw config set gateway.auth.trustedProxy.userHeader <header that names the user>",
-            ),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
 
 /// The mode guard: is this host meant to run a gateway at all (point 2)?
 pub fn check_mode(loaded: &Loaded, flags: &RunFlags) -> Result<(), StartError> {
@@ -268,44 +150,8 @@ pub fn tailscale_mode(config: &Config, flags: &RunFlags) -> TailscaleMode {
 }
 
 /// Whether a bind mode listens on this host only.
-fn is_loopback(bind: Bind) -> bool {
+pub fn is_loopback(bind: Bind) -> bool {
     matches!(bind, Bind::Auto | Bind::Loopback)
-}
-
-/// What a gateway that starts should be told about its own configuration, one sentence each.
-pub fn advice(
-    config: &Config,
-    flags: &RunFlags,
-    auth: &SharedAuth,
-    bind: Bind,
-    port: u16,
-) -> Vec<String> {
-    let mut advice = Vec::new();
-    match auth {
-        SharedAuth::None => advice.push(
-            "gateway.auth.mode=none: no shared secret is asked for; devices still need pairing"
-                .to_owned(),
-        ),
-        SharedAuth::TrustedProxy(proxy) if is_loopback(bind) => {
-            let proxies = Networks::parse(&config.gateway.trusted_proxies);
-            if !proxy.rule.allow_loopback || !proxies.covers_loopback() {
-                advice.push(
-                    "gateway.auth.mode=trusted-proxy on loopback accepts no proxy: add 127.0.0.1 to \
-                     gateway.trustedProxies and set gateway.auth.trustedProxy.allowLoopback"
-                        .to_owned(),
-                );
-            }
-        }
-        SharedAuth::Password(_) | SharedAuth::Token(_) | SharedAuth::TrustedProxy(_) => {}
-    }
-    let tailscale = tailscale_mode(config, flags);
-    if tailscale != TailscaleMode::Off {
-        advice.push(format!(
-            "gateway.tailscale.mode={tailscale}: this version does not publish the gateway itself; run: \
-             tailscale {tailscale} --bg {port}"
-        ));
-    }
-    advice
 }
 
 /// Explicit mode, else what is configured says it.
@@ -372,18 +218,7 @@ fn checked(secret: Token, key: &'static str) -> Result<Token, StartError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Environment;
-    use crate::config::Paths;
-    use crate::config::load::draft;
-
-    fn loaded(text: &str, variables: &[(&str, &str)]) -> Loaded {
-        let environment =
-            Environment::from_pairs(variables.iter().copied().chain([("HOME", "/nowhere")]));
-        let paths = Paths::resolve(&environment, None).unwrap();
-        let draft = draft(Some(text), &paths, &environment).unwrap();
-        assert_eq!(draft.issues(), []);
-        draft.build(&paths)
-    }
+    use crate::gateway::testing::loaded;
 
     fn flags() -> RunFlags {
         RunFlags::default()
@@ -550,44 +385,6 @@ mod tests {
             (SECRET, &flags(), Bind::Lan, "TailscaleBind(Funnel)"),
         ] {
             assert_eq!(plan(text, &[], flags, bind), expected, "{text} {bind}");
-        }
-    }
-
-    #[test]
-    fn advice_names_what_the_gateway_cannot_do_by_itself() {
-        let told = |text: &str, bind| {
-            let loaded = loaded(text, &[]);
-            let Ok(AuthPlan::Ready(auth)) = plan_auth(&loaded, &flags(), bind) else {
-                panic!("{text}");
-            };
-            advice(&loaded.config, &flags(), &auth, bind, 18_789).join("|")
-        };
-        let proxied = |proxies: &str, loopback: bool| {
-            format!(
-                "{{gateway:{{trustedProxies:['{proxies}'],auth:{{mode:'trusted-proxy',\
-                 trustedProxy:{{userHeader:'u',allowLoopback:{loopback}}}}}}}}}"
-            )
-        };
-        let none = "gateway.auth.mode=none: no shared secret is asked for";
-        let proxy = "gateway.auth.mode=trusted-proxy on loopback accepts no proxy";
-        let serve = "gateway.tailscale.mode=serve: this version does not publish the gateway itself; run: \
-                     tailscale serve --bg 18789";
-        for (text, bind, expected) in [
-            ("{gateway:{auth:{token:'t'}}}", Bind::Loopback, ""),
-            ("{gateway:{auth:{mode:'none'}}}", Bind::Loopback, none),
-            (&proxied("10.0.0.1", true), Bind::Loopback, proxy),
-            (&proxied("127.0.0.1", false), Bind::Auto, proxy),
-            (&proxied("127.0.0.1", true), Bind::Loopback, ""),
-            (&proxied("10.0.0.1", false), Bind::Lan, ""),
-            (
-                "{gateway:{auth:{token:'t'},tailscale:{mode:'serve'}}}",
-                Bind::Loopback,
-                serve,
-            ),
-        ] {
-            let found = told(text, bind);
-            assert!(found.starts_with(expected), "{text}: {found}");
-            assert_eq!(found.is_empty(), expected.is_empty(), "{text}: {found}");
         }
     }
 }

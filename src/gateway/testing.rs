@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::config::load::{Loaded, draft};
+use crate::config::{Environment, Paths};
 use crate::gateway::attendance;
 use crate::gateway::auth::{AuthMethod, SharedAuth};
 use crate::gateway::context::Context;
@@ -316,4 +318,14 @@ pub fn device_record(id: &str, roles: &[(&str, &[&str])]) -> Value {
         .collect();
     json!({"deviceId": id, "publicKey": "key", "roles": names, "role": names.first(), "scopes": scopes,
         "approvedScopes": scopes, "tokens": tokens, "createdAtMs": 1, "approvedAtMs": 2})
+}
+
+/// What a configuration file with `text` and these environment variables say.
+pub fn loaded(text: &str, variables: &[(&str, &str)]) -> Loaded {
+    let environment =
+        Environment::from_pairs(variables.iter().copied().chain([("HOME", "/nowhere")]));
+    let paths = Paths::resolve(&environment, None).unwrap();
+    let draft = draft(Some(text), &paths, &environment).unwrap();
+    assert_eq!(draft.issues(), []);
+    draft.build(&paths)
 }
