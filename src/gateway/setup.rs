@@ -17,14 +17,11 @@ use crate::gateway::console::{self, LogSettings};
 use crate::gateway::settings::{GatewaySettings, RunFlags, build};
 use crate::gateway::start_advice::advice;
 use crate::gateway::start_checks::{AuthPlan, check_mode, plan_auth};
-use crate::gateway::start_error::StartError;
+use crate::gateway::start_error::{REFUSED, StartError};
 use crate::identity::{Random, Token};
 use crate::net::address::tailnet_address;
 use crate::store::keys::{load_gateway_token, store_gateway_token};
 use crate::store::{StateDir, StoreError};
-
-/// Exit code that keeps a service manager from restarting (`RestartPreventExitStatus`).
-pub const REFUSED: u8 = 78;
 
 /// Random bytes of a generated shared token, written as twice as many hex digits.
 const TOKEN_BYTES: usize = 24;

@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::config::word::{Bind, TailscaleMode};
 
+/// Exit code that keeps a service manager from restarting (`RestartPreventExitStatus`).
+pub const REFUSED: u8 = 78;
+
 /// Why a gateway does not start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StartError {
@@ -38,11 +41,11 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// 78 keeps a service manager from trying again; 1 for what may pass by itself.
+    /// [`REFUSED`], or 1 for what may pass by itself.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::SecretUnavailable(_) => 1,
-            _ => 78,
+            _ => REFUSED,
         }
     }
 }

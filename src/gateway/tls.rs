@@ -6,6 +6,7 @@ use std::fmt;
 use rustls::pki_types::PrivateKeyDer;
 
 use crate::gateway::host;
+use crate::gateway::start_error::REFUSED;
 use crate::net::{ServerTls, ServerTlsError};
 use crate::store::StoreError;
 use crate::store::tls_files::{OwnCertificate, TlsFileError, TlsPaths};
@@ -34,11 +35,11 @@ pub enum TlsError {
 }
 
 impl TlsError {
-    /// 78 keeps a service manager from trying again; 1 for a disk that may have room later.
+    /// [`REFUSED`], or 1 for a disk that may have room later.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Files(TlsFileError::Store(StoreError::Unwritable { .. })) => 1,
-            _ => 78,
+            _ => REFUSED,
         }
     }
 }
