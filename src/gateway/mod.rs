@@ -36,7 +36,6 @@ pub mod origin;
 pub mod pairing_switch;
 pub mod pending_work;
 pub mod port_owner;
-pub mod preauth;
 pub mod presence;
 pub mod proof;
 pub mod proxy_auth;

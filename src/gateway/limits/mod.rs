@@ -10,6 +10,7 @@ pub mod client;
 pub mod guard;
 pub mod pace;
 pub mod phases;
+pub mod preauth;
 pub mod throttle;
 
 #[cfg(test)]
@@ -23,3 +24,4 @@ pub use chatter::{Chatter, Topic};
 pub use guard::{Claimant, Guard};
 pub use pace::Pace;
 pub use phases::Phases;
+pub use preauth::Preauth;
