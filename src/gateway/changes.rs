@@ -60,6 +60,7 @@ fn is_overridden(path: &str, flags: &RunFlags, environment: &Environment) -> boo
         _ => false,
     }
 }
+
 /// Adds a key whose value came from elsewhere, unless something below `section` is named already.
 fn add(
     changed: &mut Vec<ChangedKey>,

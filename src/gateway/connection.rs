@@ -18,8 +18,8 @@ use crate::gateway::context::{Context, Phase};
 use crate::gateway::endpoints;
 use crate::gateway::handshake::{Welcome, shake_hands};
 use crate::gateway::hello;
-use crate::gateway::limits::arrivals::{Slot, dice};
-use crate::gateway::limits::preauth::Ticket;
+use crate::gateway::limits::arrivals::{self, dice};
+use crate::gateway::limits::preauth;
 use crate::gateway::limits::{Claimant, Pace, Phases, Topic};
 use crate::gateway::locality::{RequestHeaders, place};
 use crate::gateway::refusal::Refusal;
@@ -47,8 +47,8 @@ pub struct Incoming {
     pub conn: ConnId,
     /// The way to it; closing it ends the thread in every phase.
     pub outbox: Outbox,
-    /// Its place among the sockets that are not admitted yet.
-    pub slot: Slot,
+    /// Its slot among the sockets that are not admitted yet.
+    pub slot: arrivals::Slot,
     /// The socket.
     pub socket: TcpStream,
 }
@@ -74,16 +74,16 @@ pub fn serve(context: &Arc<Context>, incoming: Incoming) -> Option<Stage> {
 
 /// Everything before the session.
 fn admitted(context: &Arc<Context>, incoming: Incoming, phases: &Phases) -> Option<(Peer, Live)> {
-    // Dropped from the last to the first: the peer says goodbye before its places are free.
-    let (tickets, arrival, mut peer) = upgraded(context, incoming, phases)?;
+    // Dropped from the last to the first: the peer says goodbye before its slots are free.
+    let (slots, arrival, mut peer) = upgraded(context, incoming, phases)?;
     let text = first_text(&mut peer, phases.connect(Instant::now()))?;
-    tickets.0.hold();
+    slots.0.hold();
     match shake_hands(context, &arrival, peer.outbox(), &text) {
         Ok(welcome) => {
             // The larger limit must hold before the hello invites the peer to use it.
             peer.set_limit(MAX_FRAME_BYTES);
             peer.set_allowance(usize::MAX);
-            let live = Live::begin(context, welcome, tickets);
+            let live = Live::begin(context, welcome, slots);
             Some((peer, live))
         }
         Err(refusal) => {
@@ -116,7 +116,7 @@ fn upgraded(
     context: &Context,
     incoming: Incoming,
     phases: &Phases,
-) -> Option<(Tickets, Arrival, Peer)> {
+) -> Option<(Slots, Arrival, Peer)> {
     let mut slot = incoming.slot;
     let deadline = phases.end();
     let mut stream = opened(
@@ -163,7 +163,7 @@ fn upgraded(
         let _ = response.send(&mut stream, head.method == "HEAD", deadline);
         return None;
     }
-    let Some(ticket) = context.preauth.enter(place.client) else {
+    let Some(held) = context.preauth.enter(place.client) else {
         let text = "Too many unauthenticated sockets";
         turn_away(context, &mut stream, address, text, deadline);
         return None;
@@ -191,7 +191,7 @@ fn upgraded(
         peer: address,
         place,
     };
-    Some(((slot, ticket), arrival, peer))
+    Some(((slot, held), arrival, peer))
 }
 
 fn turn_away(
@@ -232,7 +232,7 @@ fn first_text(peer: &mut Peer, deadline: Instant) -> Option<crate::net::Text> {
             Step::Woken => {}
             Step::Closed(closed) => {
                 if closed.by_us && closed.code == close::TRY_LATER {
-                    // Somebody else needs the place at once.
+                    // Somebody else needs the slot at once.
                     peer.forsake();
                 }
                 return None;
@@ -255,8 +255,8 @@ fn run_out(peer: &mut Peer) -> Closed {
     }
 }
 
-/// The places of a connection that is not admitted: among all sockets and among the upgraded ones.
-type Tickets = (Slot, Ticket);
+/// The slots of a connection that is not admitted: among all sockets and among the upgraded ones.
+type Slots = (arrivals::Slot, preauth::Slot);
 
 /// A session in the hub, taken out of it again when this is dropped, even by a panic.
 struct Live {
@@ -267,8 +267,8 @@ struct Live {
 }
 
 impl Live {
-    /// Makes a session known and says hello. The tickets are given back once the hello is queued.
-    fn begin(context: &Arc<Context>, welcome: Welcome, tickets: Tickets) -> Self {
+    /// Makes a session known and says hello. The slots are given back once the hello is queued.
+    fn begin(context: &Arc<Context>, welcome: Welcome, slots: Slots) -> Self {
         let session = Arc::new(welcome.session);
         let live = Self {
             context: Arc::clone(context),
@@ -280,7 +280,7 @@ impl Live {
         context
             .hub
             .register(Arc::clone(&session), frame::ok(&welcome.request_id, &hello));
-        drop(tickets);
+        drop(slots);
         log::info!(
             target: "ws",
             "connected conn={} role={} client={} mode={} auth={} protocol={} device={}",

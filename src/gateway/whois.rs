@@ -72,7 +72,7 @@ impl Whois {
     /// The login name of the user whose address this is.
     pub fn login(&self, address: IpAddr) -> Result<String, WhoisFault> {
         let program = self.program.as_ref().ok_or(WhoisFault::Unknown)?;
-        let seat = {
+        let slot = {
             let mut memory = self.memory();
             if let Some(known) = memory.recall(address, Instant::now()) {
                 return known;
@@ -81,10 +81,10 @@ impl Whois {
                 return Err(WhoisFault::Busy);
             }
             memory.running += 1;
-            Seat(self)
+            Slot(self)
         };
         let login = asked(program, address);
-        drop(seat);
+        drop(slot);
         if let Err(fault) = &login {
             log::warn!(target: "gateway", "tailscale whois {address}: {fault}");
         }
@@ -98,9 +98,9 @@ impl Whois {
 }
 
 /// One of the questions that may be open, given back whatever happens.
-struct Seat<'a>(&'a Whois);
+struct Slot<'a>(&'a Whois);
 
-impl Drop for Seat<'_> {
+impl Drop for Slot<'_> {
     fn drop(&mut self) {
         self.0.memory().running -= 1;
     }

@@ -1,6 +1,6 @@
 //! The sockets that are not admitted yet: how many may wait, and who gives way when there are too many.
 //!
-//! [`decide`] is the whole policy, a pure function in the manner of `MaxStartups start:rate:full`. A place
+//! [`decide`] is the whole policy, a pure function in the manner of `MaxStartups start:rate:full`. A slot
 //! is taken when a socket is accepted and given back when it is admitted or its thread is over, goodbye
 //! included. This host's own sockets wait in a pool of their own, so that strangers never keep the owner
 //! out; admitted sessions are in no pool and give way to nobody.
@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::gateway::limits::client::source;
+use crate::gateway::limits::source::Source;
 use crate::identity::Random;
 use crate::net::Outbox;
 use crate::protocol::close;
@@ -18,7 +18,7 @@ use crate::protocol::close;
 /// Sockets of one pool that may wait before some are dropped at random.
 pub const START: usize = 256;
 
-/// Percentage of new sockets that cost somebody a place at [`START`]; it grows to 100 at [`FULL`].
+/// Percentage of new sockets that cost somebody a slot at [`START`]; it grows to 100 at [`FULL`].
 pub const RATE_PERCENT: usize = 30;
 
 /// Sockets of one pool that may wait at all. Each may hold 64 KiB of an unfinished frame and a thread:
@@ -28,6 +28,9 @@ pub const FULL: usize = 512;
 /// Sockets of one source that may wait: well above those that may be upgraded, so that health probes get
 /// through.
 pub const PER_SOURCE: usize = 256;
+
+/// Strangers wait in one pool, this host's own sockets in another.
+const POOLS: usize = 2;
 
 /// Connections that only this host may open when all others are taken.
 pub const LOCAL_RESERVE: usize = 16;
@@ -45,7 +48,7 @@ pub const GREEDY: usize = 8;
 pub struct ArrivalLimits {
     /// Connections at the same time, admitted or not.
     pub connections: usize,
-    /// How long a socket is safe in its place.
+    /// How long a socket is safe in its slot.
     pub grace: Duration,
     /// Sockets of one source at the same time.
     pub per_source: usize,
@@ -71,14 +74,14 @@ pub struct Load {
 /// What becomes of a new socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It gets a place.
+    /// It gets a slot.
     Admit,
-    /// It gets the place of the longest waiting one of the source that has the most, if that one has
+    /// It gets the slot of the longest waiting one of the source that has the most, if that one has
     /// waited long enough or its source has taken far more than its share; else none.
     Displace,
     /// The same, but only of its own source.
     DisplaceOwn,
-    /// It gets no place.
+    /// It gets no slot.
     Refuse,
 }
 
@@ -121,19 +124,15 @@ impl ArrivalLimits {
         }
     }
 
+    /// Sockets of all pools at the same time.
+    pub fn all_pools(&self) -> usize {
+        POOLS * self.full
+    }
+
     /// Connections that only this host may open.
     pub fn reserve(&self) -> usize {
         LOCAL_RESERVE.min(self.connections / 8)
     }
-}
-
-/// Where waiting sockets come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Source {
-    /// An address, or the /64 of an IPv6 address.
-    Address(IpAddr),
-    /// Everybody whose address a proxy hides.
-    Hidden,
 }
 
 /// The waiting sockets of one gateway.
@@ -146,7 +145,7 @@ pub struct Arrivals {
 #[derive(Debug, Default)]
 struct State {
     /// Of strangers, of this host.
-    pools: [Pool; 2],
+    pools: [Pool; POOLS],
     serial: u64,
 }
 
@@ -158,7 +157,7 @@ struct Pool {
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// Places, those that cannot be displaced included.
+    /// Slots, those that cannot be displaced included.
     count: usize,
     /// Those that can, the longest waiting first.
     waiting: VecDeque<Waiting>,
@@ -171,7 +170,7 @@ struct Waiting {
     outbox: Outbox,
 }
 
-/// One place, given back when dropped.
+/// One slot, given back when dropped.
 #[derive(Debug)]
 pub struct Slot {
     arrivals: Arc<Arrivals>,
@@ -213,8 +212,8 @@ impl Arrivals {
         }
     }
 
-    /// A place for a socket from `from` (`None`: hidden by a proxy) while `open` connections are open; `None` when it is turned
-    /// away. Whoever gives way for it is closed through its outbox.
+    /// A slot for a socket from `from` (`None`: hidden by a proxy) while `open` connections are open; `None`
+    /// when it is turned away. Whoever gives way for it is closed through its outbox.
     pub fn enter(
         self: &Arc<Self>,
         from: Option<IpAddr>,
@@ -233,8 +232,8 @@ impl Arrivals {
         dice: usize,
         now: Instant,
     ) -> Option<Slot> {
-        let local = from.is_some_and(|address| address.to_canonical().is_loopback());
-        let source = from.map_or(Source::Hidden, |address| Source::Address(source(address)));
+        let source = Source::of(from);
+        let local = source.is_local();
         let mut state = self.lock();
         let state = &mut *state;
         let pool = &mut state.pools[usize::from(local)];
@@ -280,7 +279,7 @@ impl Pool {
     /// Takes the longest waiting socket out of the source that has the most of those that give way to a
     /// source with `held` sockets.
     fn displace(&mut self, held: usize, limits: &ArrivalLimits, now: Instant) -> Option<Outbox> {
-        // Those that give way already hold their places until their threads are over.
+        // Those that give way already hold their slots until their threads are over.
         if self.count >= with_leaving(limits.full) {
             return None;
         }

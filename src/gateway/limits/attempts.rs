@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::model::RateLimit;
 use crate::gateway::limits::client::Client;
+use crate::gateway::limits::source::Source;
 
 /// Addresses that have counters of their own at a time: some 1 MiB with the default policy.
 pub const MAX_ADDRESSES: usize = 4_096;
@@ -294,22 +295,22 @@ impl Attempts {
 
     fn has_room(&self, client: &Client) -> bool {
         match client {
-            Client::Address(_) => self.addresses < MAX_ADDRESSES,
+            Client::Source(Source::Address(_)) => self.addresses < MAX_ADDRESSES,
             Client::Network(_) => self.networks < MAX_NETWORKS,
             Client::Origin(_) => self.origins < MAX_ORIGINS,
             // As many as there are paired devices, which somebody approved.
             Client::Device(_) => true,
             // One per kind.
-            Client::Hidden | Client::Rest => true,
+            Client::Rest | Client::Source(Source::Hidden) => true,
         }
     }
 
     fn count(&mut self, client: &Client) -> Option<&mut usize> {
         match client {
-            Client::Address(_) => Some(&mut self.addresses),
+            Client::Source(Source::Address(_)) => Some(&mut self.addresses),
             Client::Network(_) => Some(&mut self.networks),
             Client::Origin(_) => Some(&mut self.origins),
-            Client::Device(_) | Client::Hidden | Client::Rest => None,
+            Client::Device(_) | Client::Rest | Client::Source(Source::Hidden) => None,
         }
     }
 

@@ -11,6 +11,7 @@ use crate::gateway::limits::attempts::{
     MAX_ORIGINS,
 };
 use crate::gateway::limits::client::Client;
+use crate::gateway::limits::source::Source;
 use crate::identity::DeviceId;
 
 fn policy() -> AttemptPolicy {
@@ -30,7 +31,9 @@ fn key(client: Client) -> Key {
 }
 
 fn v4(number: u32) -> Key {
-    key(Client::Address(IpAddr::V4(Ipv4Addr::from(number))))
+    key(Client::Source(Source::Address(IpAddr::V4(Ipv4Addr::from(
+        number,
+    )))))
 }
 
 fn locks(failure: &Failure) -> bool {
@@ -101,7 +104,7 @@ fn kinds_browsers_and_clients_are_counted_apart() {
             browser: true,
             ..v4(1)
         },
-        key(Client::Hidden),
+        key(Client::Source(Source::Hidden)),
     ] {
         assert_eq!(attempts.locked(&other, now), None, "{other:?}");
     }
@@ -110,7 +113,7 @@ fn kinds_browsers_and_clients_are_counted_apart() {
 #[test]
 fn a_success_resets_its_own_counter_but_never_a_shared_one() {
     let (now, mut attempts) = (Instant::now(), Attempts::default());
-    for key in [v4(1), key(Client::Hidden)] {
+    for key in [v4(1), key(Client::Source(Source::Hidden))] {
         for _ in 0..9 {
             attempts.fail(&key, &policy(), now);
         }
@@ -131,7 +134,7 @@ fn many_addresses_neither_fill_the_memory_nor_free_anybody() {
     for number in 0..200_000_u32 {
         attempts.fail(&v4(0x0b00_0000 + number * 251), &policy(), now);
         let network = u128::from(number) << 90;
-        let v6 = Client::Address(IpAddr::V6(Ipv6Addr::from(network)));
+        let v6 = Client::Source(Source::Address(IpAddr::V6(Ipv6Addr::from(network))));
         attempts.fail(&key(v6), &policy(), now);
     }
     assert!(attempts.locked(&guesser, now).is_some());
@@ -146,7 +149,7 @@ fn many_addresses_neither_fill_the_memory_nor_free_anybody() {
     // Paired devices and what a proxy hides are not touched by any of that.
     for free in [
         key(Client::Device(DeviceId::from("d"))),
-        key(Client::Hidden),
+        key(Client::Source(Source::Hidden)),
     ] {
         assert_eq!(attempts.locked(&free, now), None);
         assert_eq!(

@@ -1,17 +1,14 @@
-//! Under which name failures are counted and places are held: an address, a network, a browser's origin.
+//! Under which name failures are counted: an address, a network, a browser's origin.
 //!
-//! Pure: an address and what the request head says in, a key out. An IPv6 host owns a whole /64, so that
-//! is one source.
+//! Pure: an address and what the request head says in, a key out.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
+use crate::gateway::limits::source::{Source, masked};
 use crate::gateway::locality::{Locality, Place, RequestHeaders};
 use crate::identity::DeviceId;
 use crate::protocol::close::truncate;
-
-/// Leading bits of an IPv6 address that name one source: what a host is given as its own.
-const V6_SOURCE_BITS: u32 = 64;
 
 /// Leading bits of the network that shares one counter when there is no room for single addresses.
 const V4_NETWORK_BITS: u32 = 16;
@@ -25,12 +22,10 @@ const MAX_ORIGIN_BYTES: usize = 280;
 /// Who failures are counted under.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Client {
-    /// One address, or the /64 of an IPv6 address.
-    Address(IpAddr),
+    /// Where it comes from, when nothing is proven; listed first.
+    Source(Source),
     /// A paired device that proved its key: nobody else can fail in its name.
     Device(DeviceId),
-    /// Everybody whose address a proxy hides.
-    Hidden,
     /// A network whose addresses found no room of their own.
     Network(IpAddr),
     /// A browser on this host, by the page it shows.
@@ -62,8 +57,7 @@ impl Caller {
                 let origin = headers.origin().unwrap_or_default().trim();
                 Client::Origin(truncate(&origin.to_ascii_lowercase(), MAX_ORIGIN_BYTES).into())
             }
-            Some(address) => Client::Address(source(address)),
-            None => Client::Hidden,
+            client => Client::Source(Source::of(client)),
         };
         Self {
             client,
@@ -78,54 +72,40 @@ impl Client {
     /// The wider counters to use when there is no room for this one, nearest first.
     pub(super) fn wider(&self) -> Vec<Client> {
         match self {
-            Self::Address(address) => vec![Self::Network(network(*address)), Self::Rest],
+            Self::Source(Source::Address(address)) => {
+                vec![Self::Network(network(*address)), Self::Rest]
+            }
             Self::Origin(_) => vec![Self::Rest],
-            Self::Device(_) | Self::Hidden | Self::Network(_) | Self::Rest => Vec::new(),
+            Self::Device(_) | Self::Network(_) | Self::Rest | Self::Source(Source::Hidden) => {
+                Vec::new()
+            }
         }
     }
 
     /// Whether strangers share it, so that the success of one says nothing about the others.
     pub fn is_shared(&self) -> bool {
-        matches!(self, Self::Hidden | Self::Network(_) | Self::Rest)
+        matches!(
+            self,
+            Self::Network(_) | Self::Rest | Self::Source(Source::Hidden)
+        )
     }
 }
 
 impl fmt::Display for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Address(address) if address.is_ipv4() || address.is_loopback() => address.fmt(f),
-            Self::Address(address) => write!(f, "{address}/{V6_SOURCE_BITS}"),
             Self::Device(device) => write!(f, "device:{device}"),
-            Self::Hidden => f.write_str("behind-proxy"),
             Self::Network(address @ IpAddr::V4(_)) => write!(f, "{address}/{V4_NETWORK_BITS}"),
             Self::Network(address) => write!(f, "{address}/{V6_NETWORK_BITS}"),
             Self::Origin(origin) => write!(f, "browser-origin:{origin}"),
             Self::Rest => f.write_str("others"),
+            Self::Source(source) => source.fmt(f),
         }
     }
-}
-
-/// The source an address belongs to: itself, or its /64.
-pub fn source(address: IpAddr) -> IpAddr {
-    masked(address.to_canonical(), u32::BITS, V6_SOURCE_BITS)
 }
 
 fn network(address: IpAddr) -> IpAddr {
     masked(address, V4_NETWORK_BITS, V6_NETWORK_BITS)
-}
-
-fn masked(address: IpAddr, v4_bits: u32, v6_bits: u32) -> IpAddr {
-    match address {
-        IpAddr::V4(v4) => {
-            let mask = u32::MAX.checked_shl(u32::BITS - v4_bits).unwrap_or(0);
-            Ipv4Addr::from(u32::from(v4) & mask).into()
-        }
-        IpAddr::V6(v6) if v6.is_loopback() => address,
-        IpAddr::V6(v6) => {
-            let mask = u128::MAX.checked_shl(u128::BITS - v6_bits).unwrap_or(0);
-            Ipv6Addr::from(u128::from(v6) & mask).into()
-        }
-    }
 }
 
 #[cfg(test)]
@@ -172,7 +152,7 @@ mod tests {
             ("203.0.113.9", vec!["203.0.0.0/16", "others"]),
             ("2001:db8:1:2::", vec!["2001:db8::/32", "others"]),
         ] {
-            let wider = Client::Address(address.parse().unwrap()).wider();
+            let wider = Client::Source(Source::Address(address.parse().unwrap())).wider();
             let names: Vec<String> = wider.iter().map(ToString::to_string).collect();
             assert_eq!(names, expected);
         }

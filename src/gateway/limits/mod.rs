@@ -11,6 +11,7 @@ pub mod guard;
 pub mod pace;
 pub mod phases;
 pub mod preauth;
+pub mod source;
 pub mod throttle;
 
 #[cfg(test)]
@@ -25,3 +26,4 @@ pub use guard::{Claimant, Guard};
 pub use pace::Pace;
 pub use phases::Phases;
 pub use preauth::Preauth;
+pub use source::Source;

@@ -1,28 +1,27 @@
 //! The budget of connections that have not said hello: how many one source may hold open at a time.
 //!
-//! A ticket is taken when the upgrade is asked for and given back at hello-ok or close, whatever the
-//! reason (protocol.md §1.4). Loopback is not exempt, and an IPv6 host is a whole
-//! /64. Every place belongs to an open socket, so the counts are as bounded as those.
+//! A slot is taken when the upgrade is asked for and given back at hello-ok or close, whatever the
+//! reason (protocol.md §1.4). Loopback is not exempt. Every slot belongs to an
+//! open socket, so the counts are as bounded as those.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::gateway::limits::client::source;
+use crate::gateway::limits::source::Source;
 
-/// Counts open connections without hello per source; `None` is the one shared source of all
-/// connections whose address cannot be told.
+/// Counts open connections without hello per source.
 #[derive(Debug)]
 pub struct Preauth {
     limit: usize,
-    counts: Mutex<HashMap<Option<IpAddr>, usize>>,
+    counts: Mutex<HashMap<Source, usize>>,
 }
 
-/// One place in the budget, given back when dropped.
+/// One slot of the budget, given back when dropped.
 #[derive(Debug)]
-pub struct Ticket {
+pub struct Slot {
     budget: Arc<Preauth>,
-    source: Option<IpAddr>,
+    source: Source,
 }
 
 impl Preauth {
@@ -34,19 +33,19 @@ impl Preauth {
         })
     }
 
-    /// How many places one source has.
+    /// How many slots one source has.
     pub fn limit(&self) -> usize {
         self.limit
     }
 
-    /// How many places are taken.
+    /// How many slots are taken.
     pub fn used(&self) -> usize {
         self.counts().values().sum()
     }
 
-    /// A place for one more connection of `address`, or `None` when its budget is used up.
-    pub fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Ticket> {
-        let source = address.map(source);
+    /// A slot for one more connection of `address` (`None`: hidden by a proxy), or `None` when its budget is used up.
+    pub fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Slot> {
+        let source = Source::of(address);
         let mut counts = self.counts();
         let count = counts.entry(source).or_default();
         if *count >= self.limit {
@@ -54,18 +53,18 @@ impl Preauth {
         }
         *count += 1;
         drop(counts);
-        Some(Ticket {
+        Some(Slot {
             budget: Arc::clone(self),
             source,
         })
     }
 
-    fn counts(&self) -> MutexGuard<'_, HashMap<Option<IpAddr>, usize>> {
+    fn counts(&self) -> MutexGuard<'_, HashMap<Source, usize>> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Ticket {
+impl Drop for Slot {
     fn drop(&mut self) {
         let mut counts = self.budget.counts();
         if let Some(count) = counts.get_mut(&self.source) {
@@ -82,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_source_has_its_own_budget_and_gets_places_back() {
+    fn each_source_has_its_own_budget_and_gets_slots_back() {
         let budget = Preauth::new(2);
         let first: Option<IpAddr> = Some("192.0.2.1".parse().unwrap());
         let held = (budget.enter(first), budget.enter(first));

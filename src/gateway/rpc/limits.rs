@@ -112,7 +112,7 @@ fn budgets(context: &Context) -> Value {
         {"name": "connections", "used": context.connections.len(), "limit": limits.connections},
         {"name": "waiting-local", "used": waiting.local, "limit": full, "perClient": per_source},
         {"name": "waiting-remote", "used": waiting.remote, "limit": full, "perClient": per_source},
-        {"name": "unauthenticated", "used": context.preauth.used(), "limit": 2 * full,
+        {"name": "unauthenticated", "used": context.preauth.used(), "limit": limits.all_pools(),
             "perClient": context.preauth.limit()},
         {"name": "open-invokes", "used": context.registry().invokes.len(), "limit": MAX_OPEN},
     ])
