@@ -219,10 +219,13 @@ fn a_session_that_is_gone_loses_its_answer_only() {
     let dir = TempDir::new();
     let (dispatcher, uplink, sent) = host(&dir);
     drop(sent);
-    dispatcher.dispatch(run("1", "echo x > done"), &uplink);
+    let log = dir.path().join("log");
+    let script = format!("echo run >> '{}'", log.display());
+    dispatcher.dispatch(run("1", &script), &uplink);
     let deadline = Instant::now() + PATIENCE;
     while dispatcher.runs.load(Ordering::Acquire) > 0 {
         assert!(Instant::now() < deadline);
         std::thread::sleep(Duration::from_millis(5));
     }
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), "run\n");
 }
