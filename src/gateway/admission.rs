@@ -7,8 +7,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use crate::gateway::apply::apply;
 use crate::gateway::auth::{AuthMethod, Pairing};
 use crate::gateway::auth_reason::{AuthReason, rejection};
@@ -16,17 +14,17 @@ use crate::gateway::context::Context;
 use crate::gateway::credentials::{ClientName, Credentials};
 use crate::gateway::grounds::Grounds;
 use crate::gateway::locality::{Locality, Place, RequestHeaders};
+use crate::gateway::node_claim::node_claim;
 use crate::gateway::proof::ProvenDevice;
 use crate::gateway::refusal::Verdict;
 use crate::gateway::session::Session;
-use crate::identity::{ConnId, DeviceId, NodeId, Random, Token};
+use crate::identity::{ConnId, DeviceId, Random, Token};
 use crate::net::Outbox;
-use crate::pairing::connect::{Admission, ConnectClaim, NotAdmitted, admit};
+use crate::pairing::connect::{Admission, AdmissionPolicy, ConnectClaim, NotAdmitted, admit};
 use crate::pairing::crowd::{Full, MAX_REQUEST_BYTES};
 use crate::pairing::invitation::Denied;
-use crate::pairing::node_record::NodeMetadata;
-use crate::pairing::policy::words;
-use crate::pairing::surface::{NodeClaim, join, reconcile};
+use crate::pairing::policy::{CommandPolicy, words};
+use crate::pairing::surface::{join, reconcile};
 use crate::pairing::token::IssuedToken;
 use crate::pairing::waiting::{PairingClosed, PairingRequired, patient};
 use crate::pairing::{Change, Changes, State, node, token};
@@ -113,22 +111,10 @@ pub fn enter(
         .store
         .transact(|state, now| {
             // A rotation decided since the credentials were looked at counts.
-            if let Some(stale) = stale_credential(state, candidate, &claim, &sent) {
-                return Err(stale);
+            match stale_credential(state, candidate, &claim, &sent) {
+                Some(stale) => Err(stale),
+                None => Ok(take_in(state, &claim, params, &policy, &commands, now)),
             }
-            let (verdict, mut changes) = admit(state, &claim, &policy, now, &mut Random);
-            if let (Ok(admission), Role::Node) = (&verdict, candidate.role) {
-                let node = node_claim(&claim, params, admission);
-                if let Some(by) = &admission.joined {
-                    changes.extend(join(state, &node, by, &commands, now, &mut Random));
-                }
-                if policy.switch.is_open(now) {
-                    changes.extend(reconcile(state, &node, &commands, now, &mut Random).1);
-                }
-                let instance = params.client.instance_id.as_deref();
-                changes.extend(node::connected(state, &node.node, instance, now));
-            }
-            Ok((verdict, changes))
         })
         .map_err(|error| match error {
             TransactError::Refused(reason) => {
@@ -142,21 +128,11 @@ pub fn enter(
         })?;
     log_decision(arrival, candidate, &claim, &admitted, &changes);
     apply(context, changes, None);
-    let admission = admitted.map_err(|reason| match reason {
-        // Somebody was faster, or it expired, since the credentials were looked at.
-        NotAdmitted::NotInvited(denied) => {
-            not_invited(context, arrival, &claim.device, &denied);
-            let client = ClientName::of(&params.client);
-            let reason = AuthReason::BootstrapTokenInvalid;
-            Verdict::policy(rejection(reason, &client, &sent, true))
+    let admission = admitted.map_err(|reason| {
+        if let NotAdmitted::NotInvited(denied) = &reason {
+            not_invited(context, arrival, &claim.device, denied);
         }
-        NotAdmitted::RecordUnreadable => Verdict::store_unavailable(),
-        NotAdmitted::Crowded(full) => crowded(&full),
-        NotAdmitted::RequestTooLong => Verdict::policy(ErrorShape::invalid(format!(
-            "names, scopes and metadata of a device that is not paired have at most {MAX_REQUEST_BYTES} bytes"
-        ))),
-        NotAdmitted::PairingClosed(refused) => nobody_may_ask(&refused, candidate),
-        NotAdmitted::PairingRequired(waiting) => waits(&waiting, candidate),
+        not_admitted(reason, params, candidate, &sent)
     })?;
     Ok(Admitted {
         hand_off: admission.hand_off,
@@ -167,6 +143,54 @@ pub fn enter(
             .unwrap_or_else(|| params.client.platform.clone()),
         device_family: admission.device_family,
     })
+}
+
+/// Asks for membership and, for a node that has it, for its commands.
+fn take_in(
+    state: &mut State,
+    claim: &ConnectClaim,
+    params: &ConnectParams,
+    policy: &AdmissionPolicy,
+    commands: &CommandPolicy,
+    now: u64,
+) -> (Result<Admission, NotAdmitted>, Changes) {
+    let (verdict, mut changes) = admit(state, claim, policy, now, &mut Random);
+    if let (Ok(admission), Role::Node) = (&verdict, claim.role) {
+        let node = node_claim(claim, params, admission);
+        if let Some(by) = &admission.joined {
+            changes.extend(join(state, &node, by, commands, now, &mut Random));
+        }
+        if policy.switch.is_open(now) {
+            changes.extend(reconcile(state, &node, commands, now, &mut Random).1);
+        }
+        let instance = params.client.instance_id.as_deref();
+        changes.extend(node::connected(state, &node.node, instance, now));
+    }
+    (verdict, changes)
+}
+
+/// How a connection is told that it does not belong here.
+fn not_admitted(
+    reason: NotAdmitted,
+    params: &ConnectParams,
+    candidate: &Candidate,
+    sent: &Credentials,
+) -> Verdict {
+    match reason {
+        // Somebody was faster, or it expired, since the credentials were looked at.
+        NotAdmitted::NotInvited(_) => {
+            let client = ClientName::of(&params.client);
+            let reason = AuthReason::BootstrapTokenInvalid;
+            Verdict::policy(rejection(reason, &client, sent, true))
+        }
+        NotAdmitted::RecordUnreadable => Verdict::store_unavailable(),
+        NotAdmitted::Crowded(full) => crowded(&full),
+        NotAdmitted::RequestTooLong => Verdict::policy(ErrorShape::invalid(format!(
+            "names, scopes and metadata of a device that is not paired have at most {MAX_REQUEST_BYTES} bytes"
+        ))),
+        NotAdmitted::PairingClosed(refused) => nobody_may_ask(&refused, candidate),
+        NotAdmitted::PairingRequired(waiting) => waits(&waiting, candidate),
+    }
 }
 
 /// Why the device token that this connection came with does not hold any more.
@@ -211,33 +235,6 @@ fn connect_claim(
             .bootstrap_token
             .filter(|_| candidate.method == AuthMethod::BootstrapToken),
         pairing: candidate.pairing,
-    }
-}
-
-fn node_claim(claim: &ConnectClaim, params: &ConnectParams, admission: &Admission) -> NodeClaim {
-    let permissions = params.permissions.as_ref().map(|permissions| {
-        permissions
-            .iter()
-            .map(|(name, granted)| (name.clone(), Value::Bool(*granted)))
-            .collect()
-    });
-    NodeClaim {
-        node: NodeId::from(&claim.device),
-        metadata: NodeMetadata {
-            display_name: params.client.display_name.clone(),
-            platform: admission.platform.clone(),
-            version: Some(params.client.version.clone()),
-            core_version: None,
-            ui_version: None,
-            device_family: admission.device_family.clone(),
-            model_identifier: params.client.model_identifier.clone(),
-            client_id: Some(params.client.id.clone()),
-            client_mode: Some(params.client.mode.clone()),
-            caps: Some(params.caps.clone()),
-            commands: Some(params.commands.clone()),
-            permissions,
-            remote_ip: claim.reported_ip.map(|address| address.to_string()),
-        },
     }
 }
 

@@ -28,7 +28,7 @@ use crate::gateway::session::Session;
 use crate::gateway::transition::dismiss_if_lost;
 use crate::identity::{ConnId, Random, Token};
 use crate::net::http::{Response, read_head};
-use crate::net::{Closed, Outbox, Peer, Side, Step, Stream, Wake, thread_time, upgrade};
+use crate::net::{Closed, Head, Outbox, Peer, Side, Step, Stream, Wake, thread_time, upgrade};
 use crate::pairing::invitation::bootstrap;
 use crate::protocol::close;
 use crate::protocol::frame::{self, EventText, parse_request};
@@ -125,33 +125,18 @@ fn upgraded(
         phases.head(),
         incoming.outbox.wake(),
     )?;
-    let head = match read_head(&mut stream, phases.head(), Some(incoming.outbox.wake())) {
-        Ok(head) => head,
-        Err(fault) => {
-            if let Some(response) = fault.response() {
-                let _ = response.send(&mut stream, false, deadline);
-            }
-            return None;
-        }
-    };
+    let head = request_head(&mut stream, incoming.outbox.wake(), phases)?;
     let rules = context.rules();
     let headers = RequestHeaders::new(head.headers.clone(), &rules.proxies);
     let address: IpAddr = incoming.address.ip().to_canonical();
     let place = place(address, &headers, &rules.proxies);
     if place.client != Some(address) {
         // A proxy's client waits under its own name, not under the proxy's.
-        let open = context.connections.len();
-        let Some(own) = context
-            .arrivals
-            .enter(place.client, &incoming.outbox, open, dice())
-        else {
-            turn_away(
-                context,
-                &mut stream,
-                address,
-                "Too many connections",
-                deadline,
-            );
+        let (waiting, open) = (&context.arrivals, context.connections.len());
+        let own = waiting.enter(place.client, &incoming.outbox, open, dice());
+        let Some(own) = own else {
+            let text = "Too many connections";
+            turn_away(context, &mut stream, address, text, deadline);
             return None;
         };
         slot = own;
@@ -171,19 +156,7 @@ fn upgraded(
     if !upgrade::accept_on(&mut stream, &head, deadline).ok()? {
         return None;
     }
-    let nonce = Random.uuid();
-    let challenge = json!({"nonce": nonce, "ts": context.now_ms()});
-    incoming
-        .outbox
-        .push_event(&EventText::new("connect.challenge", &challenge));
-    let mut peer = Peer::new(
-        stream,
-        Side::Server,
-        head.rest,
-        MAX_PREAUTH_FRAME_BYTES,
-        incoming.outbox,
-    );
-    peer.set_allowance(MAX_PREAUTH_BYTES);
+    let (nonce, peer) = challenged(context, stream, head.rest, incoming.outbox);
     let arrival = Arrival {
         conn: incoming.conn,
         nonce,
@@ -192,6 +165,29 @@ fn upgraded(
         place,
     };
     Some(((slot, held), arrival, peer))
+}
+
+/// The head of a request; a peer that sends none is told what is wrong with it.
+fn request_head(stream: &mut Stream, wake: &Wake, phases: &Phases) -> Option<Head> {
+    match read_head(stream, phases.head(), Some(wake)) {
+        Ok(head) => Some(head),
+        Err(fault) => {
+            if let Some(response) = fault.response() {
+                let _ = response.send(stream, false, phases.end());
+            }
+            None
+        }
+    }
+}
+
+/// A peer over an upgraded stream, and the nonce that it has to sign; `rest` came behind its head.
+fn challenged(context: &Context, stream: Stream, rest: Vec<u8>, outbox: Outbox) -> (String, Peer) {
+    let nonce = Random.uuid();
+    let challenge = json!({"nonce": nonce, "ts": context.now_ms()});
+    outbox.push_event(&EventText::new("connect.challenge", &challenge));
+    let mut peer = Peer::new(stream, Side::Server, rest, MAX_PREAUTH_FRAME_BYTES, outbox);
+    peer.set_allowance(MAX_PREAUTH_BYTES);
+    (nonce, peer)
 }
 
 fn turn_away(

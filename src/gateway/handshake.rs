@@ -26,8 +26,9 @@ use crate::gateway::rules::Rules;
 use crate::gateway::session::Session;
 use crate::gateway::tailscale::or_tailnet_user;
 use crate::gateway::visitor::{Visitor, WithoutDevice};
-use crate::identity::{ProofInput, Token};
+use crate::identity::{DeviceId, ProofInput, Token};
 use crate::net::Outbox;
+use crate::pairing::State;
 use crate::pairing::connect::believed_address;
 use crate::pairing::invitation::{self, Visit};
 use crate::pairing::token::{self, IssuedToken};
@@ -105,20 +106,13 @@ fn judge(
     params: &ConnectParams,
 ) -> Result<Candidate, Verdict> {
     check_phase(context.phase())?;
-    let protocol = negotiate(params.min_protocol, params.max_protocol)
-        .map_err(|error| Verdict::with_close(error, close::PROTOCOL, close::PROTOCOL_MISMATCH))?;
-    let role = Role::parse(params.role.as_deref().unwrap_or(Role::Operator.as_str()))
-        .ok_or_else(|| Verdict::policy(ErrorShape::invalid("invalid role")))?;
+    let (protocol, role) = offered(params)?;
     let client = ClientName::of(&params.client);
     let headers = &arrival.headers;
     let rules = context.rules();
-    check_origin(
-        headers,
-        &rules.origins,
-        client.needs_origin(),
-        arrival.place.locality,
-    )
-    .map_err(|fault| Verdict::policy(origin_error(fault.reason())))?;
+    let (asks, from) = (client.needs_origin(), arrival.place.locality);
+    check_origin(headers, &rules.origins, asks, from)
+        .map_err(|fault| Verdict::policy(origin_error(fault.reason())))?;
     let sent = Credentials::of(&params.auth);
     let claimant = Claimant::new(
         context,
@@ -128,13 +122,7 @@ fn judge(
         headers,
         "connect",
     );
-    let shared = examine::shared(&claimant, &rules.auth, &sent, || match &rules.auth {
-        SharedAuth::TrustedProxy(proxy) => {
-            proxy.check(arrival.peer, &arrival.place, headers, &rules.proxies, &sent)
-        }
-        auth => check_shared(auth, &sent),
-    });
-    let shared = or_tailnet_user(&context.whois, &rules.auth, arrival, &sent, shared);
+    let shared = shared_verdict(context, arrival, &rules, &claimant, &sent);
     let locality = locality(arrival, &client, shared);
     let visitor = Visitor {
         client,
@@ -147,31 +135,57 @@ fn judge(
         shared_sent: sent.names_shared_secret(),
     };
     let proof = params.device.as_ref().filter(|_| !visitor.ignores_device());
-    let mut candidate = Candidate {
-        device: None,
-        grounds: Grounds::default(),
-        locality,
-        method: AuthMethod::None,
-        pairing: visitor.pairing(),
-        protocol,
-        role,
-        scopes: params.scopes.clone(),
-    };
-    match proof {
+    let mut scopes = params.scopes.clone();
+    let (device, method) = match proof {
         None => {
-            candidate.scopes = admit_without_device(&claimant, &visitor, params, &sent)?;
-            candidate.method = shared.unwrap_or(AuthMethod::None);
+            scopes = admit_without_device(&claimant, &visitor, params, &sent)?;
+            (None, shared.unwrap_or(AuthMethod::None))
         }
         Some(proof) => {
             let device = prove(context, arrival, params, proof, role).map_err(Verdict::policy)?;
-            candidate.method = authenticate(
+            let method = authenticate(
                 context, arrival, &claimant, &device, &visitor, &sent, params,
             )?;
-            candidate.device = Some(device);
+            (Some(device), method)
         }
-    }
-    candidate.grounds = grounds(arrival, &rules, candidate.method);
-    Ok(candidate)
+    };
+    Ok(Candidate {
+        device,
+        grounds: grounds(arrival, &rules, method),
+        locality,
+        method,
+        pairing: visitor.pairing(),
+        protocol,
+        role,
+        scopes,
+    })
+}
+
+/// The protocol version and the role of a connect.
+fn offered(params: &ConnectParams) -> Result<(u8, Role), Verdict> {
+    let protocol = negotiate(params.min_protocol, params.max_protocol)
+        .map_err(|error| Verdict::with_close(error, close::PROTOCOL, close::PROTOCOL_MISMATCH))?;
+    let role = Role::parse(params.role.as_deref().unwrap_or(Role::Operator.as_str()))
+        .ok_or_else(|| Verdict::policy(ErrorShape::invalid("invalid role")))?;
+    Ok((protocol, role))
+}
+
+/// What the shared secret, a trusted proxy or the tailnet says of a connection.
+fn shared_verdict(
+    context: &Context,
+    arrival: &Arrival,
+    rules: &Rules,
+    claimant: &Claimant<'_>,
+    sent: &Credentials,
+) -> Result<AuthMethod, AuthReason> {
+    let headers = &arrival.headers;
+    let shared = examine::shared(claimant, &rules.auth, sent, || match &rules.auth {
+        SharedAuth::TrustedProxy(proxy) => {
+            proxy.check(arrival.peer, &arrival.place, headers, &rules.proxies, sent)
+        }
+        auth => check_shared(auth, sent),
+    });
+    or_tailnet_user(&context.whois, &rules.auth, arrival, sent, shared)
 }
 
 /// What a later change of the rules may take back.
@@ -322,26 +336,44 @@ fn authenticate(
             .map_err(|denied| not_invited(context, arrival, &device.id, &denied))
             .is_ok()
     };
-    let verify = |token: &Token| {
-        let token = token.as_str();
-        if token::verify(&state, &device.id, role, token, requested) {
-            TokenCheck::Right
-        } else if token::is_too_narrow(&state, &device.id, role, token, requested) {
-            TokenCheck::TooNarrow
-        } else {
-            TokenCheck::Wrong
-        }
-    };
+    let verify = |token: &Token| look_at_token(&state, &device.id, role, token, requested);
     let record = state.devices.paired.record(device.id.as_str());
     let paired = record.map(|_| &device.id);
     let verdict = examine::with_device(claimant, paired, visitor.shared, sent, invited, verify);
     verdict.map_err(|reason| {
-        // The version offered, not the one agreed: a client knows the words of the newest that it speaks.
-        let knows = params.max_protocol >= u64::from(FIRST_WITH_SCOPE_MISMATCH);
-        let reason = match reason {
-            AuthReason::ScopeMismatch if !knows => unless_scopes_are_told(visitor.shared, sent),
-            other => other,
-        };
+        let reason = known_word(reason, visitor.shared, sent, params);
         Verdict::policy(rejection(reason, &visitor.client, sent, true))
     })
+}
+
+fn look_at_token(
+    state: &State,
+    device: &DeviceId,
+    role: &str,
+    token: &Token,
+    requested: &Scopes,
+) -> TokenCheck {
+    let token = token.as_str();
+    if token::verify(state, device, role, token, requested) {
+        TokenCheck::Right
+    } else if token::is_too_narrow(state, device, role, token, requested) {
+        TokenCheck::TooNarrow
+    } else {
+        TokenCheck::Wrong
+    }
+}
+
+/// The reason in words that this client has.
+fn known_word(
+    reason: AuthReason,
+    shared: Result<AuthMethod, AuthReason>,
+    sent: &Credentials,
+    params: &ConnectParams,
+) -> AuthReason {
+    // The version offered, not the one agreed: a client knows the words of the newest that it speaks.
+    let knows = params.max_protocol >= u64::from(FIRST_WITH_SCOPE_MISMATCH);
+    match reason {
+        AuthReason::ScopeMismatch if !knows => unless_scopes_are_told(shared, sent),
+        known => known,
+    }
 }

@@ -30,6 +30,7 @@ pub mod hub;
 pub mod invoke;
 pub mod limits;
 pub mod locality;
+pub mod node_claim;
 pub mod node_events;
 pub mod node_row;
 pub mod origin;

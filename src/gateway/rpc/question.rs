@@ -15,6 +15,7 @@ use crate::gateway::ending::{Ending, Fault, answer};
 use crate::gateway::gate;
 use crate::gateway::invoke::{Full, MAX_TIMEOUT, OpenInvoke, Origin};
 use crate::gateway::registry::{LiveNode, NotOpened};
+use crate::gateway::session::Session;
 use crate::identity::Random;
 use crate::identity::ids::{ConnId, NodeId};
 use crate::net::Outbox;
@@ -90,18 +91,7 @@ impl Question {
             return Err(Full::Node.error());
         }
         if self.timeout_ms == Some(0) {
-            // The asker does not wait at all; the node is asked nevertheless and its result is late.
-            let sent = {
-                let _registry = call.context.registry();
-                call.still_here()?;
-                node_session.event(REQUEST_EVENT, &event)
-            };
-            let fault = if sent {
-                Fault::TimedOut
-            } else {
-                Fault::SendFailed
-            };
-            return Err(self.refusal(fault));
+            return Err(self.unawaited(call, &node_session, &event)?);
         }
         let open = OpenInvoke {
             id: id.clone(),
@@ -142,6 +132,25 @@ impl Question {
             end(call.context, &live.conn, &id, Fault::SendFailed);
         }
         Ok(Reply::Later)
+    }
+
+    /// Asks for an asker that does not wait at all, and says how that ends: the node is asked nevertheless
+    /// and its result is late.
+    fn unawaited(
+        &self,
+        call: &Call<'_>,
+        node: &Session,
+        event: &Value,
+    ) -> Result<ErrorShape, ErrorShape> {
+        let sent = {
+            let _registry = call.context.registry();
+            call.still_here()?;
+            node.event(REQUEST_EVENT, event)
+        };
+        Ok(self.refusal(match sent {
+            true => Fault::TimedOut,
+            false => Fault::SendFailed,
+        }))
     }
 
     fn event(&self, id: &str, protocol: u8) -> Value {
