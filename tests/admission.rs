@@ -6,18 +6,19 @@ use crate::support::device::Device;
 use crate::support::home::Home;
 use crate::support::peer::{Peer, node_params, operator_params};
 use crate::support::process::{Gateway, SECRET, free_port, outer_address};
+use crate::support::websocket::WebSocket;
 
 /// A gateway on every IPv4 address of this machine, and the one of them that is not loopback.
-fn open_gateway(pairing: &str) -> Option<(Gateway, std::net::SocketAddr)> {
+fn open_gateway(settings: &str) -> Option<(Gateway, std::net::SocketAddr)> {
     let Some(outer) = outer_address() else {
         println!("skipped: this machine has no address besides loopback");
         return None;
     };
     let port = free_port();
     let home = Home::new();
-    let pairing = pairing.replace("{outer}", &outer.to_string());
+    let settings = settings.replace("{outer}", &outer.to_string());
     home.write_config(&format!(
-        r#"{{ gateway: {{ mode: "local", port: {port}, bind: "lan", nodes: {{ pairing: {pairing} }},
+        r#"{{ gateway: {{ mode: "local", port: {port}, bind: "lan", {settings},
             auth: {{ mode: "token", token: "{SECRET}" }} }} }}"#
     ));
     Some((Gateway::start_at(home, port), (outer, port).into()))
@@ -31,7 +32,9 @@ fn audited(gateway: &Gateway) -> Vec<Value> {
 
 #[test]
 fn a_node_of_a_trusted_network_comes_in_at_once_and_its_commands_wait() {
-    let Some((mut gateway, outer)) = open_gateway(r#"{ autoApproveCidrs: ["{outer}/32"] }"#) else {
+    let Some((mut gateway, outer)) =
+        open_gateway(r#"nodes: { pairing: { autoApproveCidrs: ["{outer}/32"] } }"#)
+    else {
         return;
     };
     let device = Device::new();
@@ -68,7 +71,9 @@ fn a_node_of_a_trusted_network_comes_in_at_once_and_its_commands_wait() {
 
 #[test]
 fn nobody_else_of_a_trusted_network_comes_in_unseen() {
-    let Some((gateway, outer)) = open_gateway(r#"{ autoApproveCidrs: ["{outer}"] }"#) else {
+    let Some((gateway, outer)) =
+        open_gateway(r#"nodes: { pairing: { autoApproveCidrs: ["{outer}"] } }"#)
+    else {
         return;
     };
     let operator = operator_params(SECRET, &["operator.read"]);
@@ -104,7 +109,8 @@ fn without_a_trusted_network_every_node_waits() {
         r#"{ autoApproveCidrs: [] }"#,
         r#"{ autoApproveCidrs: ["203.0.113.0/24"] }"#,
     ] {
-        let Some((_gateway, outer)) = open_gateway(pairing) else {
+        let Some((_gateway, outer)) = open_gateway(&format!("nodes: {{ pairing: {pairing} }}"))
+        else {
             return;
         };
         let refused = Peer::node(outer, SECRET, &Device::new(), &[])
@@ -115,4 +121,28 @@ fn without_a_trusted_network_every_node_waits() {
             "{pairing}"
         );
     }
+}
+
+#[test]
+fn an_address_that_a_proxy_on_this_host_reports_is_never_trusted() {
+    let Some((gateway, outer)) = open_gateway(
+        r#"nodes: { pairing: { autoApproveCidrs: ["203.0.113.0/24"] } }, trustedProxies: ["127.0.0.1", "{outer}"]"#,
+    ) else {
+        return;
+    };
+    let join = |address: std::net::SocketAddr| {
+        let headers = [("X-Forwarded-For", "203.0.113.9")];
+        let socket = WebSocket::connect_with(address, "/", &headers).unwrap();
+        Peer::handshake(socket, node_params(SECRET, &[]), Some(&Device::new()))
+    };
+    let refused = join(gateway.address)
+        .err()
+        .expect("any local program can say so");
+    assert_eq!(
+        refused.error["details"]["reason"], "not-paired",
+        "{refused:?}"
+    );
+    let listed = gateway.cli(&["devices", "list", "--json"]).success().json();
+    assert_eq!(listed["pending"][0]["remoteIp"], "203.0.113.9");
+    join(outer).expect("a proxy elsewhere is believed");
 }

@@ -163,3 +163,29 @@ fn this_node_host_works_for_the_reference_gateway() {
     drop(gateway);
     reference::nothing_left_behind(&gateway_home);
 }
+
+#[test]
+fn the_reference_node_host_stays_while_pairing_is_closed() {
+    let gateway = Gateway::start();
+    gateway.cli(&["gateway", "pairing", "close"]).success();
+    let home = reference::home(Some(gateway.address.port()));
+    let mut node = reference::node_host(&home, gateway.address.port());
+    wait_long("the refusal", || {
+        let output = node.output();
+        output.contains("PAIRING_REQUIRED").then_some(())
+    });
+    let output = node.output();
+    assert!(
+        output.contains("pairing is closed on this gateway")
+            && output.contains("openclaw gateway pairing open"),
+        "{output}"
+    );
+    assert!(node.alive(), "it waits for its operator:\n{output}");
+    assert_eq!(rows(&gateway), Vec::<Value>::new());
+    gateway
+        .cli(&["gateway", "pairing", "open", "--for", "3m"])
+        .success();
+    node.kill();
+    let _node = reference::node_host(&home, gateway.address.port());
+    wait_long("a request", || rows(&gateway).into_iter().next());
+}
