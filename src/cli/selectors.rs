@@ -39,6 +39,16 @@ pub fn node<'a>(query: &str, nodes: &'a [Value]) -> Result<&'a Value, CliError> 
         .filter(|(fit, _)| Some(*fit) == best)
         .map(|(_, candidate)| *candidate)
         .collect();
+    // Nodes choose their names: one that is called like the id of another must not get what is meant for it.
+    let meant: Vec<&Value> = scored
+        .iter()
+        .map(|(_, candidate)| *candidate)
+        .filter(|candidate| is_prefix(query, row::id(candidate), SHORTEST_ID_PREFIX))
+        .collect();
+    if best == Some(Fit::Name) && meant.iter().any(|other| !found.contains(other)) {
+        let all: Vec<&Value> = found.iter().chain(&meant).copied().collect();
+        return Err(ambiguous_node(query, &all));
+    }
     match found.as_slice() {
         [] => Err(unknown_node(query, nodes)),
         [only] => Ok(only),
@@ -253,6 +263,21 @@ mod tests {
             assert!(found.starts_with(expected), "{query}: {found}");
         }
         assert_eq!(node("x", &[]).unwrap_err().to_string(), "unknown node: x");
+    }
+
+    #[test]
+    fn a_node_named_like_the_id_of_another_gets_nothing_that_is_meant_for_it() {
+        let mut rows = nodes();
+        rows.push(json!({"nodeId": "9999ffff", "displayName": "aaaa1111", "connected": true}));
+        let found = |query: &str| node(query, &rows).map(|found| row::id(found).to_owned());
+        assert_eq!(
+            found("aaaa1111").unwrap(),
+            "aaaa1111",
+            "the whole id is one"
+        );
+        rows.push(json!({"nodeId": "8888ffff", "displayName": "aaaa11", "connected": true}));
+        let error = node("aaaa11", &rows).unwrap_err().to_string();
+        assert!(error.starts_with("ambiguous node: aaaa11 ("), "{error}");
     }
 
     #[test]

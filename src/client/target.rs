@@ -1,7 +1,7 @@
 //! Which gateway a command talks to: its URL, and who said so.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// A WebSocket URL, taken apart once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,11 +72,11 @@ impl GatewayUrl {
                 .filter(|port| *port > 0)
                 .ok_or(UrlFault::Port)?,
         };
-        if host.is_empty()
-            || host
-                .chars()
-                .any(|letter| letter.is_whitespace() || letter.is_control())
-        {
+        // The rest of what a name could hold means something to a shell, and URLs are printed to be pasted.
+        let named = |letter: char| letter.is_alphanumeric() || matches!(letter, '.' | '-' | '_');
+        let (address, zone) = host.split_once('%').unwrap_or((host, "0"));
+        let is_address = address.parse::<Ipv6Addr>().is_ok() && zone.chars().all(named);
+        if host.is_empty() || !(host.chars().all(named) || is_address) {
             return Err(UrlFault::Host);
         }
         let tail = tail.split('#').next().unwrap_or("");
@@ -207,6 +207,11 @@ mod tests {
             ("ws://:18789", Err(UrlFault::Host)),
             ("ws://::1:18789", Err(UrlFault::Host)),
             ("ws://a b", Err(UrlFault::Host)),
+            ("wss://a$(id)", Err(UrlFault::Host)),
+            ("wss://a;reboot", Err(UrlFault::Host)),
+            ("wss://a`id`", Err(UrlFault::Host)),
+            ("wss://a&b", Err(UrlFault::Host)),
+            ("wss://[fe80::1%$(id)]", Err(UrlFault::Host)),
             ("ws://host:0", Err(UrlFault::Port)),
             ("ws://host:65536", Err(UrlFault::Port)),
             ("ws://[::1]x", Err(UrlFault::Port)),

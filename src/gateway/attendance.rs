@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::gateway::announcer::Turn;
 use crate::gateway::context::{Context, Phase};
 use crate::gateway::ending::Fault;
-use crate::gateway::presence::Row;
+use crate::gateway::presence::{self, Row};
 use crate::gateway::registry::LiveNode;
 use crate::gateway::rpc;
 use crate::gateway::session::Session;
@@ -117,12 +117,10 @@ pub fn fail_invokes(context: &Context, conn: &ConnId) -> usize {
     ended
 }
 
-/// Device id, else instance id, else connection id (§2.6).
 fn presence_key(session: &Session) -> String {
-    let device = session.device.as_ref().map(|device| device.to_string());
-    device
-        .or_else(|| session.client.instance_id.clone())
-        .unwrap_or_else(|| session.conn.to_string())
+    let device = session.device.as_ref().map(DeviceId::as_str);
+    let instance = session.client.instance_id.as_deref();
+    presence::key(device, instance, session.conn.as_str())
 }
 
 fn row(session: &Session, reason: &str, now_ms: u64) -> Row {

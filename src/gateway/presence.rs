@@ -124,6 +124,16 @@ impl Row {
     }
 }
 
+/// What a row stands under: device id, else instance id, else what else there is (§2.6), each kind apart
+/// from the others. An instance id is whatever its client says and must not stand for a device.
+pub fn key(device: Option<&str>, instance: Option<&str>, other: &str) -> String {
+    match (device, instance) {
+        (Some(device), _) => format!("device {device}"),
+        (None, Some(instance)) => format!("instance {instance}"),
+        (None, None) => format!("other {other}"),
+    }
+}
+
 impl Presence {
     /// Starts with the gateway's own row, whose time stamp is always the moment of looking.
     pub fn new(own: Row) -> Presence {
@@ -363,6 +373,15 @@ mod tests {
             row("early", "disconnect", 600)
         ));
         assert_eq!(presence.rows(601)[1].reason.as_deref(), Some("disconnect"));
+    }
+
+    #[test]
+    fn an_instance_cannot_take_the_row_of_a_device() {
+        let device = key(Some("ab"), Some("x"), "c");
+        let instance = key(None, Some("ab"), "c");
+        let other = key(None, None, "ab");
+        assert_eq!(device, key(Some("ab"), None, "d"));
+        assert!(device != instance && instance != other && device != other);
     }
 
     #[test]

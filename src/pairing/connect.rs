@@ -234,8 +234,10 @@ pub fn admit(
             }
             // A silent approval removes its reason for good; should it not, a person decides.
             // A device that belongs here keeps working whatever its system is called by now.
+            // A join key lets in those it counts: a place that is trusted anyway must not stretch it.
+            let by_key = matches!(presented, Some(Presented::JoinKey(_)));
             let silence = silence(state, claim, reason, &policy.auto_approve)
-                .filter(|rule| open || *rule == Silence::Metadata)
+                .filter(|rule| (open && !by_key) || *rule == Silence::Metadata)
                 .filter(|_| tried != Some(reason));
             tried = Some(reason);
             let ask = Ask {

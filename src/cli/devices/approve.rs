@@ -11,7 +11,7 @@ use crate::cli::error::{CliError, Failed};
 use crate::cli::invocation::Invocation;
 use crate::cli::nodes::decide::{approve_chosen, choose};
 use crate::cli::nodes::with_note;
-use crate::cli::output::text::plain;
+use crate::cli::output::text::{plain, quoted};
 use crate::cli::row;
 use crate::pairing::resolution::Layer;
 use crate::protocol::scope::Scope;
@@ -103,32 +103,4 @@ fn command(request: &str, invocation: &Invocation) -> String {
         words.push("--json".to_owned());
     }
     words.join(" ")
-}
-
-/// A word as a shell reads it back.
-fn quoted(word: &str) -> String {
-    let harmless = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=@%+,".contains(letter);
-    if !word.is_empty() && word.chars().all(harmless) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quoting() {
-        for (word, expected) in [
-            ("219294ee-440b", "219294ee-440b"),
-            ("ws://[::1]:1/?a=b", "'ws://[::1]:1/?a=b'"),
-            ("a b", "'a b'"),
-            ("it's", "'it'\\''s'"),
-            ("", "''"),
-        ] {
-            assert_eq!(quoted(word), expected);
-        }
-    }
 }

@@ -10,7 +10,7 @@ use crate::cli::devices::key_view as view;
 use crate::cli::error::{CliError, Usage};
 use crate::cli::invocation::Invocation;
 use crate::cli::nodes::with_note;
-use crate::cli::output::text::plain;
+use crate::cli::output::text::{plain, quoted};
 use crate::cli::{row, selectors};
 use crate::client::GatewayUrl;
 use crate::pairing::policy::required_approve_scopes;
@@ -186,7 +186,7 @@ fn join_command(key: &str, join: &Advertised) -> String {
     };
     format!(
         "{opt_in} OPENCLAW_SETUP_CODE={key} openclaw node run --url {}{}",
-        join.url,
+        quoted(&join.url),
         pin.unwrap_or_default()
     )
 }

@@ -91,6 +91,16 @@ fn skip_string(rest: &mut Letters<'_>) {
     }
 }
 
+/// A word as a shell reads it back.
+pub fn quoted(word: &str) -> String {
+    let harmless = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=@%+,".contains(letter);
+    if !word.is_empty() && word.chars().all(harmless) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,6 +129,19 @@ mod tests {
     fn widths() {
         for (text, expected) in [("abc", 3), ("日本", 4), ("e\u{301}", 1), ("", 0), ("·", 1)] {
             assert_eq!(width(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn quoting() {
+        for (word, expected) in [
+            ("219294ee-440b", "219294ee-440b"),
+            ("ws://[::1]:1/?a=b", "'ws://[::1]:1/?a=b'"),
+            ("a b", "'a b'"),
+            ("it's", "'it'\\''s'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(word), expected);
         }
     }
 }

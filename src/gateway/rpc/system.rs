@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::call::{Call, Outcome, Reply, payload};
 use crate::gateway::attendance;
 use crate::gateway::context::Context;
-use crate::gateway::presence::Row;
+use crate::gateway::presence::{self, Row};
 use crate::gateway::roster::Roster;
 use crate::protocol::params::{SetHeartbeats, SystemEvent, parse_nothing, parse_status};
 
@@ -77,12 +77,12 @@ pub fn presence(call: &Call<'_>, params: Option<Value>) -> Outcome {
 /// `system-event`: writes a presence row and tells everybody.
 pub fn event(call: &Call<'_>, params: Option<Value>) -> Outcome {
     let said = SystemEvent::parse(params)?;
-    let key = said
-        .device_id
-        .clone()
-        .or_else(|| said.instance_id.clone())
-        .or_else(|| said.host.clone());
-    let key = key.unwrap_or_else(|| call.session.conn.to_string());
+    let other = said.host.as_deref().unwrap_or(call.session.conn.as_str());
+    let key = presence::key(
+        said.device_id.as_deref(),
+        said.instance_id.as_deref(),
+        other,
+    );
     let row = Row {
         host: said.host,
         ip: said.ip,

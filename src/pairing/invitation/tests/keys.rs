@@ -613,3 +613,23 @@ fn files_come_back_as_they_were_written() {
     let shown = serde_json::to_string(&list(&again, &caller(&admin), NOW).unwrap()).unwrap();
     assert!(!shown.contains("fromTheFuture"), "{shown}");
 }
+
+#[test]
+fn on_this_host_too_a_key_lets_in_those_it_counts_or_nobody() {
+    let (mut state, mut entropy) = (State::default(), Counter::default());
+    let key = made(&mut state, new_key(&[], 1), &mut entropy).key;
+    for (number, id) in ["a", "b", "c"].into_iter().enumerate() {
+        let page = ConnectClaim {
+            browser_client: true,
+            ..as_device(id, &invited(local(Node, &[]), &key))
+        };
+        waits(&mut state, &page, NOW, &mut entropy);
+        assert_eq!(state.devices.paired.len(), 0, "{number}");
+    }
+    let node = as_device("n", &invited(local(Node, &[]), &key));
+    enters(&mut state, &node, &mut entropy);
+    assert_eq!(
+        refused(&mut state, &as_device("m", &node), NOW),
+        Why::UsedUp
+    );
+}
