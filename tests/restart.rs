@@ -111,6 +111,26 @@ fn a_restart_waits_for_running_invokes_and_a_denial_does_not() {
 }
 
 #[test]
+fn a_restart_about_who_may_be_here_waits_for_nobody() {
+    let gateway = start("");
+    let port = gateway.address.port();
+    let device = Device::new();
+    let mut operator = Peer::operator(gateway.address, SECRET);
+    let mut node = Peer::node(gateway.address, SECRET, &device, &["system.which"]).unwrap();
+    let request = operator.event("node.pair.requested")["payload"]["requestId"].clone();
+    operator
+        .call("node.pair.approve", json!({"requestId": request}))
+        .unwrap();
+    let ask = json!({"nodeId": device.id, "command": "system.which", "timeoutMs": 600_000, "idempotencyKey": "k"});
+    operator.send("node.invoke", ask);
+    node.event("node.invoke.request");
+    let stricter = "controlUi: { dangerouslyDisableDeviceAuth: true }";
+    replace(&gateway, &config(port, SECRET, stricter));
+    logged(&gateway, "[gateway] ready", 2);
+    assert!(!gateway.process.output().contains("restart waits for"));
+}
+
+#[test]
 fn commands_say_where_the_gateway_is_when_it_waits_for_its_restart() {
     let gateway = start("");
     let port = gateway.address.port();

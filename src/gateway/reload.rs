@@ -273,7 +273,9 @@ impl<'a> Reloader<'a> {
                 &|_| json!({"effect": "restart"}),
             ),
         };
-        if running == 0 || patience.is_zero() {
+        // Else whoever is to lose access decides when, by keeping an invoke open.
+        let urgent = changed.iter().any(|key| decides_who_comes_in(&key.path));
+        if running == 0 || patience.is_zero() || urgent {
             return Some(wish(changed, next));
         }
         log::info!(
@@ -396,4 +398,15 @@ impl<'a> Reloader<'a> {
     fn is_watching(&self) -> bool {
         self.applied.loaded.config.gateway.reload.mode != ReloadMode::Off
     }
+}
+
+/// Whether a restart for this key is about who may be here.
+fn decides_who_comes_in(path: &str) -> bool {
+    const KEYS: [&str; 4] = [
+        "gateway.auth",
+        "gateway.controlUi.allowInsecureAuth",
+        "gateway.controlUi.dangerously",
+        "gateway.tls",
+    ];
+    KEYS.iter().any(|start| path.starts_with(start))
 }
