@@ -23,7 +23,8 @@ pub struct Advertised {
     pub url: String,
     /// The option or configuration key that decided.
     pub source: String,
-    /// What clients pin, where the URL is this gateway's own port and it speaks TLS itself.
+    /// What clients pin: the certificate of this gateway where the URL is its own port and it speaks TLS itself,
+    /// the configured pin where the URL is the configured other gateway's.
     pub fingerprint: Option<String>,
 }
 
@@ -58,9 +59,12 @@ pub fn advertised(
     // Whatever stands at another port shows another certificate.
     let own = GatewayUrl::parse(&found.url)
         .is_ok_and(|url| url.secure && url.port == gateway.port && found.source != REMOTE_URL);
-    let fingerprint = match gateway.tls.enabled && own {
-        true => Some(own_certificate(paths, loaded)?.fingerprint.to_string()),
-        false => None,
+    let fingerprint = if gateway.tls.enabled && own {
+        Some(own_certificate(paths, loaded)?.fingerprint.to_string())
+    } else if found.source == REMOTE_URL {
+        gateway.remote.tls_fingerprint.map(|pin| pin.to_string())
+    } else {
+        None
     };
     Ok(Advertised {
         fingerprint,

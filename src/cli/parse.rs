@@ -167,7 +167,8 @@ fn checked(flag: &'static Flag, value: String) -> Result<String, Usage> {
         Takes::Nothing | Takes::Text(_) => true,
     };
     match flag.takes {
-        _ if flag.required && value.trim().is_empty() => Err(Usage::Empty(flag.long)),
+        // A script's empty variable must not drop what the option was to restrict.
+        _ if value.trim().is_empty() => Err(Usage::Empty(flag.long)),
         _ if fits => Ok(value),
         Takes::Choice(_, words) => Err(Usage::BadChoice(flag.long, words)),
         Takes::Port => Err(Usage::BadPort),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::client::resolve_error::ResolveError;
 use crate::client::target::UrlSource;
 use crate::net::TlsFault;
+use crate::pairing::waiting::OPEN_COMMAND;
 use crate::protocol::error::{ErrorCode, ErrorShape};
 
 /// A connection that did not come about, or did not do what was asked.
@@ -76,6 +77,19 @@ pub struct PairingRefusal {
     pub error: ErrorShape,
 }
 
+impl PairingRefusal {
+    /// The command that lets the device in.
+    pub fn hint(&self) -> Option<String> {
+        match (&self.request_id, self.reason.as_deref()) {
+            (Some(id), _) => Some(format!("Approve with: openclaw devices approve {id}")),
+            (None, Some("pairing-disabled")) => {
+                Some(format!("Open it on the gateway host with: {OPEN_COMMAND}"))
+            }
+            (None, _) => None,
+        }
+    }
+}
+
 impl ClientError {
     /// The error of a refused connect: pairing refusals are told apart.
     pub fn refused(error: ErrorShape) -> ClientError {
@@ -114,10 +128,7 @@ impl ClientError {
     /// The next thing to do, one command or sentence per line.
     pub fn hint(&self) -> Option<String> {
         match self {
-            ClientError::PairingRequired(refusal) => {
-                let id = refusal.request_id.as_ref()?;
-                Some(format!("Approve with: openclaw devices approve {id}"))
-            }
+            ClientError::PairingRequired(refusal) => refusal.hint(),
             ClientError::Tls { fault, .. } => tls_hint(fault),
             _ => None,
         }

@@ -130,6 +130,7 @@ fn waiting_for_approval(refusal: &PairingRefusal) -> Failure {
         Some("role-upgrade") => "role upgrade pending approval",
         Some("scope-upgrade") => "scope upgrade pending approval",
         Some("metadata-upgrade") => "device metadata change pending approval",
+        Some("pairing-disabled") => "pairing is closed on this gateway",
         _ => "device pairing required",
     };
     let message = match &refusal.request_id {
@@ -140,9 +141,7 @@ fn waiting_for_approval(refusal: &PairingRefusal) -> Failure {
         format!("node host gateway connect failed: {message}"),
         pause_line(&message, "PAIRING_REQUIRED", "waiting for operator action"),
     ];
-    if let Some(id) = &refusal.request_id {
-        lines.push(format!("Approve with: openclaw devices approve {id}"));
-    }
+    lines.extend(refusal.hint());
     let next = Next::Pause(PAIRING_RETRY);
     Failure {
         next,
@@ -186,6 +185,7 @@ mod tests {
 
     use super::*;
     use crate::client::UrlSource;
+    use crate::pairing::waiting::OPEN_COMMAND;
     use crate::protocol::error::ErrorCode;
 
     fn refused(code: &str) -> ClientError {
@@ -230,6 +230,20 @@ mod tests {
                  detail=AUTH_TOKEN_MISSING; exiting for supervisor restart",
             ]
         );
+    }
+
+    #[test]
+    fn a_closed_gateway_is_told_with_the_command_that_opens_it() {
+        let details = json!({"code": "PAIRING_REQUIRED", "reason": "pairing-disabled"});
+        let shape = ErrorShape::not_paired("pairing required").with_details(details);
+        let failure = after_failure(&ClientError::refused(shape));
+        let text = failure.lines.join("\n");
+        assert!(
+            text.contains("connect failed: pairing is closed on this gateway"),
+            "{text}"
+        );
+        assert!(text.ends_with(&format!("with: {OPEN_COMMAND}")), "{text}");
+        assert_eq!(failure.next, Next::Pause(PAIRING_RETRY));
     }
 
     #[test]

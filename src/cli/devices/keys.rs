@@ -32,6 +32,12 @@ pub fn create(invocation: &Invocation) -> Result<Answer, CliError> {
         })?;
         params["uses"] = json!(parsed);
     }
+    if invocation.has("print-join-command") && params["role"] != Role::Node.as_str() {
+        return Err(CliError::Usage(Usage::Rule(
+            "--print-join-command makes a line for node hosts; hand an operator's key to its client by hand"
+                .to_owned(),
+        )));
+    }
     // A key that nobody could use from elsewhere is not made in the first place.
     let join = match invocation.has("print-join-command") {
         true => Some(destination(invocation)?),
@@ -134,12 +140,28 @@ pub fn expected(gateway: &mut dyn Administration) -> Vec<Value> {
     waiting.cloned().collect()
 }
 
-/// What both kinds of invitation say, as params.
+/// What both kinds of invitation say, as params. Scopes may be typed without the `operator.` before them.
+///
+/// # Errors
+/// A command that is no single name.
 fn offer(invocation: &Invocation) -> Result<Value, CliError> {
+    let typed = invocation.values("scope").into_iter();
+    let scopes = typed.map(|scope| match scope.contains('.') {
+        true => scope.to_owned(),
+        false => format!("{}.{scope}", Role::Operator),
+    });
+    let commands = invocation.values("command");
+    let odd = |letter: char| letter == ',' || letter.is_whitespace();
+    if let Some(wrong) = commands.iter().find(|command| command.contains(odd)) {
+        return Err(CliError::Usage(Usage::Rule(format!(
+            "Invalid --command: {} is no single command name; repeat --command for several",
+            plain(wrong)
+        ))));
+    }
     let mut params = json!({
         "role": invocation.text("role").unwrap_or(Role::Node.as_str()),
-        "scopes": invocation.values("scope"),
-        "commands": invocation.values("command"),
+        "scopes": scopes.collect::<Vec<_>>(),
+        "commands": commands,
     });
     if let Some(name) = invocation.text("name") {
         params["name"] = json!(name);
