@@ -489,3 +489,20 @@ fn keys_are_made_and_ended_without_a_running_gateway_too() {
     drop(join(&gateway, &Device::new(), secret(&made)).unwrap());
     refused(join(&gateway, &Device::new(), secret(&ended)));
 }
+
+#[test]
+fn a_stranger_with_an_old_key_does_not_push_others_out_of_the_trail() {
+    let gateway = Gateway::start();
+    let made = make(&gateway, &WHICH);
+    let id = made["id"].as_str().unwrap();
+    gateway.cli(&["devices", "keys", "revoke", id]).success();
+    for _ in 0..80 {
+        let mut params = node_params("", &["system.which"]);
+        params["auth"] = json!({"bootstrapToken": secret(&made)});
+        // This host is never locked out.
+        let socket = WebSocket::connect(gateway.address);
+        refused(Peer::handshake(socket, params, Some(&Device::new())));
+    }
+    let trail = gateway.home.read("audit.jsonl");
+    assert_eq!(trail.matches("invitation.refuse").count(), 60);
+}

@@ -13,6 +13,7 @@ use crate::gateway::auth_reason::{AuthReason, rejection};
 use crate::gateway::context::Context;
 use crate::gateway::credentials::{ClientName, Credentials};
 use crate::gateway::grounds::Grounds;
+use crate::gateway::limits::Topic;
 use crate::gateway::locality::{Locality, Place, RequestHeaders};
 use crate::gateway::node_claim::node_claim;
 use crate::gateway::proof::ProvenDevice;
@@ -28,12 +29,15 @@ use crate::pairing::surface::{join, reconcile};
 use crate::pairing::token::IssuedToken;
 use crate::pairing::waiting::{PairingClosed, PairingRequired, patient};
 use crate::pairing::{Change, Changes, State, node, token};
-use crate::protocol::close;
+use crate::protocol::close::{self, truncate};
 use crate::protocol::connect::ConnectParams;
 use crate::protocol::error::ErrorShape;
 use crate::protocol::limits::FIRST_WITH_PATIENCE;
 use crate::protocol::scope::{Role, Scopes};
 use crate::store::TransactError;
+
+/// Bytes of the scopes of a claim in a log line; all that there are fit, and a claim may name thousands.
+const MAX_SCOPES_SHOWN: usize = 256;
 
 /// What is known about a connection before its first frame.
 #[derive(Debug)]
@@ -126,7 +130,7 @@ pub fn enter(
                 Verdict::store_unavailable()
             }
         })?;
-    log_decision(arrival, candidate, &claim, &admitted, &changes);
+    log_decision(context, arrival, candidate, &claim, &admitted, &changes);
     apply(context, changes, None);
     let admission = admitted.map_err(|reason| {
         if let NotAdmitted::NotInvited(denied) = &reason {
@@ -286,27 +290,37 @@ fn waits(waiting: &PairingRequired, candidate: &Candidate) -> Verdict {
 pub fn not_invited(context: &Context, arrival: &Arrival, device: &DeviceId, denied: &Denied) {
     let from = arrival.place.reported;
     let name = denied.invitation.as_deref();
-    log::warn!(
-        target: "gateway",
-        "security audit: invitation refused invitation={} device={device} ip={} conn={}: {}",
-        name.unwrap_or("-"),
-        from.map_or_else(|| "-".to_owned(), |address| address.to_string()),
-        arrival.conn,
-        denied.why,
-    );
-    if let Some(entry) = denied.audit(device, from) {
+    let may_write = |topic| context.chatter.allows(topic, &context.timer);
+    if may_write(Topic::Pairing) {
+        log::warn!(
+            target: "gateway",
+            "security audit: invitation refused invitation={} device={device} ip={} conn={}: {}",
+            name.unwrap_or("-"),
+            from.map_or_else(|| "-".to_owned(), |address| address.to_string()),
+            arrival.conn,
+            denied.why,
+        );
+    }
+    if let Some(entry) = denied
+        .audit(device, from)
+        .filter(|_| may_write(Topic::InvitationAudit))
+    {
         context.store.audit(&entry);
     }
 }
 
-/// The audit lines of cli.md §5.4 on the console.
+/// The audit lines of cli.md §5.4 on the console; of those that a device can cause again and again, a few.
 fn log_decision(
+    context: &Context,
     arrival: &Arrival,
     candidate: &Candidate,
     claim: &ConnectClaim,
     verdict: &Result<Admission, NotAdmitted>,
     changes: &Changes,
 ) {
+    if verdict.is_err() && !context.chatter.allows(Topic::Pairing, &context.timer) {
+        return;
+    }
     if let Err(NotAdmitted::PairingRequired(waiting)) = verdict {
         log::warn!(
             target: "gateway",
@@ -319,7 +333,7 @@ fn log_decision(
             or_dash(waiting.approved_roles.join(",")),
             claim.role,
             or_dash(waiting.approved_scopes.join(",")),
-            or_dash(claim.scopes.join(",")),
+            or_dash(truncate(&claim.scopes.join(","), MAX_SCOPES_SHOWN).to_owned()),
             claim.client_id,
             arrival.conn,
             waiting.request_id,

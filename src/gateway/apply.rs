@@ -90,7 +90,7 @@ fn end_sessions(
 /// Returns when no request of an ended session has an effect any more: it looks whether its session has
 /// ended under the lock of what it changes (`Call::still_here`), and whoever looked before is through.
 /// The registry's lock was taken when the session's invokes ended.
-fn wait_for_what_runs(context: &Context) {
+pub(super) fn wait_for_what_runs(context: &Context) {
     drop(context.pending_work());
     // A change of nothing returns when everything before it is durable, or has failed.
     let before = context

@@ -338,9 +338,9 @@ impl<'a> Reloader<'a> {
             settings: effective.settings.clone(),
             advice: next.advice,
         };
-        let detail = |key: &ChangedKey| {
+        let detail = |_: &ChangedKey| {
             let mut detail = json!({"effect": "hot"});
-            if key.path.starts_with("gateway.auth.") || key.path.starts_with("gateway.controlUi.") {
+            if transition.ended > 0 {
                 detail["sessionsEnded"] = json!(transition.ended);
             }
             detail

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::gateway::apply::wait_for_what_runs;
 use crate::gateway::attendance;
 use crate::gateway::context::Context;
 use crate::gateway::grounds::Loss;
@@ -44,6 +45,9 @@ pub fn adopt(context: &Arc<Context>, rules: Rules) -> Transition {
             dismiss(context, &session, loss);
             transition.ended += 1;
         }
+    }
+    if transition.ended > 0 {
+        wait_for_what_runs(context);
     }
     let opened = now.admission.switch.enabled && !before.admission.switch.enabled;
     if opened || before.commands != now.commands {

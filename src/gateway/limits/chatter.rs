@@ -15,7 +15,7 @@ pub const MAX_LOG_LINES: u32 = 30;
 /// The period that log lines are counted in.
 pub const LOG_PERIOD: Duration = Duration::from_secs(10);
 
-/// Lockouts, and crowded sources, that are audited within [`AUDIT_PERIOD`]: strangers must not push decisions of the owner
+/// Lockouts, crowded sources and refused invitations that are audited within [`AUDIT_PERIOD`]: strangers must not push decisions of the owner
 /// out of a trail that is bounded in size.
 pub const MAX_AUDITED_LOCKOUTS: u32 = 60;
 
@@ -32,8 +32,12 @@ pub enum Topic {
     Failure,
     /// Lockouts in the audit log.
     LockoutAudit,
+    /// Invitations that were refused, in the audit log.
+    InvitationAudit,
     /// Frames of sessions that are no JSON.
     Noise,
+    /// Devices that wait for an approval, or may not ask for one.
+    Pairing,
     /// Connections that were refused.
     Refusal,
     /// Requests of sessions that were answered with an error.
@@ -43,11 +47,13 @@ pub enum Topic {
 }
 
 impl Topic {
-    const ALL: [Topic; 7] = [
+    const ALL: [Topic; 9] = [
         Topic::CrowdAudit,
         Topic::Failure,
         Topic::LockoutAudit,
+        Topic::InvitationAudit,
         Topic::Noise,
+        Topic::Pairing,
         Topic::Refusal,
         Topic::RefusedRequest,
         Topic::TurnedAway,
@@ -60,7 +66,9 @@ impl Topic {
             }
             Self::Failure => "failed attempts were counted without a line",
             Self::LockoutAudit => "lockouts were not written to the audit log",
+            Self::InvitationAudit => "refused invitations were not written to the audit log",
             Self::Noise => "frames that are not JSON were ignored without a line",
+            Self::Pairing => "pairing attempts were answered without a line",
             Self::Refusal => "connections were refused without a line",
             Self::RefusedRequest => "requests were refused without a line",
             Self::TurnedAway => "sockets were turned away without a line",
@@ -69,7 +77,7 @@ impl Topic {
 
     fn throttle(self) -> Throttle {
         match self {
-            Self::CrowdAudit | Self::LockoutAudit => {
+            Self::CrowdAudit | Self::InvitationAudit | Self::LockoutAudit => {
                 Throttle::new(MAX_AUDITED_LOCKOUTS, AUDIT_PERIOD)
             }
             _ => Throttle::new(MAX_LOG_LINES, LOG_PERIOD),
