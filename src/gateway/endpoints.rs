@@ -75,7 +75,7 @@ fn is_readiness(path: &str) -> bool {
 fn bears_secret(claimant: &Claimant<'_>, authorization: Option<&str>, auth: &SharedAuth) -> bool {
     let sent = bearer(authorization, auth);
     match examine::shared(claimant, auth, &sent, || check_shared(auth, &sent)) {
-        Ok(method) => method.is_shared_secret(),
+        Ok(method) => method.is_shared_secret() && examine::let_in(claimant, method).is_ok(),
         Err(reason) => {
             examine::without_device(claimant, reason);
             false

@@ -29,9 +29,25 @@ pub fn shared(
     if let Some(left) = claimant.locked(Kind::SharedSecret, None) {
         return Err(AuthReason::RateLimited(left));
     }
-    let method = check()?;
+    check()
+}
+
+/// Notes that a connection is let in by `method`: only then does the counter of the shared secret start
+/// afresh, so that no refusal on the way tells a right secret from a wrong one.
+pub fn let_in(claimant: &Claimant<'_>, method: AuthMethod) -> Result<(), AuthReason> {
+    if !method.is_shared_secret() {
+        return Ok(());
+    }
     let noted = claimant.succeeded(Kind::SharedSecret, None);
-    noted.map(|()| method).map_err(AuthReason::RateLimited)
+    noted.map_err(AuthReason::RateLimited)
+}
+
+/// Counts a wrong shared secret of a connection that is refused for another reason.
+pub fn refused_otherwise(claimant: &Claimant<'_>, shared: Result<AuthMethod, AuthReason>) {
+    if let Err(reason) = shared {
+        // Whether it was locked out meanwhile changes nothing about the answer.
+        let _ = count(claimant, reason, None);
+    }
 }
 
 /// The reason that a connection without a device is told, once its credential is counted.
@@ -71,6 +87,7 @@ pub fn with_device(
     };
     match decide_with_device(shared, sent, invited, verify) {
         Ok(AuthMethod::BootstrapToken) => {
+            refused_otherwise(claimant, shared);
             let noted = claimant.succeeded(Kind::BootstrapToken, None);
             noted
                 .map(|()| AuthMethod::BootstrapToken)
@@ -104,8 +121,8 @@ fn allowed_beside_token(
     }
 }
 
-/// The device token is right: its counter starts afresh, and that of the shared secret too when a stale
-/// secret was sent along.
+/// The device token is right: its counter starts afresh. A stale secret beside it counts under the device;
+/// the counter of its address stays as it is, or whoever owns a device could go on guessing without one.
 fn proven_by_token(
     claimant: &Claimant<'_>,
     paired: Option<&DeviceId>,
@@ -116,11 +133,8 @@ fn proven_by_token(
         .succeeded(Kind::DeviceToken, paired)
         .map_err(AuthReason::RateLimited)?;
     if let (Err(reason), true) = (shared, sent.device_token.is_some()) {
-        if counts_as(reason) == Some(Kind::SharedSecret) && count(claimant, reason, paired).is_ok()
-        {
-            // Nothing to forget while the secret is locked: that lockout stays.
-            let _ = claimant.succeeded(Kind::SharedSecret, None);
-        }
+        // It comes in by its token, whatever becomes of the guess.
+        let _ = count(claimant, reason, paired);
     }
     Ok(AuthMethod::DeviceToken)
 }

@@ -142,13 +142,18 @@ fn judge(
             (None, shared.unwrap_or(AuthMethod::None))
         }
         Some(proof) => {
-            let device = prove(context, arrival, params, proof, role).map_err(Verdict::policy)?;
+            let device = prove(context, arrival, params, proof, role).map_err(|error| {
+                examine::refused_otherwise(&claimant, shared);
+                Verdict::policy(error)
+            })?;
             let method = authenticate(
                 context, arrival, &claimant, &device, &visitor, &sent, params,
             )?;
             (Some(device), method)
         }
     };
+    examine::let_in(&claimant, method)
+        .map_err(|reason| Verdict::policy(rejection(reason, &client, &sent, proof.is_some())))?;
     Ok(Candidate {
         device,
         grounds: grounds(arrival, &rules, method),
@@ -253,12 +258,15 @@ fn admit_without_device(
     match visitor.without_device() {
         WithoutDevice::AllowedWithScopes => Ok(params.scopes.clone()),
         WithoutDevice::AllowedWithoutScopes => Ok(Scopes::none()),
-        WithoutDevice::ControlUiNeedsDevice => Err(Verdict::policy(
-            ErrorShape::invalid(
-                "control ui requires device identity (use HTTPS or localhost secure context)",
-            )
-            .with_details(json!({"code": "CONTROL_UI_DEVICE_IDENTITY_REQUIRED"})),
-        )),
+        WithoutDevice::ControlUiNeedsDevice => {
+            examine::refused_otherwise(claimant, visitor.shared);
+            Err(Verdict::policy(
+                ErrorShape::invalid(
+                    "control ui requires device identity (use HTTPS or localhost secure context)",
+                )
+                .with_details(json!({"code": "CONTROL_UI_DEVICE_IDENTITY_REQUIRED"})),
+            ))
+        }
         WithoutDevice::CredentialsWrong(reason) => Err(Verdict::policy(rejection(
             examine::without_device(claimant, reason),
             &visitor.client,
@@ -316,6 +324,7 @@ fn authenticate(
     let requested = &params.scopes;
     let state = context.store.snapshot().map_err(|fault| {
         log::error!(target: "gateway", "connect refused: {fault}");
+        examine::refused_otherwise(claimant, visitor.shared);
         Verdict::store_unavailable()
     })?;
     let key = device.key.encode();

@@ -180,6 +180,48 @@ fn a_paired_device_cannot_guess_at_the_secret_beside_its_token() {
 }
 
 #[test]
+fn a_guess_counts_whatever_else_the_connect_is_refused_for() {
+    let forged = |secret: &str, nonce: &str| {
+        let mut params = with_auth(&key(4), nonce, json!({"token": secret}));
+        params["device"]["signature"] = json!("A".repeat(86));
+        params
+    };
+    let page =
+        |secret: &str, _: &str| bare("openclaw-control-ui", "ui", &[], json!({"token": secret}));
+    let own: &[(&str, &str)] = &[("Origin", "http://a.example")];
+    let cases: [(&dyn Fn(&str, &str) -> Value, &[(&'static str, &str)], &str); 2] = [
+        (&forged, &[], "DEVICE_AUTH_SIGNATURE_INVALID"),
+        (&page, own, "CONTROL_UI_DEVICE_IDENTITY_REQUIRED"),
+    ];
+    for (connect, headers, expected) in cases {
+        let rig = Rig::with(|settings| {
+            settings.rules.attempts.exempt_loopback = false;
+            settings.rules.origins.allowed = vec!["http://a.example".into()];
+        });
+        // A right secret among the refused ones starts nothing afresh, and then all are answered alike.
+        for secret in [["wrong"; 9].as_slice(), &[TOKEN, "wrong", "wrong", TOKEN]].concat() {
+            let (error, ..) = refused(&rig, headers, |nonce| connect(secret, nonce));
+            assert_eq!(error["details"]["code"], expected, "{secret}");
+        }
+        assert_eq!(code(&rig, headers, guess(TOKEN)), "AUTH_RATE_LIMITED");
+    }
+}
+
+#[test]
+fn a_device_token_forgives_no_guesses_of_its_address() {
+    let rig = strict();
+    let device = key(5);
+    let token = paired(&rig, &device);
+    for _ in 0..9 {
+        assert_eq!(code(&rig, &[], guess("wrong")), "AUTH_TOKEN_MISMATCH");
+    }
+    let auth = json!({"token": "wrong", "deviceToken": token});
+    rig.session(|nonce| with_auth(&device, nonce, auth));
+    assert_eq!(code(&rig, &[], guess("wrong")), "AUTH_TOKEN_MISMATCH");
+    assert_eq!(code(&rig, &[], guess(TOKEN)), "AUTH_RATE_LIMITED");
+}
+
+#[test]
 fn bootstrap_tokens_are_counted_for_themselves() {
     let rig = strict();
     for number in 0..11 {
