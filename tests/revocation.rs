@@ -1,8 +1,6 @@
 //! Revocation that bites: what a removed, rotated or revoked device had open ends before the answer, which
 //! says how much it was, and nothing of it has an effect afterwards.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::support::device::Device;
@@ -209,9 +207,5 @@ fn rotating_and_revoking_say_what_ended_and_whom_they_told() {
         error["details"]["reason"], "role-upgrade",
         "a revoked role needs a person"
     );
-    assert!(
-        person
-            .event_within("device.pair.requested", Duration::from_secs(30))
-            .is_some()
-    );
+    person.event("device.pair.requested");
 }

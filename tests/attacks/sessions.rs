@@ -102,9 +102,8 @@ fn only_the_asked_connection_answers_an_invoke() {
         .call("node.invoke.result", forged(&victim))
         .unwrap_err();
     assert_eq!(error["message"], "unauthorized role: operator");
-    let soon = std::time::Duration::from_millis(20);
-    assert_eq!(other.event_within("node.invoke.request", soon), None);
-    assert_eq!(twin.event_within("node.invoke.request", soon), None);
+    assert!(other.has_not_heard("node.invoke.request"));
+    assert!(twin.has_not_heard("node.invoke.request"));
 
     let answer = json!({"id": request["id"], "nodeId": victim, "ok": true, "payloadJSON": r#"{"bins":{"x":"/right"}}"#});
     scene
@@ -192,8 +191,7 @@ fn of_two_opposite_decisions_one_holds() {
         let told = watcher.event("device.pair.resolved")["payload"].clone();
         let decision = if approved { "approved" } else { "rejected" };
         assert_eq!(told["decision"], decision, "{told}");
-        let soon = std::time::Duration::from_millis(20);
-        assert_eq!(watcher.event_within("device.pair.resolved", soon), None);
+        assert!(watcher.has_not_heard("device.pair.resolved"));
         let paired = scene.gateway.home.json("devices/paired.json");
         assert_eq!(paired.get(&stranger.id).is_some(), approved);
         assert_eq!(scene.gateway.home.json("devices/pending.json"), json!({}));
@@ -259,7 +257,6 @@ fn a_small_approver_cannot_approve_much_by_making_it_look_small() {
         json!({"nodeId": victim, "command": "system.run", "params": {"command": ["true"]}, "idempotencyKey": "k"}),
     );
     assert_eq!(asked.unwrap_err()["code"], "INVALID_REQUEST");
-    let soon = std::time::Duration::from_millis(20);
-    assert_eq!(node.event_within("node.invoke.request", soon), None);
-    assert_eq!(scene.node.event_within("node.invoke.request", soon), None);
+    assert!(node.has_not_heard("node.invoke.request"));
+    assert!(scene.node.has_not_heard("node.invoke.request"));
 }

@@ -160,7 +160,31 @@ impl Peer {
         }
     }
 
-    /// An already arrived or soon arriving event, if any.
+    /// Takes every event with this name that the gateway sent before it answered a call made now: frames of
+    /// one connection stay in order.
+    #[track_caller]
+    pub fn events_until_now(&mut self, name: &str) -> Vec<Value> {
+        let method = match self.hello["auth"]["role"].as_str() {
+            Some("node") => "skills.bins",
+            _ => "health",
+        };
+        // A refusal is an answer too.
+        let _ = self.call(method, json!({}));
+        let (found, others) = std::mem::take(&mut self.events)
+            .into_iter()
+            .partition::<Vec<Value>, _>(|event| event["event"] == name);
+        self.events = others.into();
+        found
+    }
+
+    /// Whether the gateway has sent no event with this name before it answered a call made now.
+    #[track_caller]
+    pub fn has_not_heard(&mut self, name: &str) -> bool {
+        self.events_until_now(name).is_empty()
+    }
+
+    /// An already arrived or soon arriving event, if any. That one stays away is not to be seen so: see
+    /// [`Peer::has_not_heard`].
     pub fn event_within(&mut self, name: &str, patience: Duration) -> Option<Value> {
         let deadline = Instant::now() + patience;
         loop {

@@ -1,12 +1,12 @@
 //! The program as a child process: the gateway, the node host and single commands.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::ops::Range;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -271,7 +271,7 @@ impl Gateway {
 /// An address of this machine that is not loopback, so that a peer comes "from elsewhere" without leaving
 /// the machine; `None` where there is no such interface. No packet is sent to find it.
 pub fn outer_address() -> Option<std::net::Ipv4Addr> {
-    let probe = std::net::UdpSocket::bind(("0.0.0.0", 0)).ok()?;
+    let probe = UdpSocket::bind(("0.0.0.0", 0)).ok()?;
     probe.connect(("192.0.2.1", 9)).ok()?;
     match probe.local_addr().ok()?.ip() {
         std::net::IpAddr::V4(address) if !address.is_loopback() => Some(address),
@@ -295,15 +295,47 @@ pub fn http(address: SocketAddr, request: &str) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// A loopback port below the ephemeral range, so that no outgoing connection takes it meanwhile;
-/// every call of one process gets another one.
+/// A loopback port below the ephemeral range, so that no outgoing connection takes it meanwhile. Every
+/// call gets another one, and no two processes of this harness get the same: a port is this process's
+/// own from here to its end, whether somebody listens on it already or not.
+#[track_caller]
 pub fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let base = 20_000 + (std::process::id() % 100) as u16 * 100;
+    static BLOCK: Mutex<Option<Block>> = Mutex::new(None);
+    let mut block = BLOCK.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
-        let port = base + NEXT.fetch_add(1, Ordering::Relaxed) % 2_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
+        match block.as_mut().and_then(|block| block.ports.next()) {
+            // Asked by connecting: a listener, even a short one, could live on in a child that another
+            // thread is just starting, and keep the gateway from the port.
+            Some(port) if TcpStream::connect(("127.0.0.1", port)).is_err() => return port,
+            Some(_) => {}
+            None => *block = Some(Block::claim()),
+        }
+    }
+}
+
+/// Ports of this process alone. Whoever holds the UDP socket with the number of the first one owns them all;
+/// the system gives it back when the process ends, however it ends.
+struct Block {
+    ports: Range<u16>,
+}
+
+impl Block {
+    const PORTS: u16 = 100;
+
+    #[track_caller]
+    fn claim() -> Block {
+        let firsts = || (20_000..32_000).step_by(usize::from(Self::PORTS));
+        // Each process starts elsewhere: what a test has just left is not met again at once.
+        let away = std::process::id() as usize % firsts().count();
+        let mut order = firsts().cycle().skip(away).take(firsts().count());
+        let claimed =
+            order.find_map(|first| Some((first, UdpSocket::bind(("127.0.0.1", first)).ok()?)));
+        let (first, claim) =
+            claimed.expect("a block of ports that no other run of the tests holds");
+        // Held until this process ends; a used-up block's ports may still be listened on.
+        std::mem::forget(claim);
+        Block {
+            ports: first..first + Self::PORTS,
         }
     }
 }
