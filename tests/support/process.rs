@@ -194,6 +194,10 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        // What a failed test asked is often answered in the log alone.
+        if std::thread::panicking() {
+            eprintln!("process {} said:\n{}", self.pid(), self.output());
+        }
         self.kill();
     }
 }
