@@ -159,6 +159,8 @@ impl WebSocket {
                 Ok(0) => return Some(Message::Gone),
                 Ok(count) => self.buffer.extend_from_slice(&chunk[..count]),
                 Err(error) if would_block(&error) => return None,
+                // A signal to this process, such as a child's end, is no end of the connection.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(_) => return Some(Message::Gone),
             }
         }
