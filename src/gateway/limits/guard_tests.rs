@@ -189,7 +189,12 @@ fn a_guess_counts_whatever_else_the_connect_is_refused_for() {
     let page =
         |secret: &str, _: &str| bare("openclaw-control-ui", "ui", &[], json!({"token": secret}));
     let own: &[(&str, &str)] = &[("Origin", "http://a.example")];
-    let cases: [(&dyn Fn(&str, &str) -> Value, &[(&'static str, &str)], &str); 2] = [
+    type Case<'a> = (
+        &'a dyn Fn(&str, &str) -> Value,
+        &'a [(&'static str, &'a str)],
+        &'a str,
+    );
+    let cases: [Case<'_>; 2] = [
         (&forged, &[], "DEVICE_AUTH_SIGNATURE_INVALID"),
         (&page, own, "CONTROL_UI_DEVICE_IDENTITY_REQUIRED"),
     ];
