@@ -152,8 +152,9 @@ fn closing_survives_a_crash_and_opening_lets_waiting_nodes_ask() {
     operator.call("gateway.pairing.open", json!({})).unwrap();
     let asked = operator.event("node.pair.requested");
     assert_eq!(asked["payload"]["nodeId"], device.id.as_str());
-    assert!(
-        !gateway.home.state().join("pairing-switch.json").exists(),
+    assert_eq!(
+        gateway.home.json("pairing-switch.json"),
+        json!({}),
         "as configured again"
     );
     drop(live);
@@ -200,4 +201,44 @@ fn only_an_administrator_turns_the_switch() {
         standing,
         json!({"open": true, "decidedBy": "configuration"})
     );
+}
+
+#[test]
+fn a_decision_written_by_somebody_else_counts_at_once() {
+    let gateway = Gateway::start();
+    let edit = |text: &str| gateway.home.write("pairing-switch.json", text.as_bytes());
+    edit(r#"{"open": false, "sinceMs": 1}"#);
+    closed(node(&gateway, &Device::new()));
+    edit(r#"{"open": true, "sinceMs": 1}"#);
+    node(&gateway, &Device::new()).expect("pairing is open");
+    edit(r#"{"open": false, "sinceMs": 1}"#);
+    closed(node(&gateway, &Device::new()));
+    let file = gateway.home.state().join("pairing-switch.json");
+    std::fs::remove_file(file).unwrap();
+    node(&gateway, &Device::new()).expect("as configured");
+}
+
+#[test]
+fn a_close_outlives_an_edit_of_the_configuration_and_is_audited() {
+    let gateway = closed_by_configuration();
+    gateway.cli(&["gateway", "pairing", "close"]).success();
+    gateway
+        .cli(&["config", "set", "gateway.nodes.pairing.enabled", "true"])
+        .success();
+    let mut operator = Peer::operator(gateway.address, SECRET);
+    wait_for("the new configuration", || {
+        let read = operator.call("gateway.pairing.status", json!({})).unwrap();
+        let log = gateway.process.output();
+        log.contains("config change applied").then_some(read)
+    });
+    closed(node(&gateway, &Device::new()));
+    let trail = gateway.home.read("audit.jsonl");
+    let closes: Vec<Value> = trail
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|entry| entry["action"] == "pairing.close")
+        .collect();
+    assert_eq!(closes.len(), 1, "{trail}");
+    assert_eq!(closes[0]["via"], "gateway.pairing.close");
+    assert_eq!(closes[0]["after"]["open"], false);
 }

@@ -20,9 +20,11 @@ use crate::config::word::{Bind, GatewayMode, Word};
 use crate::config::{Loaded, Paths};
 use crate::gateway::port_owner::{Owner, elsewhere, is_busy, owners};
 use crate::pairing::switch::Switch;
+use crate::pairing::{Part, State};
 use crate::store::lock::state_owner;
 use crate::store::log_file::LogPlace;
-use crate::store::{Clock, StateDir, SystemClock, load_decision};
+use crate::store::pairing_files::look_at;
+use crate::store::{Clock, StateDir, SystemClock};
 
 /// Everything that is shown.
 struct Report {
@@ -139,14 +141,11 @@ fn pairing_here(paths: &Paths, loaded: &Loaded) -> Option<Value> {
     if gateway.mode == Some(GatewayMode::Remote) {
         return None;
     }
-    let decision = match paths.state_dir.is_dir() {
-        true => load_decision(&StateDir::open(&paths.state_dir).ok()?).ok()?,
-        false => None,
+    let state = match paths.state_dir.is_dir() {
+        true => look_at(&StateDir::open(&paths.state_dir).ok()?, Part::Switch).ok()?,
+        false => State::default(),
     };
-    let switch = Switch {
-        enabled: gateway.nodes.pairing_enabled,
-        decision,
-    };
+    let switch = Switch::of(&state, gateway.nodes.pairing_enabled);
     Some(json!(switch.standing(SystemClock.now_ms())))
 }
 

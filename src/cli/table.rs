@@ -592,7 +592,7 @@ const PAIRING: Command = Command::group(
         .scopes("operator.admin"),
         Command::leaf(
             "close",
-            "Refuse everybody new; stays so over restarts until it is opened",
+            "Refuse everybody new; stays so over restarts and edits until it is opened",
             pairing::close,
         )
         .flags(RPC)
@@ -603,7 +603,8 @@ const PAIRING: Command = Command::group(
     "While pairing is closed no request of a node or of an operator's device is recorded and nothing new is approved \
      by itself. Who is paired keeps working, wider roles, scopes and commands wait until it is open, and requests \
      that wait already can be approved or rejected. What these commands decide wins over \
-     gateway.nodes.pairing.enabled.",
+     gateway.nodes.pairing.enabled; only \"open\" without --for, where the configuration opens it too, leaves it to \
+     the configuration again.",
 );
 
 const CONFIG: Command = Command::group(

@@ -26,6 +26,7 @@ use crate::pairing::crowd::{Full, MAX_REQUEST_BYTES};
 use crate::pairing::invitation::Denied;
 use crate::pairing::policy::{CommandPolicy, words};
 use crate::pairing::surface::{join, reconcile};
+use crate::pairing::switch::Switch;
 use crate::pairing::token::IssuedToken;
 use crate::pairing::waiting::{PairingClosed, PairingRequired, patient};
 use crate::pairing::{Change, Changes, State, node, token};
@@ -108,7 +109,7 @@ pub fn enter(
         });
     };
     let claim = connect_claim(arrival, params, candidate, device);
-    let policy = context.admission_policy();
+    let policy = context.rules().admission.clone();
     let commands = context.command_policy();
     let sent = Credentials::of(&params.auth);
     let (admitted, changes) = context
@@ -164,7 +165,7 @@ fn take_in(
         if let Some(by) = &admission.joined {
             changes.extend(join(state, &node, by, commands, now, &mut Random));
         }
-        if policy.switch.is_open(now) {
+        if Switch::of(state, policy.pairing_enabled).is_open(now) {
             changes.extend(reconcile(state, &node, commands, now, &mut Random).1);
         }
         let instance = params.client.instance_id.as_deref();

@@ -14,7 +14,6 @@ use crate::gateway::hub::Hub;
 use crate::gateway::limits::preauth::Preauth;
 use crate::gateway::limits::{Arrivals, Chatter, Guard};
 use crate::gateway::node_events::NodeEvents;
-use crate::gateway::pairing_switch::PairingSwitch;
 use crate::gateway::pending_work::PendingWork;
 use crate::gateway::presence::Presence;
 use crate::gateway::registry::Registry;
@@ -26,7 +25,6 @@ use crate::gateway::upkeep::Upkeep;
 use crate::gateway::whois::Whois;
 use crate::identity::DeviceKey;
 use crate::net::ServerTls;
-use crate::pairing::connect::AdmissionPolicy;
 use crate::pairing::policy::CommandPolicy;
 use crate::store::Store;
 
@@ -58,8 +56,6 @@ pub struct Context {
     pub identity: DeviceKey,
     /// Who asked to join in vain lately.
     pub crowd: Crowd,
-    /// What was decided by command about new pairings.
-    pub pairing_switch: PairingSwitch,
     /// The budget of connections without hello.
     pub preauth: Arc<Preauth>,
     /// What it was told.
@@ -107,7 +103,6 @@ impl Context {
             hub: Hub::default(),
             identity,
             crowd: Crowd::default(),
-            pairing_switch: PairingSwitch::default(),
             preauth: Preauth::new(settings.max_preauth),
             rules: RwLock::new(Arc::new(settings.rules.clone().sealed())),
             settings,
@@ -148,13 +143,6 @@ impl Context {
     pub fn replace_rules(&self, rules: Rules) -> Arc<Rules> {
         let mut current = self.rules.write().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *current, Arc::new(rules.sealed()))
-    }
-
-    /// What was decided about joining in advance, by configuration and by command.
-    pub fn admission_policy(&self) -> AdmissionPolicy {
-        let mut policy = self.rules().admission.clone();
-        policy.switch.decision = self.pairing_switch.decision();
-        policy
     }
 
     /// The policy that node commands are filtered by.

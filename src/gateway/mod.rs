@@ -34,7 +34,6 @@ pub mod node_claim;
 pub mod node_events;
 pub mod node_row;
 pub mod origin;
-pub mod pairing_switch;
 pub mod pending_work;
 pub mod port_owner;
 pub mod presence;

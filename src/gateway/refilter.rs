@@ -14,6 +14,7 @@ use crate::gateway::rpc;
 use crate::identity::{NodeId, Random, RequestId};
 use crate::pairing::Changes;
 use crate::pairing::surface::{Surface, reconcile, surface};
+use crate::pairing::switch::Switch;
 
 /// What became of a live node.
 #[derive(Debug, Default)]
@@ -24,16 +25,29 @@ pub struct Refiltered {
     pub withdrawn: usize,
 }
 
+/// [`refilter`] for every connected node; says how many there were. Nodes that lack nothing, or ask already,
+/// change nothing.
+pub fn all(context: &Arc<Context>, ask: bool) -> usize {
+    let nodes: Vec<NodeId> = {
+        let registry = context.registry();
+        registry.owners().map(|live| live.node().clone()).collect()
+    };
+    for node in &nodes {
+        refilter(context, node, ask);
+    }
+    nodes.len()
+}
+
 /// Recomputes the commands of `node`, if it is connected; with `ask` it also requests what it lacks.
 pub fn refilter(context: &Arc<Context>, node: &NodeId, ask: bool) -> Refiltered {
     let Some(live) = context.registry().owner(node).cloned() else {
         return Refiltered::default();
     };
     let policy = context.command_policy();
-    let switch = context.admission_policy().switch;
+    let enabled = context.rules().admission.pairing_enabled;
     let found = if ask {
         let asked = context.store.transact(|state, now| {
-            Ok::<_, Infallible>(match switch.is_open(now) {
+            Ok::<_, Infallible>(match Switch::of(state, enabled).is_open(now) {
                 true => reconcile(state, &live.claim, &policy, now, &mut Random),
                 false => (surface(state, &live.claim, &policy, now), Changes::new()),
             })

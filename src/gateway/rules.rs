@@ -14,7 +14,6 @@ use crate::gateway::shared_secret::Generation;
 use crate::pairing::connect::AdmissionPolicy;
 use crate::pairing::networks::Networks;
 use crate::pairing::policy::CommandPolicy;
-use crate::pairing::switch::Switch;
 use crate::protocol::limits::HANDSHAKE_TIMEOUT;
 
 /// What the gateway judges by at one moment.
@@ -65,10 +64,7 @@ impl Rules {
         Self {
             admission: AdmissionPolicy {
                 auto_approve: Networks::parse(&gateway.nodes.auto_approve_cidrs),
-                switch: Switch {
-                    enabled: gateway.nodes.pairing_enabled,
-                    decision: None,
-                },
+                pairing_enabled: gateway.nodes.pairing_enabled,
             },
             attempts: AttemptPolicy::of(&gateway.auth.rate_limit),
             auth,

@@ -18,7 +18,6 @@ use crate::gateway::context::{Context, Phase};
 use crate::gateway::host;
 use crate::gateway::limits::arrivals::dice;
 use crate::gateway::limits::{ArrivalLimits, Topic};
-use crate::gateway::pairing_switch;
 use crate::gateway::presence::Presence;
 use crate::gateway::settings::GatewaySettings;
 use crate::gateway::timer::Timer;
@@ -188,7 +187,6 @@ impl Gateway {
         let (timer, timer_thread) = Timer::start()?;
         let presence = Presence::new(host::row());
         let context = Context::new(settings, store, identity, timer, presence, tls);
-        pairing_switch::load(&context)?;
         sweep_proofs(context.store.dir());
         let mut gateway = Self {
             addresses,

@@ -12,7 +12,7 @@ use crate::gateway::apply::wait_for_what_runs;
 use crate::gateway::attendance;
 use crate::gateway::context::Context;
 use crate::gateway::grounds::Loss;
-use crate::gateway::refilter::refilter;
+use crate::gateway::refilter;
 use crate::gateway::rpc;
 use crate::gateway::rules::Rules;
 use crate::gateway::session::Session;
@@ -49,16 +49,9 @@ pub fn adopt(context: &Arc<Context>, rules: Rules) -> Transition {
     if transition.ended > 0 {
         wait_for_what_runs(context);
     }
-    let opened = now.admission.switch.enabled && !before.admission.switch.enabled;
+    let opened = now.admission.pairing_enabled && !before.admission.pairing_enabled;
     if opened || before.commands != now.commands {
-        let nodes: Vec<_> = {
-            let registry = context.registry();
-            registry.owners().map(|live| live.node().clone()).collect()
-        };
-        for node in nodes {
-            refilter(context, &node, true);
-            transition.refiltered += 1;
-        }
+        transition.refiltered = refilter::all(context, true);
     }
     announce_health(context);
     transition
@@ -202,11 +195,11 @@ mod tests {
 
     #[test]
     fn a_waiting_node_asks_when_the_configuration_opens_pairing() {
-        let house = House::with(|settings| settings.rules.admission.switch.enabled = false);
+        let house = House::with(|settings| settings.rules.admission.pairing_enabled = false);
         let person = house.operator(&["operator.pairing"]);
         let _node = house.node("n", &["system.which"]);
         let rules =
-            |enabled: bool| changed(&house, |rules| rules.admission.switch.enabled = enabled);
+            |enabled: bool| changed(&house, |rules| rules.admission.pairing_enabled = enabled);
         assert_eq!(adopt(&house.context, rules(false)).refiltered, 0);
         assert!(person.event_now("node.pair.requested").is_none());
         assert_eq!(adopt(&house.context, rules(true)).refiltered, 1);

@@ -34,11 +34,13 @@ pub enum Part {
     JoinKeys,
     /// Devices that are expected.
     Preapproved,
+    /// What was decided about new pairings by command; ours alone.
+    Switch,
 }
 
 impl Part {
     /// All parts.
-    pub const ALL: [Part; 8] = [
+    pub const ALL: [Part; 9] = [
         Part::DevicesPaired,
         Part::DevicesPending,
         Part::NodesPaired,
@@ -47,6 +49,7 @@ impl Part {
         Part::Resolved,
         Part::JoinKeys,
         Part::Preapproved,
+        Part::Switch,
     ];
 
     /// The invitations. A file of them that cannot be read invites nobody and keeps nobody else out;
@@ -64,6 +67,7 @@ impl Part {
             Part::Resolved => "devices/resolved.json",
             Part::JoinKeys => "devices/join-keys.json",
             Part::Preapproved => "devices/preapproved.json",
+            Part::Switch => "pairing-switch.json",
         }
     }
 
@@ -221,6 +225,7 @@ mod tests {
                 "devices/resolved.json",
                 "devices/join-keys.json",
                 "devices/preapproved.json",
+                "pairing-switch.json",
             ]
         );
     }

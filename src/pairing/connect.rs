@@ -99,12 +99,21 @@ pub enum AddressSource {
 }
 
 /// What the operator decided about joining in advance.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AdmissionPolicy {
     /// `gateway.nodes.pairing.autoApproveCidrs`: where a first node pairing needs no person; empty is off.
     pub auto_approve: Networks,
-    /// Whether anybody new may ask at all.
-    pub switch: Switch,
+    /// `gateway.nodes.pairing.enabled`: whether anybody new may ask, where no command decided.
+    pub pairing_enabled: bool,
+}
+
+impl Default for AdmissionPolicy {
+    fn default() -> Self {
+        AdmissionPolicy {
+            auto_approve: Networks::default(),
+            pairing_enabled: true,
+        }
+    }
 }
 
 /// Whether this connection is subject to pairing.
@@ -207,7 +216,7 @@ pub fn admit(
     if state.devices.paired.is_unreadable(claim.device.as_str()) {
         return (Err(NotAdmitted::RecordUnreadable), changes);
     }
-    let open = policy.switch.is_open(now);
+    let open = Switch::of(state, policy.pairing_enabled).is_open(now);
     let lacks = claim.pairing == Pairing::Required && shortfall(state, claim).is_some();
     let (mut presented, mut joined) = (None, None);
     // While pairing is closed an invitation is neither used nor spent for what it would add.

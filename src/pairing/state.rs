@@ -16,6 +16,7 @@ use super::{
     node_record::{NodeRecord, NodeRequest},
     refusal::Refusal,
     resolution::Resolution,
+    switch::{self, Decision},
 };
 use crate::identity::{DeviceId, NodeId, RequestId};
 
@@ -30,6 +31,8 @@ pub struct State {
     pub invitations: Invitations,
     /// What became of requests of both layers.
     pub resolved: Table<RequestId, Resolution>,
+    /// What was decided about new pairings by command; None leaves it to the configuration.
+    pub switch: Option<Decision>,
 }
 
 /// Devices by id and their requests by request id.
@@ -54,8 +57,8 @@ impl State {
     /// Replaces one part by the content of its file.
     ///
     /// # Errors
-    /// When the document is not an object; the part is then unchanged.
-    pub fn read(&mut self, part: Part, document: Value) -> Result<(), NotATable> {
+    /// When the document is not an object, or not a decision where one belongs; the part is then unchanged.
+    pub fn read(&mut self, part: Part, document: Value) -> Result<(), Misshapen> {
         match part {
             Part::DevicesPaired => self.devices.paired = Table::from_document(document)?,
             Part::DevicesPending => self.devices.pending = Table::from_document(document)?,
@@ -67,6 +70,7 @@ impl State {
             Part::Preapproved => {
                 self.invitations.preapproved = Shelf::from_document(document)?;
             }
+            Part::Switch => self.switch = switch::from_document(document)?,
         }
         Ok(())
     }
@@ -82,7 +86,8 @@ impl State {
             | Part::DevicesPending
             | Part::NodesPaired
             | Part::NodesPending
-            | Part::Resolved => {}
+            | Part::Resolved
+            | Part::Switch => {}
         }
     }
 
@@ -100,6 +105,7 @@ impl State {
             Part::Resolved => serde_json::to_string_pretty(&self.resolved),
             Part::JoinKeys => self.invitations.join_keys.render(),
             Part::Preapproved => self.invitations.preapproved.render(),
+            Part::Switch => switch::render(self.switch.as_ref()),
         }
     }
 
@@ -114,21 +120,33 @@ impl State {
             Part::Resolved => self.resolved.unreadable(),
             Part::JoinKeys => self.invitations.join_keys.unreadable(),
             Part::Preapproved => self.invitations.preapproved.unreadable(),
+            // Readable as a whole, or not at all.
+            Part::Switch => Vec::new(),
         }
     }
 }
 
-/// A document that should hold a table is not an object.
+/// A document is not what its part consists of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotATable;
+pub enum Misshapen {
+    /// It is an object, but says nothing that can be followed about new pairings.
+    NotADecision,
+    /// It is no object.
+    NotAnObject,
+}
 
-impl fmt::Display for NotATable {
+impl fmt::Display for Misshapen {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("must be a JSON object")
+        formatter.write_str(match self {
+            Misshapen::NotADecision => {
+                "must be {} or hold \"open\" (true or false), \"sinceMs\" and, for a window, \"untilMs\""
+            }
+            Misshapen::NotAnObject => "must be a JSON object",
+        })
     }
 }
 
-impl std::error::Error for NotATable {}
+impl std::error::Error for Misshapen {}
 
 /// A record that repeats the key under which it is stored.
 pub trait Keyed {
@@ -224,7 +242,7 @@ where
     K: Clone + Ord + From<String> + AsRef<str> + Borrow<str>,
     T: Clone + Keyed<Key = K> + Serialize + DeserializeOwned,
 {
-    fn from_document(document: Value) -> Result<Self, NotATable> {
+    fn from_document(document: Value) -> Result<Self, Misshapen> {
         Table::from_document(document).map(Shelf::Open)
     }
 
@@ -329,9 +347,9 @@ where
     K: Clone + Ord + From<String> + AsRef<str> + Borrow<str>,
     T: Clone + Keyed<Key = K> + DeserializeOwned,
 {
-    fn from_document(document: Value) -> Result<Self, NotATable> {
+    fn from_document(document: Value) -> Result<Self, Misshapen> {
         let Value::Object(members) = document else {
-            return Err(NotATable);
+            return Err(Misshapen::NotAnObject);
         };
         let entries = members.into_iter().map(|(key, value)| {
             let slot = read_slot::<T>(&key, value);
@@ -418,7 +436,10 @@ mod tests {
             .unwrap();
         let before = state.clone();
         for document in [json!([]), json!(null), json!("x"), json!(1)] {
-            assert_eq!(state.read(Part::DevicesPaired, document), Err(NotATable));
+            assert_eq!(
+                state.read(Part::DevicesPaired, document),
+                Err(Misshapen::NotAnObject)
+            );
         }
         assert_eq!(state, before);
     }

@@ -1,14 +1,19 @@
 //! Whether anybody new may ask to join at all: the pairing switch.
 //!
-//! The configuration says how it rests (`gateway.nodes.pairing.enabled`); what an operator decided last by
-//! command wins over that until the next decision. A window closes by itself, by the time it carries, so
+//! The configuration says how it rests (`gateway.nodes.pairing.enabled`). A command that closes it or opens a
+//! window wins over that until the next command, and so does one that opens what the configuration closes;
+//! opening what the configuration opens too leaves it to the configuration, whose later word then counts. A window closes by itself, by the time it carries, so
 //! it needs nobody to be awake and survives a restart. While the switch is closed nothing new is recorded
 //! or approved by itself, on either layer and for every role; who belongs here already keeps working.
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Caller, change::AuditEntry};
+use super::{
+    Caller, State,
+    change::{AuditEntry, Change, Changes, Part},
+    state::Misshapen,
+};
 use crate::protocol::limits::MAX_PAIRING_WINDOW_MS;
 
 /// How far the clock may have been set back since a window was opened, in milliseconds: an ordinary
@@ -32,9 +37,9 @@ pub struct Decision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Switch {
     /// `gateway.nodes.pairing.enabled`.
-    pub enabled: bool,
+    enabled: bool,
     /// The last decision by command, if one stands.
-    pub decision: Option<Decision>,
+    decision: Option<Decision>,
 }
 
 /// How the switch stands, for lists and answers.
@@ -53,22 +58,6 @@ pub struct Standing {
     pub since_ms: Option<u64>,
 }
 
-impl Default for Switch {
-    fn default() -> Self {
-        Switch {
-            enabled: true,
-            decision: None,
-        }
-    }
-}
-
-impl Standing {
-    /// The same, unless it is open without a limit: what a list has to mention.
-    pub fn unusual(self) -> Option<Standing> {
-        (!self.open || self.until_ms.is_some()).then_some(self)
-    }
-}
-
 impl Decision {
     fn is_open(&self, now: u64) -> bool {
         self.open
@@ -79,6 +68,14 @@ impl Decision {
 }
 
 impl Switch {
+    /// The switch of this state under a configuration that says `enabled`.
+    pub fn of(state: &State, enabled: bool) -> Switch {
+        Switch {
+            enabled,
+            decision: state.switch,
+        }
+    }
+
     /// Whether anybody new may ask now.
     pub fn is_open(&self, now: u64) -> bool {
         self.decision
@@ -102,52 +99,90 @@ impl Switch {
         }
     }
 
-    /// What stands after somebody opens it, for `window_ms` (at most [`MAX_PAIRING_WINDOW_MS`]) or without a
-    /// limit; None when that is what the configuration says anyway. A window ends closed, whatever was
-    /// before it.
-    pub fn open(
-        &self,
-        window_ms: Option<u64>,
-        caller: &Caller<'_>,
-        now: u64,
-    ) -> (Option<Decision>, AuditEntry) {
-        let until_ms = window_ms
-            .map(|window| now.saturating_add(window.min(MAX_PAIRING_WINDOW_MS.unsigned_abs())));
-        let decision = Decision {
-            open: true,
-            since_ms: now,
-            until_ms,
-        };
-        let next = (!self.enabled || until_ms.is_some()).then_some(decision);
-        (next, self.audit("pairing.open", next, caller, now))
+    /// Adds to what a list shows how the switch stands, where it is not simply open.
+    pub fn mention(&self, now: u64, listed: &mut Value) {
+        let standing = self.standing(now);
+        if !standing.open || standing.until_ms.is_some() {
+            listed["pairing"] = json!(standing);
+        }
     }
+}
 
-    /// What stands after somebody closes it; None when that is what the configuration says anyway.
-    pub fn close(&self, caller: &Caller<'_>, now: u64) -> (Option<Decision>, AuditEntry) {
-        let decision = Decision {
-            open: false,
-            since_ms: now,
-            until_ms: None,
-        };
-        let next = self.enabled.then_some(decision);
-        (next, self.audit("pairing.close", next, caller, now))
+/// Opens it, for `window_ms` (at most [`MAX_PAIRING_WINDOW_MS`]) or without a limit. Without a limit it is left
+/// to a configuration that opens it anyway. A window ends closed, whatever was before it.
+pub fn open(
+    state: &mut State,
+    enabled: bool,
+    window_ms: Option<u64>,
+    caller: &Caller<'_>,
+    now: u64,
+) -> (Standing, Changes) {
+    let until_ms = window_ms.map(|window| now.saturating_add(window.min(MAX_PAIRING_WINDOW_MS)));
+    let decision = Decision {
+        open: true,
+        since_ms: now,
+        until_ms,
+    };
+    let decision = (!enabled || until_ms.is_some()).then_some(decision);
+    let at = (enabled, now);
+    decide(
+        state,
+        at,
+        decision,
+        AuditEntry::by(caller, "pairing.open", "gateway"),
+    )
+}
+
+/// Closes it until somebody opens it, whatever the configuration says now or later.
+pub fn close(
+    state: &mut State,
+    enabled: bool,
+    caller: &Caller<'_>,
+    now: u64,
+) -> (Standing, Changes) {
+    let decision = Decision {
+        open: false,
+        since_ms: now,
+        until_ms: None,
+    };
+    let at = (enabled, now);
+    decide(
+        state,
+        at,
+        Some(decision),
+        AuditEntry::by(caller, "pairing.close", "gateway"),
+    )
+}
+
+fn decide(
+    state: &mut State,
+    (enabled, now): (bool, u64),
+    decision: Option<Decision>,
+    audit: AuditEntry,
+) -> (Standing, Changes) {
+    let before = Switch::of(state, enabled).standing(now);
+    state.switch = decision;
+    let after = Switch::of(state, enabled).standing(now);
+    let audit = audit.turning(Some(json!(before)), Some(json!(after)));
+    (after, vec![Change::Save(Part::Switch), audit.into()])
+}
+
+/// What the file says: a decision, or nothing in `{}`.
+pub(super) fn from_document(document: Value) -> Result<Option<Decision>, Misshapen> {
+    match document.as_object() {
+        None => Err(Misshapen::NotAnObject),
+        Some(members) if members.is_empty() => Ok(None),
+        Some(_) => serde_json::from_value(document)
+            .map(Some)
+            .map_err(|_| Misshapen::NotADecision),
     }
+}
 
-    fn audit(
-        &self,
-        action: &'static str,
-        next: Option<Decision>,
-        caller: &Caller<'_>,
-        now: u64,
-    ) -> AuditEntry {
-        let after = Switch {
-            decision: next,
-            ..*self
-        };
-        AuditEntry::by(caller, action, "gateway").turning(
-            Some(json!(self.standing(now))),
-            Some(json!(after.standing(now))),
-        )
+/// The text of the file.
+pub(super) fn render(decision: Option<&Decision>) -> Result<String, serde_json::Error> {
+    match decision {
+        Some(decision) => serde_json::to_string_pretty(decision),
+        None => Ok("{}".to_owned()),
     }
 }
 
@@ -155,7 +190,7 @@ impl Switch {
 mod tests {
     use super::*;
     use crate::{
-        pairing::testing::{NOW, caller},
+        pairing::testing::{NOW, caller, saves},
         protocol::scope::Scopes,
     };
 
@@ -201,36 +236,106 @@ mod tests {
     }
 
     #[test]
-    fn what_the_configuration_says_anyway_is_not_decided_again() {
+    fn a_close_stands_whatever_the_configuration_says_later() {
         let scopes = Scopes::none();
         let caller = caller(&scopes);
-        // configured → after open, after a window, after close
         for enabled in [true, false] {
-            let before = switch(enabled, Some((!enabled, None)));
-            let (open, _) = before.open(None, &caller, NOW);
-            assert_eq!(open.is_none(), enabled);
-            assert!(switch_with(enabled, open).is_open(NOW));
-            let (window, audit) = before.open(Some(MINUTE), &caller, NOW);
-            assert_eq!(window.unwrap().until_ms, Some(NOW + MINUTE));
-            assert_eq!(audit.after.unwrap()["untilMs"], json!(NOW + MINUTE));
-            assert!(!switch_with(enabled, window).is_open(NOW + MINUTE));
-            let (closed, audit) = before.close(&caller, NOW);
-            assert_eq!(closed.is_none(), !enabled);
-            assert!(!switch_with(enabled, closed).is_open(NOW));
+            let mut state = decided(!enabled);
+            let (standing, changes) = close(&mut state, enabled, &caller, NOW);
+            assert_eq!((standing.open, standing.decided_by), (false, "command"));
+            for later in [true, false] {
+                assert!(!Switch::of(&state, later).is_open(NOW + MINUTE));
+            }
+            let audit = audited(&changes);
             assert_eq!(
                 (audit.action, audit.by.as_str()),
                 ("pairing.close", "tester")
             );
-            assert_eq!(audit.before.unwrap()["open"], json!(!enabled));
+            assert_eq!(audit.before.as_ref().unwrap()["open"], json!(!enabled));
+            assert_eq!(audit.after.as_ref().unwrap()["open"], json!(false));
         }
-        let (longest, _) = switch(true, None).open(Some(u64::MAX), &caller, NOW);
-        assert_eq!(
-            longest.unwrap().until_ms,
-            Some(NOW + MAX_PAIRING_WINDOW_MS.unsigned_abs())
-        );
     }
 
-    fn switch_with(enabled: bool, decision: Option<Decision>) -> Switch {
-        Switch { enabled, decision }
+    #[test]
+    fn a_window_ends_closed_and_opening_what_is_open_anyway_is_left_to_the_configuration() {
+        let scopes = Scopes::none();
+        let caller = caller(&scopes);
+        for enabled in [true, false] {
+            let mut state = decided(!enabled);
+            let (standing, changes) = open(&mut state, enabled, None, &caller, NOW);
+            assert!(standing.open);
+            assert_eq!(saves(&changes), [Part::Switch]);
+            assert_eq!(audited(&changes).action, "pairing.open");
+            assert_eq!(state.switch.is_none(), enabled);
+            assert_eq!(Switch::of(&state, false).is_open(NOW), !enabled);
+            let (_, changes) = open(&mut state, enabled, Some(MINUTE), &caller, NOW);
+            assert_eq!(state.switch.unwrap().until_ms, Some(NOW + MINUTE));
+            let after = audited(&changes).after.as_ref().unwrap();
+            assert_eq!(after["untilMs"], json!(NOW + MINUTE));
+            assert!(!Switch::of(&state, enabled).is_open(NOW + MINUTE));
+        }
+        let mut state = State::default();
+        open(&mut state, true, Some(u64::MAX), &caller, NOW);
+        let until = state.switch.unwrap().until_ms;
+        assert_eq!(until, Some(NOW + MAX_PAIRING_WINDOW_MS));
+    }
+
+    #[test]
+    fn the_file_gives_back_what_was_decided_and_anything_else_is_refused() {
+        let mut state = State::default();
+        assert_eq!(state.render(Part::Switch).unwrap(), "{}");
+        let files = [
+            (json!({}), None),
+            (json!({"open": false, "sinceMs": 1}), Some((false, None))),
+            (
+                json!({"open": true, "sinceMs": 1, "untilMs": 2}),
+                Some((true, Some(2))),
+            ),
+        ];
+        for (document, decision) in files {
+            state.read(Part::Switch, document.clone()).unwrap();
+            let decision = decision.map(|(open, until_ms)| Decision {
+                open,
+                since_ms: 1,
+                until_ms,
+            });
+            assert_eq!(state.switch, decision);
+            let text = state.render(Part::Switch).unwrap();
+            assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), document);
+        }
+        let before = state.clone();
+        for document in [
+            json!({"open": 1, "sinceMs": 1}),
+            json!({"open": true}),
+            json!({"sinceMs": 1}),
+            json!({"open": true, "sinceMs": -1}),
+        ] {
+            let read = state.read(Part::Switch, document);
+            assert_eq!(read, Err(Misshapen::NotADecision));
+        }
+        let read = state.read(Part::Switch, json!([]));
+        assert_eq!(read, Err(Misshapen::NotAnObject));
+        assert_eq!(state, before);
+    }
+
+    fn decided(open: bool) -> State {
+        State {
+            switch: Some(Decision {
+                open,
+                since_ms: NOW,
+                until_ms: None,
+            }),
+            ..State::default()
+        }
+    }
+
+    fn audited(changes: &Changes) -> &AuditEntry {
+        changes
+            .iter()
+            .find_map(|change| match change {
+                Change::Audit(entry) => Some(&**entry),
+                _ => None,
+            })
+            .unwrap()
     }
 }

@@ -82,4 +82,4 @@ pub const MAX_GIVEN_WORDS: usize = 512;
 
 /// The longest time for which pairing is opened, in milliseconds: a day. Who wants it open for longer
 /// opens it without a limit.
-pub const MAX_PAIRING_WINDOW_MS: i64 = 86_400_000;
+pub const MAX_PAIRING_WINDOW_MS: u64 = 86_400_000;

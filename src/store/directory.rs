@@ -70,11 +70,6 @@ impl StateDir {
         self.root.join("ssh-proof")
     }
 
-    /// `pairing-switch.json`, what was decided about new pairings by command.
-    pub fn pairing_switch(&self) -> PathBuf {
-        self.root.join("pairing-switch.json")
-    }
-
     /// `audit.jsonl`, the trail of decisions.
     pub fn audit_log(&self) -> PathBuf {
         self.root.join("audit.jsonl")

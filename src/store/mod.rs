@@ -26,7 +26,6 @@ pub mod node_file;
 pub mod pairing_files;
 mod pairing_store;
 pub mod proof_file;
-pub mod switch_file;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tls_files;
@@ -44,4 +43,3 @@ pub use lock_owner::Purpose;
 pub use node_file::{NodeFile, NodeGateway};
 pub use pairing_store::Store;
 pub use proof_file::{place_proof, remove_proof, sweep_proofs};
-pub use switch_file::{load_decision, save_decision};

@@ -210,6 +210,19 @@ impl Print {
     }
 }
 
+/// One part as it stands on the disk, the others empty; for whoever only looks.
+///
+/// # Errors
+/// A file that cannot be read or is malformed.
+pub fn look_at(dir: &StateDir, part: Part) -> Result<State, StoreError> {
+    let path = file_of(dir, part);
+    let mut state = State::default();
+    if let Some((text, _)) = read_with_print(&path)? {
+        read_part(&mut state, part, &path, &text)?;
+    }
+    Ok(state)
+}
+
 fn file_of(dir: &StateDir, part: Part) -> PathBuf {
     dir.root().join(part.file())
 }

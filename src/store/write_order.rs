@@ -10,6 +10,8 @@
 //! Invitations go before everything else: a crash leaves one that is bound to the device it let in, or was
 //! let go of by the device that was removed, never one that serves twice. A device that joins by one is
 //! written after its commands, so that a device on the disk has all that it joined with.
+//!
+//! The pairing switch depends on none of them.
 
 use std::collections::BTreeSet;
 
@@ -39,6 +41,9 @@ pub(super) fn write_order(operations: &[Vec<Part>]) -> Vec<Vec<Part>> {
             (false, true) => first.push(pending),
             (false, false) => {}
         }
+    }
+    if changed.contains(&Part::Switch) {
+        first.push(Part::Switch);
     }
     let invitations: Vec<Part> = changed
         .iter()

@@ -15,7 +15,7 @@ use crate::gateway::rpc::refusal_shape;
 use crate::identity::{DeviceId, Random, Token};
 use crate::pairing::invitation::{self, join_key, preapproval};
 use crate::pairing::policy::CommandPolicy;
-use crate::pairing::switch::Switch;
+use crate::pairing::switch::{self, Switch};
 use crate::pairing::{Caller, Changes, Refusal, State, device, node, token};
 use crate::protocol::error::ErrorShape;
 use crate::protocol::params::{
@@ -24,8 +24,7 @@ use crate::protocol::params::{
 };
 use crate::protocol::scope::{Role, Scope, Scopes};
 use crate::store::{
-    ConfigLock, DeviceAuth, Lock, Purpose, StateDir, Store, TransactError, load_decision, load_key,
-    save_decision,
+    ConfigLock, DeviceAuth, Lock, Purpose, StateDir, Store, TransactError, load_key,
 };
 
 /// The pairing files of this machine.
@@ -129,36 +128,29 @@ impl Local {
         params: Option<Value>,
         by: &Caller<'_>,
     ) -> Result<Value, CliError> {
-        let (dir, now) = (self.store.dir(), self.store.clock().now_ms());
-        let switch = self.switch()?;
-        let (decision, audit) = match method {
-            "gateway.pairing.close" => switch.close(by, now),
-            "gateway.pairing.open" => {
-                let asked = GatewayPairingOpen::parse(params).map_err(refused)?;
-                switch.open(asked.for_ms, by, now)
+        let enabled = self.pairing_enabled;
+        match method {
+            "gateway.pairing.close" => {
+                self.change(|state, now| Ok(switch::close(state, enabled, by, now)))
             }
-            "gateway.pairing.status" => return rendered(&switch.standing(now)),
-            other => return Err(needs_gateway(other)),
-        };
-        save_decision(dir, decision.as_ref())?;
-        self.store.audit(&audit);
-        rendered(&Switch { decision, ..switch }.standing(now))
-    }
-
-    fn switch(&self) -> Result<Switch, CliError> {
-        Ok(Switch {
-            enabled: self.pairing_enabled,
-            decision: load_decision(self.store.dir())?,
-        })
+            "gateway.pairing.open" => {
+                let window = GatewayPairingOpen::parse(params).map_err(refused)?.for_ms;
+                self.change(|state, now| Ok(switch::open(state, enabled, window, by, now)))
+            }
+            "gateway.pairing.status" => {
+                self.read(|state, now| rendered(&Switch::of(state, enabled).standing(now)))
+            }
+            other => Err(needs_gateway(other)),
+        }
     }
 
     /// A list with how the switch stands, where it is not simply open, as a gateway answers.
-    fn with_switch(&self, mut listed: Value) -> Result<Value, CliError> {
-        let now = self.store.clock().now_ms();
-        if let Some(standing) = self.switch()?.standing(now).unusual() {
-            listed["pairing"] = rendered(&standing)?;
-        }
-        Ok(listed)
+    fn listed<T: Serialize>(&self, look: impl FnOnce(&State, u64) -> T) -> Result<Value, CliError> {
+        self.read(|state, now| {
+            let mut listed = rendered(&look(state, now))?;
+            Switch::of(state, self.pairing_enabled).mention(now, &mut listed);
+            Ok(listed)
+        })
     }
 
     /// What `node.list` says when no node is connected.
@@ -183,9 +175,7 @@ impl Local {
                 self.change(|state, now| device::approve(state, id, expected, by, now, &mut Random))
                     .map(nothing_live)
             }
-            "device.pair.list" => self
-                .read(|state, now| rendered(&device::list(state, by, now)))
-                .and_then(|listed| self.with_switch(listed)),
+            "device.pair.list" => self.listed(|state, now| device::list(state, by, now)),
             "device.pair.reject" => {
                 let id = parse_request_id(method, params).map_err(refused)?;
                 self.change(|state, now| device::reject(state, id.as_str(), by, now))
@@ -258,9 +248,7 @@ impl Local {
                 self.change(|state, now| node::approve(state, id, expected, by, now, &mut Random))
                     .map(nothing_live)
             }
-            "node.pair.list" => self
-                .read(|state, now| rendered(&node::list(state, now)))
-                .and_then(|listed| self.with_switch(listed)),
+            "node.pair.list" => self.listed(node::list),
             "node.pair.reject" => {
                 let id = parse_request_id(method, params).map_err(refused)?;
                 self.change(|state, now| node::reject(state, id.as_str(), by, now))

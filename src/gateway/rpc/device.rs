@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::call::{Call, Outcome, Reply, payload};
-use crate::gateway::pairing_switch::shown_in;
+use super::pairing::noted;
 use crate::identity::{NodeId, Random};
 use crate::pairing::{State, device, node, token};
 use crate::protocol::limits::FIRST_WITH_STANDING;
@@ -23,7 +23,7 @@ pub fn list(call: &Call<'_>, params: Option<Value>) -> Outcome {
         let rows = listed["paired"].as_array_mut().into_iter().flatten();
         rows.for_each(|row| add_standing(call, &state, now_ms, row));
     }
-    Ok(Reply::Now(shown_in(call.context, listed)))
+    Ok(Reply::Now(noted(call, &state, listed)))
 }
 
 /// Whether the device is connected, and the node request that waits behind it: newer command lines
@@ -498,6 +498,8 @@ mod tests {
             ),
             ("node.pair.request", json!({"nodeId": "evil"})),
             ("node.pair.remove", json!({"nodeId": "w"})),
+            ("gateway.pairing.close", json!({})),
+            ("gateway.pairing.open", json!({"forMs": 1_000})),
             ("node.invoke", invoke(1_000)),
             ("node.invoke", invoke(0)),
             ("exec.approvals.node.get", json!({"nodeId": "w"})),

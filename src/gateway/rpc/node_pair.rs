@@ -4,11 +4,12 @@
 use serde_json::{Value, json};
 
 use super::call::{Call, Outcome, Reply, payload};
-use crate::gateway::pairing_switch::{current, shown_in};
+use super::pairing::noted;
 use crate::identity::Random;
 use crate::pairing::Refusal;
 use crate::pairing::node;
 use crate::pairing::node_record::NodeMetadata;
+use crate::pairing::switch::Switch;
 use crate::protocol::params::{
     NodePairRemove, NodePairRequest, NodePairVerify, NodeRename, PairApprove, parse_nothing,
     parse_request_id,
@@ -18,12 +19,12 @@ use crate::protocol::params::{
 pub fn request(call: &Call<'_>, params: Option<Value>) -> Outcome {
     let asked = NodePairRequest::parse(params)?;
     let commands = call.context.command_policy();
-    let switch = current(call.context);
+    let enabled = call.context.rules().admission.pairing_enabled;
     let silent = asked.silent;
     let node_id = asked.node_id.clone();
     let metadata = metadata(asked);
     call.commit_and_answer(|state, now| {
-        if !switch.is_open(now) {
+        if !Switch::of(state, enabled).is_open(now) {
             return Err(Refusal::PairingClosed);
         }
         node::request(
@@ -43,7 +44,7 @@ pub fn list(call: &Call<'_>, params: Option<Value>) -> Outcome {
     parse_nothing(call.method, params)?;
     let state = call.state()?;
     let listed = payload(&node::list(&state, call.context.now_ms()))?;
-    Ok(Reply::Now(shown_in(call.context, listed)))
+    Ok(Reply::Now(noted(call, &state, listed)))
 }
 
 /// `node.pair.approve`: the commands of a live node count at once.

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::call::{Call, Outcome, Reply, payload};
-use crate::gateway::pairing_switch::{change, current};
+use crate::gateway::refilter;
 use crate::gateway::ssh_proof::{NotBegun, begin, check};
-use crate::pairing::AuditEntry;
-use crate::pairing::switch::{Decision, Switch};
+use crate::pairing::switch::{self, Standing, Switch};
+use crate::pairing::{AuditEntry, Changes, State};
 use crate::protocol::error::ErrorShape;
 use crate::protocol::params::{
     GatewayPairingOpen, GatewayPairingSshCheck, parse_nothing, parse_request_id,
@@ -15,22 +15,44 @@ use crate::protocol::params::{
 /// `gateway.pairing.status`.
 pub fn status(call: &Call<'_>, params: Option<Value>) -> Outcome {
     parse_nothing(call.method, params)?;
-    let standing = current(call.context).standing(call.context.now_ms());
-    Ok(Reply::Now(payload(&standing)?))
+    let switch = Switch::of(&*call.state()?, enabled(call));
+    Ok(Reply::Now(payload(
+        &switch.standing(call.context.now_ms()),
+    )?))
 }
 
 /// `gateway.pairing.open`: for a while or without a limit. Connected nodes that wait ask at once.
 pub fn open(call: &Call<'_>, params: Option<Value>) -> Outcome {
     let asked = GatewayPairingOpen::parse(params)?;
-    decide(call, |switch, now| {
-        switch.open(asked.for_ms, &call.caller(), now)
+    let (enabled, caller) = (enabled(call), call.caller());
+    decide(call, |state, now| {
+        switch::open(state, enabled, asked.for_ms, &caller, now)
     })
 }
 
-/// `gateway.pairing.close`: stays so until somebody opens it, over restarts too.
+/// `gateway.pairing.close`: stays so until somebody opens it, over restarts and edits of the configuration too.
 pub fn close(call: &Call<'_>, params: Option<Value>) -> Outcome {
     parse_nothing(call.method, params)?;
-    decide(call, |switch, now| switch.close(&call.caller(), now))
+    let (enabled, caller) = (enabled(call), call.caller());
+    decide(call, |state, now| {
+        switch::close(state, enabled, &caller, now)
+    })
+}
+
+/// The answer of a list with how the switch stands, where it is not simply open, and who asked in vain lately,
+/// where somebody did.
+pub fn noted(call: &Call<'_>, state: &State, mut listed: Value) -> Value {
+    let now = call.context.now_ms();
+    Switch::of(state, enabled(call)).mention(now, &mut listed);
+    let crowded = call.context.crowd.rows(now);
+    if !crowded.is_empty() {
+        listed["crowded"] = json!(crowded);
+    }
+    listed
+}
+
+fn enabled(call: &Call<'_>) -> bool {
+    call.context.rules().admission.pairing_enabled
 }
 
 /// `gateway.pairing.ssh.begin`: places a secret that only the gateway's own user can read, for a request
@@ -92,11 +114,17 @@ pub fn ssh_check(call: &Call<'_>, params: Option<Value>) -> Outcome {
 
 fn decide(
     call: &Call<'_>,
-    with: impl FnOnce(&Switch, u64) -> (Option<Decision>, AuditEntry),
+    mut operation: impl FnMut(&mut State, u64) -> (Standing, Changes),
 ) -> Outcome {
-    let standing = change(call.context, with).map_err(|fault| {
-        log::error!(target: "gateway", "{}: {fault}", call.method);
-        ErrorShape::unavailable("pairing store unavailable")
-    })?;
-    Ok(Reply::Now(payload(&standing)?))
+    let (standing, applied) = call.commit(|state, now| Ok(operation(state, now)))?;
+    log::info!(
+        target: "gateway",
+        "pairing is {}{}",
+        if standing.open { "open" } else { "closed" },
+        if standing.until_ms.is_some() { " for a while" } else { "" },
+    );
+    if standing.open {
+        refilter::all(call.context, true);
+    }
+    Ok(Reply::after(applied, payload(&standing)?))
 }

@@ -375,10 +375,7 @@ fn no_change_that_others_hear_of_shows_a_token() {
 /// A policy whose switch is closed by configuration.
 fn closed() -> AdmissionPolicy {
     AdmissionPolicy {
-        switch: Switch {
-            enabled: false,
-            decision: None,
-        },
+        pairing_enabled: false,
         auto_approve: Networks::parse(&["203.0.113.0/24".to_owned()]),
     }
 }

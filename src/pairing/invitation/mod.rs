@@ -49,7 +49,8 @@ impl Invitations {
             | Part::DevicesPending
             | Part::NodesPaired
             | Part::NodesPending
-            | Part::Resolved => None,
+            | Part::Resolved
+            | Part::Switch => None,
         }
     }
 }

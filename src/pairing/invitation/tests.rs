@@ -106,8 +106,10 @@ fn a_code_is_neither_used_nor_spent_while_pairing_is_closed() {
     let (mut state, mut entropy) = (State::default(), Counter::default());
     let code = with_code(&mut state, &mut entropy);
     let claim = invited(remote(Node, &[]), &code.token);
-    let mut closed = AdmissionPolicy::default();
-    closed.switch.enabled = false;
+    let closed = AdmissionPolicy {
+        pairing_enabled: false,
+        ..AdmissionPolicy::default()
+    };
     let before = state.clone();
     let (verdict, changes) = admit(&mut state, &claim, &closed, NOW, &mut entropy);
     assert!(matches!(verdict, Err(NotAdmitted::PairingClosed(_))));

@@ -36,7 +36,7 @@ impl GatewayPairingOpen {
     pub fn parse(params: Option<Value>) -> Result<Self, ErrorShape> {
         const FOR: Kind = Kind::Integer {
             min: 1,
-            max: MAX_PAIRING_WINDOW_MS,
+            max: MAX_PAIRING_WINDOW_MS as i64,
         };
         const KIND: Kind = Kind::Object(&[optional("forMs", FOR)]);
         let mut fields = parse_params("gateway.pairing.open", params, &KIND)?;

@@ -260,6 +260,7 @@ fn a_join_that_was_interrupted_is_finished_and_counts_once() {
             nodes,
             invitations: state.invitations.clone(),
             resolved: before.resolved.clone(),
+            switch: before.switch,
         };
         let other = as_device("e", &claim);
         assert_eq!(refused(&mut torn, &other, NOW), Why::UsedUp);
