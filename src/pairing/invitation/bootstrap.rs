@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Invitations, Visit, Why};
+use super::{Invitations, Visit, Why, terms::OPERATOR_SCOPES};
 use crate::{
     identity::{DeviceId, Token, secret_eq, sha256_hex},
     pairing::{
@@ -21,14 +21,6 @@ pub const TTL_MS: u64 = 600_000;
 /// How many bootstrap tokens may be open at once; beyond it the oldest goes. More codes than anybody
 /// scans within ten minutes, and a bound on what a connect compares.
 pub const MAX_TOKENS: usize = 64;
-
-/// The only operator scopes that an invitation can hand out.
-pub const OPERATOR_SCOPES: [Scope; 4] = [
-    Scope::APPROVALS,
-    Scope::READ,
-    Scope::TALK_SECRETS,
-    Scope::WRITE,
-];
 
 /// Roles and scopes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -9,24 +9,20 @@ use serde_json::{Map, Value};
 
 use super::{
     Invitations, Visit, Why,
-    terms::{Terms, end_of_life, word, words},
+    record::{self, Shown},
+    terms::{Terms, end_of_life, name, words},
 };
 use crate::{
     identity::{DeviceId, KeyId, Token, secret_eq, sha256_hex},
     pairing::{
-        AuditEntry, Caller, Change, Changes, Entropy, Part, Refusal, State,
-        networks::Networks,
-        scopes,
-        state::{Keyed, Shelf},
+        AuditEntry, Caller, Change, Changes, Entropy, Part, Refusal, State, networks::Networks,
+        scopes, state::Keyed,
     },
     protocol::params::DeviceKeysCreate,
 };
 
 /// How long a key lives when nobody says, in milliseconds: an hour is enough to set up machines.
 pub const USUAL_TTL_MS: u64 = 3_600_000;
-
-/// The longest life of a key, in milliseconds: 30 days. A secret that outlives its purpose gets lost.
-pub const MAX_TTL_MS: u64 = 30 * 86_400_000;
 
 /// The most uses of one key: the largest fleet that one gateway serves.
 pub const MAX_USES: u64 = 10_000;
@@ -167,8 +163,13 @@ impl JoinKey {
         let inside = |address| networks.matching(address).is_some();
         self.cidrs.is_empty() || visit.address.is_some_and(inside)
     }
+}
 
-    /// The key as lists show it.
+impl Shown for JoinKey {
+    fn created_at_ms(&self) -> u64 {
+        self.created_at_ms
+    }
+
     fn shown(&self, now: u64) -> Value {
         let mut shown = self.clone();
         shown.extra = Map::new();
@@ -214,29 +215,21 @@ pub fn create(
     entropy: &mut dyn Entropy,
 ) -> Result<(Created, Changes), Refusal> {
     let terms = wanted.terms.authorized(caller)?;
-    check(&wanted.name, &wanted.cidrs, wanted.uses)?;
-    let expires_at_ms = end_of_life(wanted.ttl_ms, MAX_TTL_MS, now)?;
-    let shelf = &mut state.invitations.join_keys;
-    if shelf
-        .table()?
-        .records()
-        .filter(|key| now < key.dead_since().saturating_add(KEPT_MS))
-        .count()
-        >= MAX_KEYS
-    {
+    let name = name(wanted.name.as_deref())?;
+    check(&wanted.cidrs, wanted.uses)?;
+    let expires_at_ms = end_of_life(wanted.ttl_ms, now)?;
+    let table = state.invitations.join_keys.table_mut()?;
+    record::prune(table, |key| now >= key.dead_since().saturating_add(KEPT_MS));
+    if table.len() >= MAX_KEYS {
         let text = format!(
             "there are {MAX_KEYS} join keys already: revoke some and wait, or use one longer"
         );
         return Err(Refusal::InvitationInvalid(text));
     }
-    prune(shelf, now)?;
     let secret = entropy.token();
     let key = JoinKey {
         id: KeyId::from(entropy.request_id().as_str()),
-        name: wanted
-            .name
-            .map(|name| name.trim().to_owned())
-            .filter(|name| !name.is_empty()),
+        name,
         secret_hash: sha256_hex(secret.as_str().as_bytes()),
         terms,
         cidrs: wanted.cidrs,
@@ -251,16 +244,14 @@ pub fn create(
     let shown = key.shown(now);
     let audit =
         AuditEntry::by(caller, "key.create", key.id.as_str()).turning(None, Some(shown.clone()));
-    state.invitations.join_keys.table_mut()?.put(key);
+    table.put(key);
     let changes = vec![Change::Save(Part::JoinKeys), audit.into()];
     Ok((Created { key: secret, shown }, changes))
 }
 
 /// All keys, newest first.
 pub(super) fn list(state: &State, now: u64) -> Vec<Value> {
-    let mut keys: Vec<&JoinKey> = state.invitations.join_keys.records().collect();
-    keys.sort_by_key(|key| std::cmp::Reverse(key.created_at_ms));
-    keys.into_iter().map(|key| key.shown(now)).collect()
+    record::rows(state.invitations.join_keys.records(), now)
 }
 
 /// Ends a key; devices that joined by it stay. None when there is no such key.
@@ -274,15 +265,18 @@ pub(super) fn revoke(
     now: u64,
 ) -> Result<Option<Changes>, Refusal> {
     let table = state.invitations.join_keys.table_mut()?;
-    let Some(key) = table.record(id) else {
-        return Ok(None);
-    };
-    let before = key.shown(now);
-    table.update(id, |key| {
-        key.revoked_at_ms.get_or_insert(now);
-    });
-    let audit = AuditEntry::by(caller, "key.revoke", id).turning(Some(before), None);
-    Ok(Some(vec![Change::Save(Part::JoinKeys), audit.into()]))
+    let audit = AuditEntry::by(caller, "key.revoke", id);
+    Ok(record::revoke(
+        (Part::JoinKeys, table),
+        id,
+        now,
+        audit,
+        |table| {
+            table.update(id, |key| {
+                key.revoked_at_ms.get_or_insert(now);
+            });
+        },
+    ))
 }
 
 /// The key of a secret. Every key is compared, each in constant time.
@@ -340,21 +334,7 @@ fn update(state: &mut State, id: &str, change: impl FnOnce(&mut JoinKey)) {
     }
 }
 
-fn prune(shelf: &mut Shelf<KeyId, JoinKey>, now: u64) -> Result<(), Refusal> {
-    let table = shelf.table_mut()?;
-    let old: Vec<KeyId> = table
-        .records()
-        .filter(|key| now >= key.dead_since().saturating_add(KEPT_MS))
-        .map(|key| key.id.clone())
-        .collect();
-    for id in old {
-        table.remove(id.as_str());
-    }
-    Ok(())
-}
-
-fn check(name: &Option<String>, cidrs: &[String], uses: u64) -> Result<(), Refusal> {
-    word("name", name.as_deref().unwrap_or_default())?;
+fn check(cidrs: &[String], uses: u64) -> Result<(), Refusal> {
     words("cidrs", cidrs)?;
     if uses == 0 || uses > MAX_USES {
         let text = format!("uses must be between 1 and {MAX_USES}");

@@ -10,6 +10,7 @@ pub mod bootstrap;
 mod join;
 pub mod join_key;
 pub mod preapproval;
+mod record;
 pub mod terms;
 
 use std::{fmt, net::IpAddr};

@@ -6,7 +6,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::terms::{Terms, end_of_life, word};
+use super::{
+    record::{self, Shown},
+    terms::{Terms, end_of_life, name},
+};
 use crate::{
     identity::{DeviceId, PublicKey},
     pairing::{
@@ -20,9 +23,6 @@ use crate::{
 
 /// How long a pre-approval waits when nobody says, in milliseconds: a day, for a machine being set up.
 pub const USUAL_TTL_MS: u64 = 86_400_000;
-
-/// The longest wait, in milliseconds: 30 days.
-pub const MAX_TTL_MS: u64 = 30 * 86_400_000;
 
 /// How many devices may be expected at once: the largest fleet that one gateway serves.
 pub const MAX_EXPECTED: usize = 10_000;
@@ -82,6 +82,12 @@ impl Preapproval {
             "waiting"
         }
     }
+}
+
+impl Shown for Preapproval {
+    fn created_at_ms(&self) -> u64 {
+        self.created_at_ms
+    }
 
     fn shown(&self, now: u64) -> Value {
         let mut shown = self.clone();
@@ -122,8 +128,8 @@ pub fn preapprove(
     now: u64,
 ) -> Result<(Value, Changes), Refusal> {
     let terms = wanted.terms.authorized(caller)?;
-    word("name", wanted.name.as_deref().unwrap_or_default())?;
-    let expires_at_ms = end_of_life(wanted.ttl_ms, MAX_TTL_MS, now)?;
+    let name = name(wanted.name.as_deref())?;
+    let expires_at_ms = end_of_life(wanted.ttl_ms, now)?;
     let Some(key) = PublicKey::decode(wanted.public_key.trim()) else {
         let text = "not an Ed25519 public key: give the 43 characters that `openclaw node identity` prints";
         return Err(Refusal::InvitationInvalid(text.into()));
@@ -135,17 +141,10 @@ pub fn preapprove(
         Entry::Unreadable => return Err(Refusal::RecordUnreadable),
     }
     let table = state.invitations.preapproved.table_mut()?;
-    let over: Vec<DeviceId> = table
-        .records()
-        .filter(|known| known.is_over(now))
-        .map(|known| known.device_id.clone())
-        .collect();
-    if table.len() - over.len() >= MAX_EXPECTED {
+    record::prune(table, |known| known.is_over(now));
+    if table.len() >= MAX_EXPECTED {
         let text = format!("{MAX_EXPECTED} devices are expected already");
         return Err(Refusal::InvitationInvalid(text));
-    }
-    for id in over {
-        table.remove(id.as_str());
     }
     let before = table
         .record(device_id.as_str())
@@ -153,10 +152,7 @@ pub fn preapprove(
     let record = Preapproval {
         device_id,
         public_key: key.encode(),
-        name: wanted
-            .name
-            .map(|name| name.trim().to_owned())
-            .filter(|name| !name.is_empty()),
+        name,
         terms,
         created_by: caller.label.clone(),
         created_at_ms: now,
@@ -173,9 +169,7 @@ pub fn preapprove(
 
 /// All pre-approvals, newest first.
 pub(super) fn list(state: &State, now: u64) -> Vec<Value> {
-    let mut rows: Vec<&Preapproval> = state.invitations.preapproved.records().collect();
-    rows.sort_by_key(|row| std::cmp::Reverse(row.created_at_ms));
-    rows.into_iter().map(|row| row.shown(now)).collect()
+    record::rows(state.invitations.preapproved.records(), now)
 }
 
 /// Takes a pre-approval back; a device that came by it stays. None when there is none.
@@ -189,13 +183,16 @@ pub(super) fn revoke(
     now: u64,
 ) -> Result<Option<Changes>, Refusal> {
     let table = state.invitations.preapproved.table_mut()?;
-    let Some(record) = table.record(id) else {
-        return Ok(None);
-    };
-    let before = record.shown(now);
-    table.remove(id);
-    let audit = AuditEntry::by(caller, "preapproval.revoke", id).turning(Some(before), None);
-    Ok(Some(vec![Change::Save(Part::Preapproved), audit.into()]))
+    let audit = AuditEntry::by(caller, "preapproval.revoke", id);
+    Ok(record::revoke(
+        (Part::Preapproved, table),
+        id,
+        now,
+        audit,
+        |table| {
+            table.remove(id);
+        },
+    ))
 }
 
 /// The pre-approval that covers this claim now. One that was used serves a pairing that was interrupted.

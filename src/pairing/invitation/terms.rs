@@ -3,7 +3,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::bootstrap::OPERATOR_SCOPES;
 use crate::{
     pairing::{Caller, Refusal, policy, scopes},
     protocol::{
@@ -11,6 +10,20 @@ use crate::{
         scope::{Role, Scope, Scopes},
     },
 };
+
+/// The longest life of a join key or pre-approval, in milliseconds: 30 days. A secret that outlives its purpose
+/// gets lost.
+const MAX_TTL_MS: u64 = MAX_TTL_DAYS * 86_400_000;
+
+const MAX_TTL_DAYS: u64 = 30;
+
+/// The only operator scopes that an invitation can hand out.
+pub const OPERATOR_SCOPES: [Scope; 4] = [
+    Scope::APPROVALS,
+    Scope::READ,
+    Scope::TALK_SECRETS,
+    Scope::WRITE,
+];
 
 /// Longest name of a key or command, in bytes: enough for a sentence, a bound on what lists show.
 const MAX_WORD_BYTES: usize = 200;
@@ -105,8 +118,15 @@ pub(super) fn words(what: &str, list: &[String]) -> Result<(), Refusal> {
     list.iter().try_for_each(|text| word(what, text))
 }
 
+/// A name that a person typed, as it is kept; None when nothing is left of it.
+pub(super) fn name(typed: Option<&str>) -> Result<Option<String>, Refusal> {
+    let name = typed.unwrap_or_default();
+    word("name", name)?;
+    Ok(Some(name.trim().to_owned()).filter(|name| !name.is_empty()))
+}
+
 /// Checks one word that a person typed.
-pub(super) fn word(what: &str, text: &str) -> Result<(), Refusal> {
+fn word(what: &str, text: &str) -> Result<(), Refusal> {
     if text.len() > MAX_WORD_BYTES || text.chars().any(char::is_control) {
         let text = format!("{what}: at most {MAX_WORD_BYTES} bytes without control characters");
         return Err(Refusal::InvitationInvalid(text));
@@ -115,10 +135,9 @@ pub(super) fn word(what: &str, text: &str) -> Result<(), Refusal> {
 }
 
 /// The end of a life that begins now, epoch milliseconds.
-pub(super) fn end_of_life(ttl_ms: u64, longest: u64, now: u64) -> Result<u64, Refusal> {
-    if ttl_ms == 0 || ttl_ms > longest {
-        let days = longest / 86_400_000;
-        let text = format!("ttl must be between 1 millisecond and {days} days");
+pub(super) fn end_of_life(ttl_ms: u64, now: u64) -> Result<u64, Refusal> {
+    if ttl_ms == 0 || ttl_ms > MAX_TTL_MS {
+        let text = format!("ttl must be between 1 millisecond and {MAX_TTL_DAYS} days");
         return Err(Refusal::InvitationInvalid(text));
     }
     Ok(now.saturating_add(ttl_ms))
