@@ -8,6 +8,7 @@ use crate::cli::gateway_query::{ask, reach};
 use crate::cli::invocation::Invocation;
 use crate::cli::output::Style;
 use crate::cli::output::grid::{fixed, flexible, grid};
+use crate::cli::output::time::left;
 use crate::cli::row;
 use crate::protocol::method::least_scopes;
 
@@ -108,7 +109,7 @@ fn attempt(attempt: &Value) -> Vec<String> {
         client += " (browser)";
     }
     let state = match row::number(attempt, "lockedForMs") {
-        Some(left) => format!("locked for {} s", left.div_ceil(1_000)),
+        Some(time) => format!("locked for {}", left(time)),
         None => "counted".to_owned(),
     };
     vec![
@@ -157,7 +158,7 @@ mod tests {
         for expected in [
             "10 within 60 s lock out for 300 s; programs on the gateway's host are exempt",
             "│ shared-secret │ 192.0.2.1",
-            "│ locked for 300 s │",
+            "│ locked for 5m │",
             "browser-origin:http://x (browser)",
             "2 of 7 shown",
             "│ connections │ 3",

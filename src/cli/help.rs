@@ -113,7 +113,9 @@ fn section(title: &str, rows: Vec<(String, String)>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::output::time::minutes;
     use crate::cli::table::ROOT;
+    use crate::pairing::invitation::bootstrap::TTL_MS;
 
     fn help(words: &[&str]) -> String {
         let mut path: Vec<&'static Command> = vec![&ROOT];
@@ -178,5 +180,11 @@ Scopes asked for: operator.pairing and what the node's commands require
             !gateway.contains("raw-stream"),
             "hidden options stay hidden"
         );
+    }
+
+    #[test]
+    fn the_life_of_a_setup_code_is_the_one_it_has() {
+        let life = minutes(TTL_MS);
+        assert!(help(&["qr"]).contains(&format!("within {life}")), "{life}");
     }
 }

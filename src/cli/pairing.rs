@@ -9,6 +9,7 @@ use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
 use crate::cli::nodes::with_note;
 use crate::cli::output::text::plain;
+use crate::cli::output::time::left;
 use crate::cli::row;
 use crate::pairing::waiting::OPEN_COMMAND;
 use crate::protocol::scope::Scope;
@@ -79,9 +80,9 @@ pub fn sentence(standing: &Value, now: u64) -> String {
     }
     match row::number(standing, "untilMs") {
         Some(until) => format!(
-            "Pairing is open until {} ({} s left), then closed.",
+            "Pairing is open until {} ({} left), then closed.",
             rfc3339(until),
-            until.saturating_sub(now).div_ceil(1_000)
+            left(until.saturating_sub(now))
         ),
         None => "Pairing is open.".to_owned(),
     }

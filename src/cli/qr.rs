@@ -13,21 +13,22 @@ use crate::cli::error::{CliError, Usage};
 use crate::cli::invocation::Invocation;
 use crate::cli::output::Style;
 use crate::cli::output::qr::Picture;
+use crate::cli::output::time::minutes;
 use crate::client::SetupCode;
 use crate::config::secret::Secret;
 use crate::config::word::AuthMode;
 use crate::config::{Loaded, Paths};
 use crate::identity::Random;
-use crate::pairing::invitation::bootstrap::{Issued, Profile, issue};
+use crate::pairing::invitation::bootstrap::{Issued, Profile, TTL_MS, issue};
 use crate::pairing::{Caller, Part};
 use crate::protocol::scope::{Scope, Scopes};
 use crate::store::atomic::{PRIVATE_FILE, write};
 use crate::store::keys::load_gateway_token;
 use crate::store::{StateDir, Store, StoreError, TransactError};
 
-/// What follows the code, for a person.
+/// What follows the first sentence about the code, for a person.
 const NEXT: &str = "\
-The code works once, for one device, within 10 minutes. Whoever has it joins: show it to nobody else.
+Whoever has it joins: show it to nobody else.
 A phone or node that uses it is paired at once; what it may run waits for you:
   openclaw nodes pending
   openclaw nodes approve <requestId>
@@ -116,7 +117,8 @@ fn page(
     if let Some(pin) = &gateway.fingerprint {
         out += &format!("TLS fingerprint: {pin}\n");
     }
-    out + "\n" + NEXT
+    let life = minutes(TTL_MS);
+    out + &format!("\nThe code works once, for one device, within {life}. {NEXT}")
 }
 
 /// What the gateway asks others for: a gateway without any secret gives no setup codes.

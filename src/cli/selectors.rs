@@ -5,11 +5,10 @@ use serde_json::{Value, json};
 use crate::cli::error::{CliError, Failed};
 use crate::cli::output::text::plain;
 use crate::cli::row;
+use crate::pairing::resolution::SHORTEST_PREFIX;
 
 /// Shortest prefix of an id that may stand for it.
 const SHORTEST_ID_PREFIX: usize = 6;
-/// Shortest prefix of a request id that may stand for it.
-const SHORTEST_REQUEST_PREFIX: usize = 8;
 
 /// How well a query fits a node; a greater one wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -175,7 +174,7 @@ pub fn request<'a>(query: &'a str, requests: &'a [Value]) -> Result<&'a str, Cli
     let ids = requests
         .iter()
         .filter_map(|found| row::text(found, "requestId"));
-    abbreviated("request", query.trim(), ids, SHORTEST_REQUEST_PREFIX)
+    abbreviated("request", query.trim(), ids, SHORTEST_PREFIX)
 }
 
 fn abbreviated<'a>(

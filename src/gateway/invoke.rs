@@ -13,9 +13,10 @@ use serde_json::json;
 use crate::gateway::timer::TimerId;
 use crate::identity::ids::{ConnId, NodeId};
 use crate::protocol::error::ErrorShape;
+use crate::protocol::limits::DAY_MS;
 
 /// The longest a caller may wait, whatever it asks for: nothing in memory lives without an end.
-pub const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+pub const MAX_TIMEOUT: Duration = Duration::from_millis(DAY_MS);
 
 /// Open invokes one connection may have asked for: enough to fan out over a large fleet in two
 /// batches, small enough that one caller cannot fill the table.

@@ -14,11 +14,11 @@ use super::{
     node_record::NodeRequest,
     state::Keyed,
 };
-use crate::identity::RequestId;
+use crate::{identity::RequestId, protocol::limits::DAY_MS};
 
 /// How long it is remembered what became of a request, in milliseconds: a day, so that who comes back
 /// to last evening's terminal still gets an answer.
-pub const RESOLUTION_TTL_MS: u64 = 24 * 60 * 60 * 1_000;
+pub const RESOLUTION_TTL_MS: u64 = DAY_MS;
 
 /// How many such answers are kept, about 300 bytes each: a fleet of a thousand, approved on both layers.
 pub const MAX_RESOLUTIONS: usize = 2_048;
@@ -27,7 +27,7 @@ pub const MAX_RESOLUTIONS: usize = 2_048;
 const ROOM: usize = MAX_RESOLUTIONS / 8;
 
 /// Shortest prefix of a request id that may stand for it.
-const SHORTEST_PREFIX: usize = 8;
+pub const SHORTEST_PREFIX: usize = 8;
 
 /// Which of the two layers a request belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -80,6 +80,9 @@ pub const MAX_GIVEN_CHARS: usize = 256;
 /// Words in one list that an operator gives for a node: the largest platform has about 30 commands.
 pub const MAX_GIVEN_WORDS: usize = 512;
 
+/// Milliseconds of a day.
+pub const DAY_MS: u64 = 86_400_000;
+
 /// The longest time for which pairing is opened, in milliseconds: a day. Who wants it open for longer
 /// opens it without a limit.
-pub const MAX_PAIRING_WINDOW_MS: u64 = 86_400_000;
+pub const MAX_PAIRING_WINDOW_MS: u64 = DAY_MS;

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::protocol::limits::DAY_MS;
+
 /// A source of wall-clock time.
 pub trait Clock: Send + Sync {
     /// Milliseconds since the Unix epoch.
@@ -62,9 +64,6 @@ pub fn rfc3339(at_ms: u64) -> String {
         of_day % 1000
     )
 }
-
-/// Milliseconds of a day.
-const DAY_MS: u64 = 86_400_000;
 
 /// Year, month and day of the Gregorian calendar, from days since 1970-01-01. Years begin on 1 March
 /// here, which puts the leap day at the end; 719 468 days lie between 0000-03-01 and 1970-01-01.

@@ -12,11 +12,12 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::OFlags;
 
+use crate::protocol::limits::DAY_MS;
 use crate::store::atomic::{PRIVATE_FILE, create_private_directory};
 use crate::store::clock::rfc3339;
 
 /// Age from which a file of an earlier day is removed.
-const KEPT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+const KEPT_FOR: Duration = Duration::from_millis(DAY_MS);
 
 /// How long a file that could not be written is left alone, in milliseconds.
 const RETRY_MS: u64 = 60_000;
@@ -210,8 +211,6 @@ fn is_dated(name: &str) -> bool {
 mod tests {
     use super::*;
     use crate::store::testing::TempDir;
-
-    const DAY_MS: u64 = 86_400_000;
 
     fn names(directory: &Path) -> Vec<String> {
         let entries = fs::read_dir(directory).unwrap();

@@ -15,6 +15,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::identity::certificate::{NewCertificate, PemPair, not_after};
 use crate::identity::{Fingerprint, Random};
+use crate::protocol::limits::DAY_MS;
 use crate::store::atomic::{
     PRIVATE_FILE, TEMPORARY_SUFFIX, create_private_directory, sync_directory_of, write,
 };
@@ -29,8 +30,6 @@ const KEY: &str = "gateway-key.pem";
 
 /// The common name of a generated certificate, also one of its host names.
 const COMMON_NAME: &str = "openclaw-gateway";
-
-const DAY_MS: u64 = 86_400_000;
 
 /// How long a generated certificate is valid: ten years with their leap days.
 const VALID_MS: u64 = 3_653 * DAY_MS;

@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::cli::output::Style;
 use crate::cli::output::grid::{fixed, flexible, grid};
 use crate::cli::output::text::plain;
+use crate::cli::output::time::left;
 use crate::cli::row::{cell, number, rows, text, words};
 
 /// `devices keys list`.
@@ -76,16 +77,8 @@ pub fn made_key(made: &Value, now: u64) -> String {
 
 /// `within 59m`, from what is left of a life.
 pub fn until(entry: &Value, now: u64) -> String {
-    const UNITS: [(u64, &str); 3] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m")];
-    let left = number(entry, "expiresAtMs")
-        .unwrap_or(now)
-        .saturating_sub(now);
-    // Rounded up: what is there for an hour is not called 59 minutes a moment later.
-    let unit = UNITS.iter().find(|(unit, _)| left >= 2 * unit);
-    match unit {
-        Some((unit, name)) => format!("within {}{name}", left.div_ceil(*unit)),
-        None => format!("within {}s", left.div_ceil(1_000)),
-    }
+    let end = number(entry, "expiresAtMs").unwrap_or(now);
+    format!("within {}", left(end.saturating_sub(now)))
 }
 
 fn made_row(key: &Value, now: u64) -> Vec<String> {

@@ -13,8 +13,10 @@ use crate::cli::nodes::explain::explained;
 use crate::cli::nodes::{difference, ended, lists, silent, waiting, with_note};
 use crate::cli::output::pretty;
 use crate::cli::output::text::plain;
+use crate::cli::output::time::minutes;
 use crate::cli::{row, selectors};
 use crate::client::ssh::SshTarget;
+use crate::pairing::REQUEST_TTL_MS;
 use crate::pairing::resolution::Layer;
 use crate::pairing::truth::{View, rows};
 use crate::protocol::scope::{Role, Scope, Scopes};
@@ -241,8 +243,8 @@ fn decide(
     let mut failed = Failed::from(error);
     failed.hint.get_or_insert_with(|| match ids.as_slice() {
         [] => {
-            "Nothing waits. Requests expire after 5 minutes; a connected node asks again by itself."
-                .to_owned()
+            let life = minutes(REQUEST_TTL_MS);
+            format!("Nothing waits. Requests expire after {life}; a connected node asks again by itself.")
         }
         ids => format!("Waiting now: {}", plain(&ids.join(", "))),
     });

@@ -7,8 +7,9 @@ use crate::cli::error::Failed;
 use crate::cli::nodes::decide::Chosen;
 use crate::cli::nodes::difference;
 use crate::cli::output::text::plain;
-use crate::cli::output::time::age;
+use crate::cli::output::time::{age, minutes};
 use crate::cli::row;
+use crate::pairing::REQUEST_TTL_MS;
 use crate::pairing::resolution::Layer;
 
 /// The refusal with what a person should know and do, where its details tell.
@@ -88,7 +89,8 @@ fn resolved(details: &Value, now: u64) -> String {
              Look at it and approve it with: openclaw {group} approve {replacement}"
         ),
         _ => format!(
-            "It expired {when}: a request waits 5 minutes. The {subject} asks again when it connects; what waits: {list}"
+            "It expired {when}: a request waits {}. The {subject} asks again when it connects; what waits: {list}",
+            minutes(REQUEST_TTL_MS)
         ),
     }
 }

@@ -1,4 +1,6 @@
-//! Durations as people type them and ages as people read them.
+//! Durations as people type them, and ages and times left as people read them.
+
+use crate::protocol::limits::DAY_MS;
 
 /// Why a duration was not understood; Display is the text after the option's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +59,7 @@ fn unit(name: &str, alone: bool) -> Option<f64> {
         "s" => Some(1_000.0),
         "m" => Some(60_000.0),
         "h" => Some(3_600_000.0),
-        "d" => Some(86_400_000.0),
+        "d" => Some(DAY_MS as f64),
         _ => None,
     }
 }
@@ -81,6 +83,20 @@ pub fn age(now: u64, then: Option<u64>) -> String {
         return format!("{hours}h ago");
     }
     format!("{}d ago", rounded(hours, 24))
+}
+
+/// What is left of a time, for people: `3d`, `59m`, `90s`; in milliseconds. Rounded up: what is there for an
+/// hour is not called 59 minutes a moment later.
+pub fn left(milliseconds: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(DAY_MS, "d"), (3_600_000, "h"), (60_000, "m")];
+    let unit = UNITS.iter().find(|(unit, _)| milliseconds >= 2 * unit);
+    let (unit, name) = unit.copied().unwrap_or((1_000, "s"));
+    format!("{}{name}", milliseconds.div_ceil(unit))
+}
+
+/// A limit of whole minutes, in words: `5 minutes`.
+pub fn minutes(milliseconds: u64) -> String {
+    format!("{} minutes", milliseconds / 60_000)
 }
 
 fn rounded(amount: u64, unit: u64) -> u64 {
@@ -120,6 +136,23 @@ mod tests {
     }
 
     #[test]
+    fn times_left() {
+        for (milliseconds, expected) in [
+            (0, "0s"),
+            (1, "1s"),
+            (119_000, "119s"),
+            (120_000, "2m"),
+            (3_500_000, "59m"),
+            (2 * 3_600_000, "2h"),
+            (90_000_000, "25h"),
+            (2 * DAY_MS + 1, "3d"),
+        ] {
+            assert_eq!(left(milliseconds), expected, "{milliseconds}");
+        }
+        assert_eq!(minutes(300_000), "5 minutes");
+    }
+
+    #[test]
     fn ages() {
         const NOW: u64 = 1_000_000_000_000;
         for (elapsed, expected) in [
@@ -133,7 +166,7 @@ mod tests {
             (90 * 60_000, "2h ago"),
             (47 * 3_600_000, "47h ago"),
             (48 * 3_600_000, "2d ago"),
-            (10 * 86_400_000, "10d ago"),
+            (10 * DAY_MS, "10d ago"),
         ] {
             assert_eq!(age(NOW, Some(NOW - elapsed)), expected, "{elapsed}");
         }

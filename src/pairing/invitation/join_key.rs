@@ -18,7 +18,7 @@ use crate::{
         AuditEntry, Caller, Change, Changes, Entropy, Part, Refusal, State, networks::Networks,
         scopes, state::Keyed,
     },
-    protocol::params::DeviceKeysCreate,
+    protocol::{limits::DAY_MS, params::DeviceKeysCreate},
 };
 
 /// How long a key lives when nobody says, in milliseconds: an hour is enough to set up machines.
@@ -31,7 +31,7 @@ pub const MAX_USES: u64 = 10_000;
 pub const MAX_KEYS: usize = 512;
 
 /// How long a dead key is still listed, in milliseconds: seven days.
-const KEPT_MS: u64 = 7 * 86_400_000;
+const KEPT_MS: u64 = 7 * DAY_MS;
 
 /// One join key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -18,11 +18,11 @@ use crate::{
         scopes,
         state::{Entry, Keyed},
     },
-    protocol::params::DeviceKeysPreapprove,
+    protocol::{limits::DAY_MS, params::DeviceKeysPreapprove},
 };
 
 /// How long a pre-approval waits when nobody says, in milliseconds: a day, for a machine being set up.
-pub const USUAL_TTL_MS: u64 = 86_400_000;
+pub const USUAL_TTL_MS: u64 = DAY_MS;
 
 /// How many devices may be expected at once: the largest fleet that one gateway serves.
 pub const MAX_EXPECTED: usize = 10_000;

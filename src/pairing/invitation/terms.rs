@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     pairing::{Caller, Refusal, policy, scopes},
     protocol::{
+        limits::DAY_MS,
         params::Offer,
         scope::{Role, Scope, Scopes},
     },
@@ -13,7 +14,7 @@ use crate::{
 
 /// The longest life of a join key or pre-approval, in milliseconds: 30 days. A secret that outlives its purpose
 /// gets lost.
-const MAX_TTL_MS: u64 = MAX_TTL_DAYS * 86_400_000;
+const MAX_TTL_MS: u64 = MAX_TTL_DAYS * DAY_MS;
 
 const MAX_TTL_DAYS: u64 = 30;
 

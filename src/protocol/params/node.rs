@@ -9,6 +9,7 @@ use crate::{
     protocol::{
         error::ErrorShape,
         frame::object,
+        limits::DAY_MS,
         schema::{COUNT, Fields, Kind, NAME, TEXT, optional, parse_params, required},
     },
 };
@@ -262,7 +263,7 @@ impl PendingEnqueue {
     pub fn parse(params: Option<Value>) -> Result<Self, ErrorShape> {
         const LIFE: Kind = Kind::Integer {
             min: 1_000,
-            max: 86_400_000,
+            max: DAY_MS as i64,
         };
         const KIND: Kind = Kind::Object(&[
             required("nodeId", NAME),
