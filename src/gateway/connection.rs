@@ -148,7 +148,7 @@ fn upgraded(
         let _ = response.send(&mut stream, head.method == "HEAD", deadline);
         return None;
     }
-    let Some(held) = context.preauth.enter(place.client) else {
+    let Some(held) = context.preauth.enter(place.client, headers.has_origin()) else {
         let text = "Too many unauthenticated sockets";
         turn_away(context, &mut stream, address, text, deadline);
         return None;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::config::model::TrustedProxy;
 use crate::discovery::tailscale::testing::FakeTailscale;
 use crate::gateway::auth::SharedAuth;
-use crate::gateway::loopback::{Client, Rig, bare, key, now_ms, signed};
+use crate::gateway::loopback::{Client, Rig, bare, key, now_ms, operator, signed};
 use crate::gateway::proxy_auth::ProxyAuth;
 use crate::identity::Token;
 use crate::pairing::networks::Networks;
@@ -145,6 +145,11 @@ fn a_tailnet_vouches_for_its_own_users() {
         ]
     };
     let ui = |auth: Value| move |nonce: &str| signed(control_ui(auth), &key(5), nonce, now_ms());
+    let (answer, _) = ask(&rig, &served(ADDRESS, "ada@EXAMPLE.com"), ui(json!({})));
+    assert_eq!(answer["error"]["details"]["code"], "PAIRING_REQUIRED", "guests are users of a tailnet too: {answer}");
+    let request = json!({"requestId": answer["error"]["details"]["requestId"]});
+    let mut owner = rig.session(|_| operator(&["operator.admin"]));
+    assert_eq!(owner.call("device.pair.approve", request)["ok"], true);
     let (answer, _) = ask(&rig, &served(ADDRESS, "ada@EXAMPLE.com"), ui(json!({})));
     assert_eq!(answer["payload"]["auth"]["method"], "tailscale", "{answer}");
     assert_eq!(answer["payload"]["auth"]["scopes"], json!(["operator.admin"]));

@@ -41,6 +41,13 @@ pub fn advice(
             "gateway.tailscale.mode={tailscale}: this version does not publish the gateway itself; run: \
              tailscale {tailscale} --bg {port}"
         ));
+        if !Networks::parse(&config.gateway.trusted_proxies).covers_loopback() {
+            advice.push(
+                "gateway.tailscale.mode without 127.0.0.1 in gateway.trustedProxies: everybody who comes through \
+                 Tailscale counts as one client, and shares one lockout after failed attempts"
+                    .to_owned(),
+            );
+        }
     }
     advice
 }
@@ -86,6 +93,13 @@ mod tests {
             let found = told(text, bind);
             assert!(found.starts_with(expected), "{text}: {found}");
             assert_eq!(found.is_empty(), expected.is_empty(), "{text}: {found}");
+        }
+        for (proxies, shared) in [("", true), ("'10.0.0.1'", true), ("'127.0.0.1'", false)] {
+            let text = format!(
+                "{{gateway:{{trustedProxies:[{proxies}],auth:{{token:'t'}},tailscale:{{mode:'serve'}}}}}}"
+            );
+            let found = told(&text, Bind::Loopback);
+            assert_eq!(found.contains("counts as one client"), shared, "{found}");
         }
     }
 }

@@ -138,6 +138,9 @@ fn check_tailscale(
     if !is_loopback(bind) {
         return Err(StartError::TailscaleBind(tailscale));
     }
+    if mode == AuthMode::None {
+        return Err(StartError::TailscaleWithoutAuth(tailscale));
+    }
     if tailscale == TailscaleMode::Funnel && mode != AuthMode::Password {
         return Err(StartError::FunnelWithoutPassword);
     }
@@ -380,6 +383,7 @@ mod tests {
             (SERVE, &flags(), Bind::Custom, "TailscaleBind(Serve)"),
             (SERVE, &off, Bind::Lan, "token t"),
             ("{gateway:{auth:{token:'t'}}}", &serve, Bind::Lan, "TailscaleBind(Serve)"),
+            ("{gateway:{auth:{mode:'none'}}}", &serve, Bind::Loopback, "TailscaleWithoutAuth(Serve)"),
             (FUNNEL, &flags(), Bind::Loopback, "FunnelWithoutPassword"),
             (SECRET, &flags(), Bind::Loopback, "password p"),
             (SECRET, &flags(), Bind::Lan, "TailscaleBind(Funnel)"),

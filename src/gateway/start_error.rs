@@ -24,6 +24,8 @@ pub enum StartError {
     ModeRemote,
     /// `gateway.tailscale.mode=funnel` without a password.
     FunnelWithoutPassword,
+    /// Published through Tailscale while nothing is asked for.
+    TailscaleWithoutAuth(TailscaleMode),
     /// Password mode without a password.
     PasswordMissing,
     /// A secret copied from documentation; names the key.
@@ -82,6 +84,12 @@ impl fmt::Display for StartError {
                  gateway.auth.mode=password.\n\
                  Fix: set gateway.auth.mode to password, and gateway.auth.password or \
                  OPENCLAW_GATEWAY_PASSWORD",
+            ),
+            Self::TailscaleWithoutAuth(mode) => write!(
+                f,
+                "gateway.tailscale.mode={mode} publishes the gateway, and gateway.auth.mode=none asks nobody for \
+                 anything.\n\
+                 Fix: set gateway.auth.mode to token or password",
             ),
             Self::PasswordMissing => f.write_str(
                 "Gateway auth is set to password, but no password is configured.\n\

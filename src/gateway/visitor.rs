@@ -66,15 +66,26 @@ impl Visitor<'_> {
                 || (self.client.is_control_ui() && self.control_ui_insecure))
     }
 
-    /// Whether a proven device must be paired: not the back-end helper in the exception of §4.4, and
-    /// not a Control UI of a gateway that asks for nothing or was told by others who its user is (§5.2).
+    /// Whether a proven device must be paired: not the back-end helper in the exception of §4.4, and not a
+    /// Control UI whose user a trusted proxy names, or that is on the host of a gateway that asks for nothing.
+    /// From elsewhere such a gateway, and a tailnet with its guests, would make everybody its owner: there a
+    /// Control UI is paired once like any other device.
     pub fn pairing(&self) -> Pairing {
         if self.client.is_backend() && self.keeps_scopes() {
             Pairing::Absent
-        } else if self.is_operators_ui() && self.shared.is_ok_and(is_vouched_for) {
+        } else if self.is_operators_ui() && self.is_vouched_for() {
             Pairing::Waived
         } else {
             Pairing::Required
+        }
+    }
+
+    /// Whether somebody else than the user answers for a Control UI.
+    fn is_vouched_for(&self) -> bool {
+        match self.shared {
+            Ok(AuthMethod::TrustedProxy) => true,
+            Ok(AuthMethod::None) => self.locality == Locality::DirectLocal,
+            _ => false,
         }
     }
 
@@ -106,14 +117,6 @@ impl Visitor<'_> {
             _ => WithoutDevice::DeviceRequired,
         }
     }
-}
-
-/// Whether somebody else than the user answers for a Control UI.
-fn is_vouched_for(method: AuthMethod) -> bool {
-    matches!(
-        method,
-        AuthMethod::None | AuthMethod::Tailscale | AuthMethod::TrustedProxy
-    )
 }
 
 #[cfg(test)]
@@ -192,8 +195,8 @@ mod tests {
         let op = Role::Operator;
         for (id, role, method, expected) in [
             ("openclaw-control-ui", op, TrustedProxy, Pairing::Waived),
-            ("openclaw-control-ui", op, Tailscale, Pairing::Waived),
-            ("openclaw-tui", op, None, Pairing::Waived),
+            ("openclaw-control-ui", op, Tailscale, Pairing::Required),
+            ("openclaw-tui", op, None, Pairing::Required),
             ("openclaw-control-ui", op, Token, Pairing::Required),
             ("openclaw-control-ui", op, Password, Pairing::Required),
             ("openclaw-control-ui", op, DeviceToken, Pairing::Required),
@@ -218,6 +221,13 @@ mod tests {
                 shared_sent: false,
             };
             assert_eq!(visitor.pairing(), expected, "{visitor:?}");
+            // On the gateway's own host there is nobody but its owner.
+            let here = Visitor {
+                locality: Locality::DirectLocal,
+                ..visitor
+            };
+            let waived = expected == Pairing::Waived || (id == "openclaw-tui" && method == None);
+            assert_eq!(here.pairing() == Pairing::Waived, waived, "{here:?}");
         }
     }
 }

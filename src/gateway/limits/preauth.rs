@@ -10,18 +10,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::gateway::limits::source::Source;
 
-/// Counts open connections without hello per source.
+/// Counts open connections without hello per source, those of browsers apart: a page that somebody opened must
+/// not keep the programs beside it out.
 #[derive(Debug)]
 pub struct Preauth {
     limit: usize,
-    counts: Mutex<HashMap<Source, usize>>,
+    counts: Mutex<HashMap<(Source, bool), usize>>,
 }
 
 /// One slot of the budget, given back when dropped.
 #[derive(Debug)]
 pub struct Slot {
     budget: Arc<Preauth>,
-    source: Source,
+    key: (Source, bool),
 }
 
 impl Preauth {
@@ -43,11 +44,12 @@ impl Preauth {
         self.counts().values().sum()
     }
 
-    /// A slot for one more connection of `address` (`None`: hidden by a proxy), or `None` when its budget is used up.
-    pub fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Slot> {
-        let source = Source::of(address);
+    /// A slot for one more connection of `address` (`None`: hidden by a proxy), of a browser or not, or `None`
+    /// when its budget is used up.
+    pub fn enter(self: &Arc<Self>, address: Option<IpAddr>, browser: bool) -> Option<Slot> {
+        let key = (Source::of(address), browser);
         let mut counts = self.counts();
-        let count = counts.entry(source).or_default();
+        let count = counts.entry(key).or_default();
         if *count >= self.limit {
             return None;
         }
@@ -55,11 +57,11 @@ impl Preauth {
         drop(counts);
         Some(Slot {
             budget: Arc::clone(self),
-            source,
+            key,
         })
     }
 
-    fn counts(&self) -> MutexGuard<'_, HashMap<Source, usize>> {
+    fn counts(&self) -> MutexGuard<'_, HashMap<(Source, bool), usize>> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -67,10 +69,10 @@ impl Preauth {
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut counts = self.budget.counts();
-        if let Some(count) = counts.get_mut(&self.source) {
+        if let Some(count) = counts.get_mut(&self.key) {
             *count -= 1;
             if *count == 0 {
-                counts.remove(&self.source);
+                counts.remove(&self.key);
             }
         }
     }
@@ -84,17 +86,24 @@ mod tests {
     fn each_source_has_its_own_budget_and_gets_slots_back() {
         let budget = Preauth::new(2);
         let first: Option<IpAddr> = Some("192.0.2.1".parse().unwrap());
-        let held = (budget.enter(first), budget.enter(first));
+        let held = (budget.enter(first, false), budget.enter(first, false));
         assert!(held.0.is_some() && held.1.is_some());
-        assert!(budget.enter(first).is_none());
-        assert!(budget.enter(Some("192.0.2.2".parse().unwrap())).is_some());
-        let unknown = (budget.enter(None), budget.enter(None));
-        assert!(unknown.1.is_some() && budget.enter(None).is_none());
+        assert!(budget.enter(first, false).is_none());
+        assert!(
+            budget
+                .enter(Some("192.0.2.2".parse().unwrap()), false)
+                .is_some()
+        );
+        let unknown = (budget.enter(None, false), budget.enter(None, false));
+        assert!(unknown.1.is_some() && budget.enter(None, false).is_none());
+        let page = (budget.enter(first, true), budget.enter(first, true));
+        assert!(page.1.is_some() && budget.enter(first, true).is_none());
+        drop(page);
         drop(held.0);
-        assert!(budget.enter(first).is_some());
+        assert!(budget.enter(first, false).is_some());
         let v6 = |last: u16| Some(format!("2001:db8::{last:x}").parse().unwrap());
-        let whole_host = (budget.enter(v6(1)), budget.enter(v6(2)));
-        assert!(whole_host.1.is_some() && budget.enter(v6(3)).is_none());
+        let whole_host = (budget.enter(v6(1), false), budget.enter(v6(2), false));
+        assert!(whole_host.1.is_some() && budget.enter(v6(3), false).is_none());
         drop((held.1, unknown, whole_host));
         assert!(budget.counts().is_empty());
     }
