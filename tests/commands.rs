@@ -4,8 +4,9 @@ use serde_json::json;
 
 use crate::support::device::Device;
 use crate::support::home::Home;
-use crate::support::peer::Peer;
+use crate::support::peer::{Peer, node_params};
 use crate::support::process::{Gateway, SECRET, free_port, openclaw, openclaw_with};
+use crate::support::websocket::WebSocket;
 
 #[test]
 fn help_and_version_need_nothing() {
@@ -395,4 +396,27 @@ fn a_second_gateway_on_the_same_state_is_refused() {
         "{second:?}"
     );
     gateway.cli(&["nodes", "status"]).success();
+}
+
+#[test]
+fn an_owner_with_a_stale_token_in_the_shell_is_told_and_still_sees_everybody() {
+    let gateway = Gateway::start();
+    // Pairs the command line as an administrator.
+    gateway.cli(&["devices", "list"]).success();
+    let device = Device::new();
+    let afar = [("X-Forwarded-For", "198.51.100.7")];
+    let socket = WebSocket::connect_with(gateway.address, "/", &afar).unwrap();
+    let params = node_params(SECRET, &["system.which"]);
+    assert!(
+        Peer::handshake(socket, params, Some(&device)).is_err(),
+        "it waits"
+    );
+    let stale = [("OPENCLAW_GATEWAY_TOKEN", "stale")];
+    let pending = openclaw_with(&gateway.home, &stale, &["nodes", "pending", "--json"]);
+    assert!(
+        pending.stderr.contains("the shared token is refused"),
+        "{pending:?}"
+    );
+    let rows = pending.success().json();
+    assert_eq!(rows[0]["deviceId"], json!(device.id), "{rows}");
 }

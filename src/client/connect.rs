@@ -11,7 +11,7 @@ use crate::client::session::{Session, handshake};
 use crate::client::transport::{self, Transport};
 use crate::identity::{DeviceKey, Token};
 use crate::protocol::error::ErrorShape;
-use crate::protocol::scope::{Role, Scopes};
+use crate::protocol::scope::{Role, Scope, Scopes};
 use crate::store::{Clock, SystemClock};
 
 /// Where device tokens of earlier connects are kept. Failures to write are the keeper's to report: a connection does not
@@ -90,7 +90,14 @@ impl Connector<'_> {
             let next = Attempt::after(&tried, detail, retry_offered(&refusal), &situation);
             let again = match next {
                 Next::GiveUp => None,
-                Next::Retry(attempt) => Some(attempt),
+                Next::Retry(attempt) => {
+                    log::warn!(
+                        target: "client",
+                        "the shared token is refused; using this device's own token instead. Correct \
+                         OPENCLAW_GATEWAY_TOKEN or the token of the configuration"
+                    );
+                    Some(attempt)
+                }
                 Next::Forget(attempt) => {
                     stored = None;
                     if let Some(device) = self.device {
@@ -128,11 +135,24 @@ impl Connector<'_> {
         open: &Opener<'_>,
     ) -> Result<Session, ClientError> {
         let key = self.device.map(|device| device.key);
+        let mut identity = self.identity.clone();
+        // Without the secret it is a session of one device, which sees no other unless it is an administrator's.
+        let admin = situation
+            .stored
+            .is_some_and(|stored| stored.scopes.contains(&Scope::ADMIN));
+        if attempt == Attempt::Both && admin {
+            identity.scopes = identity
+                .scopes
+                .iter()
+                .chain([&Scope::ADMIN])
+                .cloned()
+                .collect();
+        }
         handshake(
             open(budget)?,
             |challenge| {
                 let now = SystemClock.now_ms();
-                connect_params(self.identity, key, attempt, situation, challenge, now)
+                connect_params(&identity, key, attempt, situation, challenge, now)
             },
             budget,
         )
