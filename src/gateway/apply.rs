@@ -4,7 +4,6 @@
 //! answered, so that whoever gets the answer finds the change in force. Saving and the audit log are the
 //! store's and already done.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use crate::gateway::attendance;
@@ -59,9 +58,6 @@ pub fn apply(context: &Arc<Context>, changes: Changes, caller: Option<&ConnId>) 
     if requests_moved {
         context.upkeep.reschedule(context);
     }
-    if applied.sessions > 0 {
-        wait_for_what_runs(context);
-    }
     applied
 }
 
@@ -74,29 +70,17 @@ fn end_sessions(
     caller: Option<&ConnId>,
     applied: &mut Applied,
 ) {
-    for session in context.hub.take_sessions(device, role, caller) {
-        applied.invokes += attendance::end(context, &session, close::AUTH_CHANGED, reason.reason());
-        applied.sessions += 1;
-    }
+    let why = (close::AUTH_CHANGED, reason.reason());
+    let others = context.hub.take_sessions(device, role, caller);
+    let ended = attendance::end_all(context, others.into_iter().map(|session| (session, why)));
+    applied.invokes += ended.invokes;
+    applied.sessions += ended.sessions;
     let own = caller.and_then(|conn| context.hub.session(conn));
     if own.is_some_and(|session| session.is_of(device, role)) && applied.own.is_none() {
         applied.sessions += 1;
         applied.own = Some(reason);
         // Nobody will be there to hear their answers.
         applied.invokes += caller.map_or(0, |conn| attendance::fail_invokes(context, conn));
-    }
-}
-
-/// Returns when no request of an ended session has an effect any more: it looks whether its session has
-/// ended under the lock of what it changes (`Call::still_here`), and whoever looked before is through.
-/// The registry's lock was taken when the session's invokes ended.
-pub(super) fn wait_for_what_runs(context: &Context) {
-    drop(context.pending_work());
-    // A change of nothing returns when everything before it is durable, or has failed.
-    let before = context
-        .store
-        .transact(|_, _| Ok::<_, Infallible>(((), Changes::new())));
-    if let Err(fault) = before {
-        log::warn!(target: "gateway", "a change before the end of a session is not durable: {fault}");
+        attendance::wait_for_what_runs(context);
     }
 }

@@ -1,6 +1,7 @@
 //! What the opening and the closing of a session mean for the others: presence rows, the node registry
 //! and the invokes that wait (protocol.md §2.6, §7.2).
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,6 +16,7 @@ use crate::gateway::rpc;
 use crate::gateway::session::Session;
 use crate::gateway::ssh_proof;
 use crate::identity::ids::{ConnId, DeviceId, NodeId};
+use crate::pairing::Changes;
 use crate::pairing::node_record::NodeMetadata;
 use crate::pairing::surface::NodeClaim;
 
@@ -54,6 +56,46 @@ pub fn closed(context: &Arc<Context>, session: &Session) -> usize {
         announce(context);
     }
     ended
+}
+
+/// What ending sessions did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// Invokes that ended without an answer of their node.
+    pub invokes: usize,
+    /// Sessions that were ended.
+    pub sessions: usize,
+}
+
+/// Ends sessions that were taken out of the hub, each with its close code and reason, with everything that
+/// waits for them. What their requests had begun is durable, or has failed, when this returns.
+pub fn end_all(
+    context: &Arc<Context>,
+    sessions: impl IntoIterator<Item = (Arc<Session>, (u16, &'static str))>,
+) -> Ended {
+    let mut ended = Ended::default();
+    for (session, (code, reason)) in sessions {
+        ended.invokes += end(context, &session, code, reason);
+        ended.sessions += 1;
+    }
+    if ended.sessions > 0 {
+        wait_for_what_runs(context);
+    }
+    ended
+}
+
+/// Returns when no request of an ended session has an effect any more: it looks whether its session has
+/// ended under the lock of what it changes (`Call::still_here`), and whoever looked before is through.
+/// The registry's lock was taken when the session's invokes ended.
+pub fn wait_for_what_runs(context: &Context) {
+    drop(context.pending_work());
+    // A change of nothing returns when everything before it is durable, or has failed.
+    let before = context
+        .store
+        .transact(|_, _| Ok::<_, Infallible>(((), Changes::new())));
+    if let Err(fault) = before {
+        log::warn!(target: "gateway", "a change before the end of a session is not durable: {fault}");
+    }
 }
 
 /// Ends a session that was taken out of the hub, with everything that waits for it. Returns how many

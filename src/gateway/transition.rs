@@ -8,10 +8,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::gateway::apply::wait_for_what_runs;
 use crate::gateway::attendance;
 use crate::gateway::context::Context;
-use crate::gateway::grounds::Loss;
 use crate::gateway::refilter;
 use crate::gateway::rpc;
 use crate::gateway::rules::Rules;
@@ -37,18 +35,14 @@ pub fn adopt(context: &Arc<Context>, rules: Rules) -> Transition {
     let before = context.replace_rules(rules);
     let now = context.rules();
     let mut transition = Transition::default();
-    for session in context
+    let lost = context
         .hub
-        .take_where(|session| session.grounds.lost(&now).is_some())
-    {
-        if let Some(loss) = session.grounds.lost(&now) {
-            dismiss(context, &session, loss);
-            transition.ended += 1;
-        }
-    }
-    if transition.ended > 0 {
-        wait_for_what_runs(context);
-    }
+        .take_where(|session| session.grounds.lost(&now).is_some());
+    let lost = lost.into_iter().filter_map(|session| {
+        let loss = session.grounds.lost(&now)?;
+        Some((session, loss.close()))
+    });
+    transition.ended = attendance::end_all(context, lost).sessions;
     let opened = now.admission.pairing_enabled && !before.admission.pairing_enabled;
     if opened || before.commands != now.commands {
         transition.refiltered = refilter::all(context, true);
@@ -63,13 +57,10 @@ pub fn dismiss_if_lost(context: &Arc<Context>, session: &Session) -> bool {
         return false;
     };
     context.hub.remove(&session.conn);
-    dismiss(context, session, loss);
-    true
-}
-
-fn dismiss(context: &Arc<Context>, session: &Session, loss: Loss) {
+    // Asked by the session's own thread, so that none of its requests runs meanwhile.
     let (code, reason) = loss.close();
     attendance::end(context, session, code, reason);
+    true
 }
 
 /// What everybody is shown about the gateway may have changed with its rules.
@@ -81,6 +72,11 @@ fn announce_health(context: &Context) {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::{Duration, Instant};
+
     use serde_json::json;
 
     use super::*;
@@ -88,8 +84,9 @@ mod tests {
     use crate::gateway::grounds::tests::page as headers_of;
     use crate::gateway::grounds::{Browser, Grounds};
     use crate::gateway::locality::Locality;
-    use crate::gateway::testing::House;
+    use crate::gateway::testing::{House, node_record};
     use crate::identity::Token;
+    use crate::pairing::{Change, Part};
 
     /// The rules of the house with one change.
     fn changed(house: &House, change: impl FnOnce(&mut Rules)) -> Rules {
@@ -131,6 +128,38 @@ mod tests {
             "request {lost} is answered to nobody"
         );
         assert_eq!(adopt(&house.context, changed(&house, rotate)).ended, 0);
+    }
+
+    #[test]
+    fn what_an_ended_session_had_begun_is_durable_when_the_rules_are_adopted() {
+        let house = House::new();
+        let goes = house.operator(&["operator.admin"]);
+        let (context, session) = (&house.context, &goes.session);
+        let (begun, has_begun) = mpsc::channel();
+        thread::scope(|scope| {
+            // As `Call::commit` does: it looks whether its session has ended, and then changes something.
+            let change = scope.spawn(move || {
+                context.store.transact(|state, _| {
+                    assert!(!session.has_ended());
+                    begun.send(()).unwrap();
+                    let deadline = Instant::now() + Duration::from_secs(60);
+                    while !session.has_ended() {
+                        assert!(Instant::now() < deadline, "the session does not end");
+                        thread::yield_now();
+                    }
+                    let record = json!({"n": node_record("n", &["system.which"])});
+                    state.read(Part::NodesPaired, record).unwrap();
+                    Ok::<_, Infallible>(((), vec![Change::Save(Part::NodesPaired)]))
+                })
+            });
+            has_begun.recv().unwrap();
+            assert_eq!(adopt(context, changed(&house, rotate)).ended, 1);
+            let durable = context
+                .store
+                .read(|state| state.nodes.paired.record("n").is_some());
+            assert_eq!(durable, Ok(true));
+            change.join().unwrap().unwrap();
+        });
     }
 
     #[test]
@@ -239,8 +268,8 @@ mod tests {
         let approver = house.device_operator("d", &["operator.pairing"]);
         let _node = house.paired_node("n", &["system.which", "sms.send"]);
         house.seed(
-            crate::pairing::Part::NodesPaired,
-            json!({"n": crate::gateway::testing::node_record("n", &["system.which"])}),
+            Part::NodesPaired,
+            json!({"n": node_record("n", &["system.which"])}),
         );
         assert!(approver.event_now("node.pair.requested").is_none());
         let allow = vec!["sms.send".to_owned()];
