@@ -42,15 +42,18 @@ const RUNNING_INTERVAL: Duration = Duration::from_millis(200);
 pub enum Occasion {
     /// A file changed.
     File,
-    /// SIGHUP: somebody asked for it.
-    Signal,
+    /// SIGHUP: somebody asked for the configuration to be read.
+    Reload,
+    /// SIGUSR1: somebody asked for a restart.
+    Restart,
 }
 
 impl Occasion {
     const fn as_str(self) -> &'static str {
         match self {
             Self::File => "file",
-            Self::Signal => "SIGHUP",
+            Self::Reload => "SIGHUP",
+            Self::Restart => "SIGUSR1",
         }
     }
 }
@@ -64,6 +67,18 @@ pub struct Wish {
     pub setup: Setup,
     /// What to write into the trail once it runs.
     pub audit: Vec<AuditEntry>,
+}
+
+impl Wish {
+    /// A restart with `setup`, for whose sake the trail will name these changes.
+    fn new(occasion: Occasion, setup: Setup, changed: &[ChangedKey]) -> Self {
+        let detail = |_: &ChangedKey| json!({"effect": "restart"});
+        Self {
+            audit: trail(changed, occasion.as_str(), &detail),
+            occasion,
+            setup,
+        }
+    }
 }
 
 /// Keeps a running gateway in step with its configuration.
@@ -178,10 +193,10 @@ impl<'a> Reloader<'a> {
         self.deferred = None;
         let refused = self.refused.take();
         let may_restart =
-            occasion == Occasion::Signal || refused.as_ref() != Some(&next.loaded.document);
+            occasion != Occasion::File || refused.as_ref() != Some(&next.loaded.document);
         let changed = changes(&self.applied, &next, self.source.flags);
         if changed.is_empty() {
-            if occasion == Occasion::Signal {
+            if occasion != Occasion::File {
                 log::info!(target: "reload", "config unchanged");
             }
             return None;
@@ -203,11 +218,7 @@ impl<'a> Reloader<'a> {
     pub fn fresh(&mut self) -> Result<Wish, SetupError> {
         let setup = self.read(MissingToken::Generate)?;
         let changed = changes(&self.started, &setup, self.source.flags);
-        Ok(Wish {
-            audit: trail(&changed, "SIGUSR1", &|_| json!({"effect": "restart"})),
-            occasion: Occasion::Signal,
-            setup,
-        })
+        Ok(Wish::new(Occasion::Restart, setup, &changed))
     }
 
     fn act(
@@ -229,7 +240,7 @@ impl<'a> Reloader<'a> {
                 return None;
             }
             // Somebody who sends the signal asks for more than the file says.
-            (ReloadMode::Off, Occasion::Signal) => ReloadMode::Hybrid,
+            (ReloadMode::Off, Occasion::Reload | Occasion::Restart) => ReloadMode::Hybrid,
             (mode, _) => mode,
         };
         let since_start = changes(&self.started, &next, self.source.flags);
@@ -264,26 +275,21 @@ impl<'a> Reloader<'a> {
         let configured = next.loaded.config.gateway.reload.deferral_timeout_ms;
         let patience = Duration::from_millis(configured).min(MAX_DEFERRAL);
         let running = self.running();
-        let wish = |changed: &[ChangedKey], setup| Wish {
-            occasion,
-            setup,
-            audit: trail(
-                changed,
-                occasion.as_str(),
-                &|_| json!({"effect": "restart"}),
-            ),
-        };
         // Else whoever is to lose access decides when, by keeping an invoke open.
         let urgent = changed.iter().any(|key| decides_who_comes_in(&key.path));
         if running == 0 || patience.is_zero() || urgent {
-            return Some(wish(changed, next));
+            return Some(Wish::new(occasion, next, changed));
         }
         log::info!(
             target: "reload",
             "gateway restart waits for {running} running invokes, at most {} s", patience.as_secs()
         );
         self.deferred = Some(Deferred {
-            wish: wish(&with_effect(changed, Effect::Restart), next.clone()),
+            wish: Wish::new(
+                occasion,
+                next.clone(),
+                &with_effect(changed, Effect::Restart),
+            ),
             until: Instant::now() + patience,
         });
         self.settle_hot(next, changed, occasion);

@@ -185,7 +185,7 @@ fn supervise(
         let wish = if woken.restart {
             asked_for(&mut reloader)
         } else if woken.reload {
-            reloader.evaluate(Occasion::Signal)
+            reloader.evaluate(Occasion::Reload)
         } else {
             reloader.look()
         };
