@@ -1,11 +1,13 @@
 //! `device.pair.*` and `device.token.*` (protocol.md §5.6). The rules are `pairing`'s; here is the way in
 //! and out.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
 use super::call::{Call, Outcome, Reply, payload};
 use super::pairing::noted;
-use crate::identity::{NodeId, Random};
+use crate::identity::{DeviceId, NodeId, Random};
 use crate::pairing::{State, device, node, token};
 use crate::protocol::limits::FIRST_WITH_STANDING;
 use crate::protocol::params::{
@@ -20,23 +22,24 @@ pub fn list(call: &Call<'_>, params: Option<Value>) -> Outcome {
     let now_ms = call.context.now_ms();
     let mut listed = payload(&device::list(&state, &call.caller(), now_ms))?;
     if call.session.protocol >= FIRST_WITH_STANDING {
+        let sessions = call.context.hub.sessions();
+        let devices = sessions
+            .iter()
+            .filter_map(|session| session.device.as_ref());
+        let connected = devices.map(DeviceId::as_str).collect();
         let rows = listed["paired"].as_array_mut().into_iter().flatten();
-        rows.for_each(|row| add_standing(call, &state, now_ms, row));
+        rows.for_each(|row| add_standing(&state, &connected, now_ms, row));
     }
     Ok(Reply::Now(noted(call, &state, listed)))
 }
 
 /// Whether the device is connected, and the node request that waits behind it: newer command lines
 /// point from `devices list` to the approval that is still missing.
-fn add_standing(call: &Call<'_>, state: &State, now_ms: u64, row: &mut Value) {
+fn add_standing(state: &State, connected: &HashSet<&str>, now_ms: u64, row: &mut Value) {
     let Some(id) = row["deviceId"].as_str().map(str::to_owned) else {
         return;
     };
-    let sessions = call.context.hub.sessions();
-    let mut devices = sessions
-        .iter()
-        .filter_map(|session| session.device.as_ref());
-    row["connected"] = json!(devices.any(|device| device.as_str() == id));
+    row["connected"] = json!(connected.contains(id.as_str()));
     if let Some(request) = node::request_of(state, &NodeId::from(id.as_str()), now_ms) {
         row["pendingNodeSurface"] = request.shown();
     }
