@@ -132,7 +132,8 @@ impl Context {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// What the gateway judges by now. One decision takes it once and keeps to it.
+    /// What the gateway judges by now. A step of a decision takes it once and keeps to it; the next step takes
+    /// it anew (`rules`).
     pub fn rules(&self) -> Arc<Rules> {
         let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&rules)

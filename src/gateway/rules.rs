@@ -1,7 +1,11 @@
 //! The part of the settings that may change while the gateway runs (cli.md §3.5, "hot").
 //!
-//! Readers take the value once per decision and keep to it, so that one decision never sees half of a
-//! change. Whoever replaces it carries out what the difference means for the live sessions.
+//! The value is replaced as a whole, and readers take it once per step, so that no step sees half of a
+//! change. A connection comes in by several steps, and each takes the newest, so that what was withdrawn
+//! meanwhile lets nobody in: where it comes from is settled when its head was read, what it proves at its
+//! first frame, whether it belongs here after that. What admitted a session is asked once more when it can be
+//! found (`Grounds::lost`). Whoever replaces the value carries out what the difference means for the live
+//! sessions.
 
 use std::time::Duration;
 
