@@ -7,6 +7,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod discovery;
+pub mod exec;
 pub mod gateway;
 pub mod identity;
 pub mod net;

@@ -22,15 +22,15 @@ use crate::client::{
     resolve,
 };
 use crate::config::{self, Environment, Loaded, Paths, dotenv};
+use crate::exec::which::search_path;
+use crate::exec::{ApprovalsFile, HostPolicy};
 use crate::identity::{DeviceId, DeviceKey, Fingerprint, Random};
-use crate::node::approvals::{ApprovalsFile, HostPolicy};
 use crate::node::host::{Ending, Host, Stop};
 use crate::node::invoke::{COMMANDS, Dispatcher};
 use crate::node::machine::Machine;
 use crate::node::run::Children;
 use crate::node::settings::{self, Flags, Settings};
 use crate::node::tokens::NodeTokens;
-use crate::node::which::search_path;
 use crate::store::node_file::NodeFile;
 use crate::store::{Clock, DeviceAuth, StateDir, SystemClock, load_or_create_key};
 

@@ -6,8 +6,8 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 
-use super::approvals::{ApprovalsFile, HostPolicy};
 use super::run::Children;
+use crate::exec::{ApprovalsFile, HostPolicy};
 
 /// Reads what the machine's configuration says now about exec for an agent, so that edits need no
 /// restart; an error text when it cannot be read, which denies every run.

@@ -1,35 +1,10 @@
-//! What the tests of this room share: temporary directories, removed when dropped, and a machine in one.
+//! What the tests of this room share: a machine in a temporary directory.
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use super::approvals::{ApprovalsFile, HostPolicy};
 use super::machine::Machine;
 use super::run::Children;
+use crate::exec::{ApprovalsFile, HostPolicy};
 
-static COUNTER: AtomicU64 = AtomicU64::new(0);
-
-pub struct TempDir(PathBuf);
-
-impl TempDir {
-    pub fn new() -> Self {
-        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("openclaw-node-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path.canonicalize().unwrap())
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+pub(crate) use crate::exec::testing::TempDir;
 
 /// A machine whose state, home and working directory are `dir`, with an empty policy.
 pub fn machine(dir: &TempDir) -> Machine {

@@ -23,8 +23,8 @@ use serde_json::{Map, Value};
 use self::capture::{Capture, Stream};
 pub use self::children::Children;
 pub use self::launch_error::errno_name;
+use crate::exec::which::Unresolved;
 use crate::node::environment::ChildEnvironment;
-use crate::node::which::Unresolved;
 
 /// How long pipes are read on after the child's exit so that trailing output is not lost.
 pub const DRAIN: Duration = Duration::from_millis(250);

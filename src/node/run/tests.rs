@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::exec::which;
 use crate::node::testing::TempDir;
-use crate::node::which;
 
 /// Long enough for any machine; only a failing test waits for it.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 pub use self::prepare::prepare;
 pub use self::run::run;
 pub use self::which::which;
-use super::approvals::Reason;
 use super::run::Outcome;
+use crate::exec::Reason;
 use crate::protocol::error::ErrorShape;
 
 /// Characters of output an event carries; more is cut at the front.

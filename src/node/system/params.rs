@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::node::command::raw_matches;
-use crate::node::wrapper::unwrap;
+use crate::exec::command::raw_matches;
+use crate::exec::wrapper::unwrap;
 use crate::protocol::error::ErrorShape;
 
 /// What is to be run, where, and for whom.

@@ -5,11 +5,11 @@
 use serde_json::{Value, json};
 
 use super::params::CommandParams;
-use crate::node::command::preview;
+use crate::exec::command::preview;
+use crate::exec::operand::{self, Operand};
+use crate::exec::plan::{Directory, Plan, pin};
+use crate::exec::wrapper::unwrap;
 use crate::node::machine::Machine;
-use crate::node::operand::{self, Operand};
-use crate::node::plan::{Directory, Plan, pin};
-use crate::node::wrapper::unwrap;
 use crate::protocol::command_text::format_command;
 use crate::protocol::error::ErrorShape;
 

@@ -11,17 +11,17 @@ use serde_json::Value;
 use super::params::{CommandParams, nul, text};
 use super::prepare::{Bound, bind};
 use super::{Reply, RunLabel};
-use crate::identity::Random;
-use crate::node::approvals::{
+use crate::exec::plan::Plan;
+use crate::exec::which;
+use crate::exec::wrapper::{Unwrapped, unwrap};
+use crate::exec::{
     Candidate, Content, Denial, Effective, Question, Reason, Security, Verdict, decide, effective,
     judge, refuse_inline,
 };
+use crate::identity::Random;
 use crate::node::environment::{Variables, check_assignments, check_overrides, child_environment};
 use crate::node::machine::Machine;
-use crate::node::plan::Plan;
 use crate::node::run::{self as runner, Launch, Outcome};
-use crate::node::which;
-use crate::node::wrapper::{Unwrapped, unwrap};
 use crate::protocol::command_text::format_command;
 use crate::protocol::error::ErrorShape;
 

@@ -1,8 +1,8 @@
 use serde_json::json;
 
 use super::*;
-use crate::node::approvals::HostPolicy;
-use crate::node::approvals::{Ask, Security};
+use crate::exec::HostPolicy;
+use crate::exec::{Ask, Security};
 use crate::node::system::prepare;
 use crate::node::testing::{TempDir, machine, policy};
 

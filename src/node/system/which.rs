@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::exec::which;
 use crate::node::machine::Machine;
-use crate::node::which;
 use crate::protocol::error::ErrorShape;
 
 /// Answers `system.which`: the found ones of the asked names, by name.

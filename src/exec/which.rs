@@ -122,7 +122,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::node::testing::TempDir;
+    use crate::exec::testing::TempDir;
 
     fn program(path: &Path, mode: u32) {
         std::fs::write(path, "#!/bin/sh\n").unwrap();

@@ -1,5 +1,5 @@
 use super::*;
-use crate::node::testing::TempDir;
+use crate::exec::testing::TempDir;
 
 #[test]
 fn operands() {

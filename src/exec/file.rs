@@ -261,7 +261,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::node::testing::TempDir;
+    use crate::exec::testing::TempDir;
 
     fn file(dir: &TempDir) -> ApprovalsFile {
         ApprovalsFile::new(dir.path(), Some(dir.path()))

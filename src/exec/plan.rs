@@ -204,8 +204,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::node::testing::TempDir;
-    use crate::node::wrapper::unwrap;
+    use crate::exec::testing::TempDir;
+    use crate::exec::wrapper::unwrap;
 
     #[test]
     fn working_directories_are_bound_to_what_they_are() {

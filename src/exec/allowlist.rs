@@ -7,8 +7,8 @@ use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
 use super::document::Entry;
-use crate::node::which::{self, Unresolved};
-use crate::node::wrapper::{NEVER_UNWRAPPED, Unwrapped, base_name};
+use crate::exec::which::{self, Unresolved};
+use crate::exec::wrapper::{NEVER_UNWRAPPED, Unwrapped, base_name};
 
 /// A command as the judgement sees it.
 #[derive(Debug)]
@@ -171,7 +171,7 @@ fn typed<'a>(candidate: &Candidate<'a>) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::wrapper::unwrap;
+    use crate::exec::wrapper::unwrap;
 
     /// The vectors of the specification's section 7, with programs at their usual places. `miss!` marks
     /// commands the full policy allows and this evaluator refuses for want of analysis.

@@ -26,7 +26,7 @@ pub fn raw_matches(raw: &str, argv: &[String], unwrapped: &Unwrapped<'_>) -> boo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::wrapper::unwrap;
+    use crate::exec::wrapper::unwrap;
 
     fn argv(words: &[&str]) -> Vec<String> {
         words.iter().map(|word| (*word).to_owned()).collect()

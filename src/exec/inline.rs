@@ -4,7 +4,7 @@
 //! gets it for every program that could. Never the other way round.
 
 use super::verdict::Denial;
-use crate::node::wrapper::{Unwrapped, base_name};
+use crate::exec::wrapper::{Unwrapped, base_name};
 
 /// Programs that can be handed a program as text (node-host specification, 3.10 and 3.11).
 const EVALUATORS: [&str; 22] = [
@@ -50,7 +50,7 @@ pub fn refuse_inline(unwrapped: &Unwrapped<'_>) -> Result<(), Denial> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::wrapper::unwrap;
+    use crate::exec::wrapper::unwrap;
 
     #[test]
     fn whatever_can_evaluate_text_needs_an_approval() {

@@ -1,0 +1,32 @@
+//! What may be run here: the exec policy, its file, and what a command line means.
+//!
+//! Owns `exec-approvals.json` (schema, edits by hash), the reading of commands (wrappers, shells, scripts,
+//! programs on the search path), the judgement of one command by the policy, and what binds an approval
+//! to what will run. The node host judges by it, the gateway keeps its own file with it, the command line
+//! edits it. Must never start a program and knows no frame.
+//!
+//! What is not understood is never allowed: a file that does not parse means `deny`, a rule or command
+//! form that is not evaluated here satisfies nothing (node-host specification, section 3).
+
+pub mod command;
+pub mod operand;
+pub mod plan;
+pub mod shell;
+pub mod which;
+pub mod wrapper;
+
+mod allowlist;
+mod document;
+mod file;
+mod inline;
+mod policy;
+#[cfg(test)]
+pub(crate) mod testing;
+mod verdict;
+
+pub use self::allowlist::{Candidate, Judgement, Miss, judge};
+pub use self::document::{AgentPolicy, Agents, Ask, Document, Entry, Scalars, Security, Socket};
+pub use self::file::{ApprovalsError, ApprovalsFile, Content};
+pub use self::inline::refuse_inline;
+pub use self::policy::{Effective, HostPolicy, effective};
+pub use self::verdict::{Denial, Question, Reason, Verdict, decide};
