@@ -6,6 +6,7 @@ mod support;
 
 mod admission;
 mod approval;
+mod approvals;
 mod attacks;
 mod bad_input;
 mod commands;

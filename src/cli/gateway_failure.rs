@@ -62,6 +62,13 @@ impl GatewayFailure {
     pub(super) fn hint(&self) -> Option<String> {
         let held = self.holder.and_then(|pid| elsewhere(pid, None));
         held.or_else(|| self.error.hint())
+            .or_else(|| self.remediation())
+    }
+
+    /// What the gateway itself says is to be done.
+    fn remediation(&self) -> Option<String> {
+        let details = self.error.shape()?.details.as_ref()?;
+        Some(details.get("remediation")?.as_str()?.to_owned())
     }
 
     /// Machine code and details of cli.md §1.4.

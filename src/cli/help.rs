@@ -160,7 +160,7 @@ Scopes asked for: operator.pairing and what the node's commands require
         let root = help(&[]);
         for line in [
             "Usage: openclaw [options] [command]",
-            "  nodes    Approve, inspect and use nodes",
+            "  nodes      Approve, inspect and use nodes",
             "  --no-color           No ANSI colour (env: NO_COLOR)",
             "  -V, --version        Print the version",
         ] {

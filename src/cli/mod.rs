@@ -6,6 +6,8 @@
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write};
 
+use serde_json::Value;
+
 use crate::cli::answer::{Answer, FAILURE, SUCCESS};
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
@@ -17,6 +19,7 @@ use crate::config::Environment;
 pub mod administration;
 pub mod advertise;
 pub mod answer;
+pub mod approvals;
 pub mod command;
 pub mod config;
 pub mod config_dry_run;
@@ -58,7 +61,11 @@ pub fn version() -> String {
 /// Runs one command line (without the program's name) and returns the exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: Environment) -> u8 {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let json = arguments.iter().any(|argument| argument == "--json");
+    // What follows `--` belongs to somebody else.
+    let own = arguments.iter().take_while(|argument| *argument != "--");
+    let own: Vec<&OsString> = own.collect();
+    let has = |name: &str| own.iter().any(|argument| *argument == name);
+    let form = Form::of(has("--json"), has("--watch"));
     let outcome = match parse::parse(&table::ROOT, arguments) {
         Ok(Parsed::Help(path)) => print(&help::render(&path)),
         Ok(Parsed::Version) => print(&format!("{}\n", version())),
@@ -67,7 +74,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: Environme
             let style = Style::detect(no_color, &environment);
             execute(&Invocation::new(typed, style, environment))
         }
-        Err(usage) => report(&CliError::Usage(usage), "", json),
+        Err(usage) => report(&CliError::Usage(usage), "", form),
     };
     exit_code(outcome)
 }
@@ -77,25 +84,57 @@ fn execute(invocation: &Invocation) -> io::Result<u8> {
     let Some(handler) = invocation.command().handler else {
         return Ok(FAILURE);
     };
+    let form = Form::of(invocation.json(), invocation.has("watch"));
     match handler(invocation) {
-        Ok(answer) => deliver(&answer, invocation.json()),
+        Ok(answer) => deliver(&answer, form),
         Err(error) => {
             let prefix = match invocation.command().failure {
                 Some(prefix) => prefix.to_owned(),
                 None => format!("{} failed: ", invocation.name()),
             };
-            report(&error, &prefix, invocation.json())
+            report(&error, &prefix, form)
         }
     }
 }
 
-/// Prints an answer: with `json` the document alone, else notes to stderr and the text to stdout.
-fn deliver(answer: &Answer, json: bool) -> io::Result<u8> {
-    for note in answer.notes.iter().filter(|_| !json) {
+/// What stdout is to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// One JSON document over several lines.
+    Document,
+    /// One JSON document a line, as many as there are.
+    Lines,
+    /// Text for people.
+    Text,
+}
+
+impl Form {
+    fn of(json: bool, watch: bool) -> Form {
+        match (json, watch) {
+            (false, _) => Form::Text,
+            (true, false) => Form::Document,
+            (true, true) => Form::Lines,
+        }
+    }
+
+    /// The document in this form, without a final newline; nothing where people read.
+    fn rendered(self, document: &Value) -> Option<String> {
+        match self {
+            Form::Document => Some(output::pretty(document)),
+            Form::Lines => Some(output::line(document)),
+            Form::Text => None,
+        }
+    }
+}
+
+/// Prints an answer: for machines the document alone, else notes to stderr and the text to stdout.
+fn deliver(answer: &Answer, form: Form) -> io::Result<u8> {
+    for note in answer.notes.iter().filter(|_| form == Form::Text) {
         complain(note)?;
     }
-    match &answer.document {
-        Some(document) if json => print(&format!("{}\n", output::pretty(document)))?,
+    let document = answer.document.as_ref();
+    match document.and_then(|document| form.rendered(document)) {
+        Some(document) => print(&format!("{document}\n"))?,
         _ if answer.text.is_empty() => SUCCESS,
         _ if answer.text.ends_with('\n') => print(&answer.text)?,
         _ => print(&format!("{}\n", answer.text))?,
@@ -103,15 +142,15 @@ fn deliver(answer: &Answer, json: bool) -> io::Result<u8> {
     Ok(answer.exit)
 }
 
-/// Prints a failure: text to stderr, with `json` also the error document to stdout.
-fn report(error: &CliError, prefix: &str, json: bool) -> io::Result<u8> {
+/// Prints a failure: text to stderr, for machines also the error document to stdout.
+fn report(error: &CliError, prefix: &str, form: Form) -> io::Result<u8> {
     let prefix = if error.stands_alone() { "" } else { prefix };
     complain(&format!("{prefix}{error}"))?;
     if let Some(hint) = error.hint() {
         complain(&hint)?;
     }
-    if json {
-        print(&format!("{}\n", output::pretty(&error.document())))?;
+    if let Some(document) = form.rendered(&error.document()) {
+        print(&format!("{document}\n"))?;
     }
     Ok(error.exit())
 }
@@ -121,6 +160,11 @@ fn print(text: &str) -> io::Result<u8> {
     out.write_all(text.as_bytes())?;
     out.flush()?;
     Ok(SUCCESS)
+}
+
+/// Part of the result of a command that writes while it runs, at once on stdout.
+pub(crate) fn emit(text: &str) -> io::Result<()> {
+    print(text).map(drop)
 }
 
 /// One message on stderr, safe for a terminal whoever worded it; a reader that went away is no failure of

@@ -60,6 +60,11 @@ impl Reach {
         &self.budget
     }
 
+    /// Starts the budget anew: a command that stays connected connects again later.
+    pub fn restart_budget(&mut self, total: Duration) {
+        self.budget = Budget::new(total);
+    }
+
     /// Where it connects.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint

@@ -2,6 +2,8 @@
 //!
 //! The parser, the help texts and everything else generated from commands read these rows.
 
+mod approvals;
+
 use crate::cli::command::{Argument, Command, Flag, Takes};
 use crate::cli::{
     config, config_set, devices, gateway_limits, gateway_query, gateway_run, gateway_status,
@@ -72,6 +74,7 @@ pub static ROOT: Command = Command::group(
         NODES,
         DEVICES,
         NODE_HOST,
+        approvals::APPROVALS,
         GATEWAY_COMMANDS,
         CONFIG,
         QR,

@@ -13,6 +13,20 @@ pub fn is_hidden(letter: char) -> bool {
             | '\u{e0000}'..='\u{e007f}')
 }
 
+/// The text with every hidden character spelled out as `\u{202E}`, so that a person sees what a program gets.
+pub fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if is_hidden(letter) {
+            // Writing to a text cannot fail.
+            let _ = write!(out, "\\u{{{:X}}}", u32::from(letter));
+        } else {
+            out.push(letter);
+        }
+    }
+    out
+}
+
 /// JSON text with every hidden character written as an escape; it still says the same. Line breaks, which
 /// JSON has only between its values, stay.
 pub fn escaped(json: String) -> String {
@@ -41,6 +55,18 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+
+    #[test]
+    fn hidden_characters_are_spelled_out() {
+        for (text, shown) in [
+            ("echo hi", "echo hi"),
+            ("日本 👩\u{200d}💻", "日本 👩\u{200d}💻"),
+            ("evil\u{202e}txt", "evil\\u{202E}txt"),
+            ("\u{1b}[2Ja\nb", "\\u{1B}[2Ja\\u{A}b"),
+        ] {
+            assert_eq!(visible(text), shown);
+        }
+    }
 
     #[test]
     fn nothing_hides_and_the_value_stays() {

@@ -52,9 +52,11 @@ pub trait Administration {
     fn forget_token(&self);
 }
 
-/// Whether a pairing refusal may be answered from the files beside a running gateway, on its own host.
+/// When the pairing files of this machine may answer instead of the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fallback {
+    /// Never: only a running gateway knows.
+    Never,
     /// Only without a running gateway.
     Offline,
     /// Also when a running gateway refuses this command line for pairing reasons.
@@ -82,7 +84,7 @@ pub fn open(
             return Ok(Box::new(remote.with_files(&paths, &loaded)));
         }
         Ok(remote) => return Ok(Box::new(remote)),
-        Err(error) if local => error,
+        Err(error) if local && fallback != Fallback::Never => error,
         Err(error) => return Err(error),
     };
     if nobody_answers(&error) {

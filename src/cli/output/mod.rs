@@ -68,6 +68,11 @@ pub fn pretty(document: &Value) -> String {
     escaped(serde_json::to_string_pretty(document).unwrap_or_default())
 }
 
+/// The same on one line.
+pub fn line(document: &Value) -> String {
+    escaped(document.to_string())
+}
+
 /// Log lines of this program go to stderr from here on. Of the crates that it uses only warnings do: below
 /// them some show whole frames, credentials included.
 pub fn log_to_stderr(level: LevelFilter) {
