@@ -3,10 +3,10 @@
 //! Understood are rules that are an exact absolute path, a bare program name, or exactly `*`. Globs,
 //! argument patterns and command fingerprints satisfy nothing; neither do shells and wrapped commands.
 
-use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
 use super::document::Entry;
+use super::miss::Miss;
 use crate::exec::which::{self, Unresolved};
 use crate::exec::wrapper::{NEVER_UNWRAPPED, Unwrapped, base_name};
 
@@ -24,70 +24,15 @@ pub struct Candidate<'a> {
 /// The result of looking for a rule.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Judgement<'a> {
-    /// This rule covers the command.
-    Allowed(&'a Entry),
+    /// A rule covers the command.
+    Allowed {
+        /// The rule.
+        entry: &'a Entry,
+        /// Its place in the list, from 0.
+        index: usize,
+    },
     /// None does.
     Missed(Miss),
-}
-
-/// Why no rule covers a command; Display completes the sentence "denied because …".
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Miss {
-    /// The program was not found, or is no executable file.
-    NotFound(String),
-    /// No rule names the program; rules that could mean it but are not evaluated are listed.
-    NoRule {
-        /// The program's path.
-        path: PathBuf,
-        /// Patterns of skipped rules.
-        skipped: Vec<String>,
-    },
-    /// The typed path goes through `..`, whose meaning depends on links.
-    ParentDirectory(String),
-    /// A shell: what it would run is not analysed.
-    Shell(String),
-    /// A wrapper: what it would run is not analysed.
-    Wrapper(String),
-}
-
-impl Miss {
-    /// The pattern that would allow the command, where one can.
-    pub fn pattern(&self) -> Option<String> {
-        match self {
-            Self::NoRule { path, .. } => Some(path.display().to_string()),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Miss {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotFound(program) => write!(f, "{program} is no program on this node"),
-            Self::NoRule { path, skipped } => {
-                write!(f, "no allowlist rule names {}", path.display())?;
-                if !skipped.is_empty() {
-                    let skipped = skipped.join(", ");
-                    write!(f, "; only exact paths and names count here, not: {skipped}")?;
-                }
-                Ok(())
-            }
-            Self::ParentDirectory(program) => {
-                write!(
-                    f,
-                    "{program} goes through `..`; name the program by its plain path"
-                )
-            }
-            Self::Shell(name) => write!(
-                f,
-                "{name} is a shell and its script is not matched against the allowlist; call the program itself"
-            ),
-            Self::Wrapper(name) => write!(
-                f,
-                "{name} starts another program, which is not matched against the allowlist; call that program itself"
-            ),
-        }
-    }
 }
 
 /// Looks for the first rule that covers the command.
@@ -95,11 +40,11 @@ pub fn judge<'a>(candidate: &Candidate<'_>, rules: &[&'a Entry]) -> Judgement<'a
     let miss = match covered_form(candidate) {
         Ok(resolved) => {
             let mut skipped = Vec::new();
-            for rule in rules {
-                match matches(rule, candidate, resolved.as_deref()) {
-                    Some(true) => return Judgement::Allowed(rule),
+            for (index, entry) in rules.iter().enumerate() {
+                match matches(entry, candidate, resolved.as_deref()) {
+                    Some(true) => return Judgement::Allowed { entry, index },
                     Some(false) => {}
-                    None => skipped.push(rule.pattern.trim().to_owned()),
+                    None => skipped.push(entry.pattern.trim().to_owned()),
                 }
             }
             match resolved {
@@ -210,7 +155,7 @@ mod tests {
             let argv: Vec<String> = line.split('|').map(str::to_owned).collect();
             let unwrapped = unwrap(&argv);
             let found = judge(&candidate(&unwrapped), &rules);
-            let allowed = matches!(found, Judgement::Allowed(_));
+            let allowed = matches!(found, Judgement::Allowed { .. });
             assert_eq!(allowed, expected == "run", "{line}: {found:?}");
         }
     }
@@ -243,7 +188,11 @@ mod tests {
             let argv: Vec<String> = line.split('|').map(str::to_owned).collect();
             let unwrapped = unwrap(&argv);
             let found = judge(&candidate(&unwrapped), &[&star]);
-            assert_eq!(matches!(found, Judgement::Allowed(_)), allowed, "{line}");
+            assert_eq!(
+                matches!(found, Judgement::Allowed { .. }),
+                allowed,
+                "{line}"
+            );
         }
     }
 

@@ -3,7 +3,6 @@
 //! Which flags of which interpreter evaluate a text is not judged here; whoever asks for strictness
 //! gets it for every program that could. Never the other way round.
 
-use super::verdict::Denial;
 use crate::exec::wrapper::{Unwrapped, base_name};
 
 /// Programs that can be handed a program as text (node-host specification, 3.10 and 3.11).
@@ -32,19 +31,15 @@ const EVALUATORS: [&str; 22] = [
     "xargs",
 ];
 
-/// Under `tools.exec.strictInlineEval`, refuses an unapproved command that could evaluate text.
-pub fn refuse_inline(unwrapped: &Unwrapped<'_>) -> Result<(), Denial> {
+/// What in a command could evaluate text, in the words of a refusal under
+/// `tools.exec.strictInlineEval`; `None` when nothing could.
+pub fn inline_evaluation(unwrapped: &Unwrapped<'_>) -> Option<String> {
     let program = unwrapped.effective.first().map_or("", String::as_str);
     let name = base_name(program);
     // `python3.11` and `pypy3` are the same interpreters as their plain names.
     let family = name.trim_end_matches(|mark: char| mark.is_ascii_digit() || mark == '.');
     let evaluates = unwrapped.blocked || unwrapped.is_shell() || EVALUATORS.contains(&family);
-    if !evaluates {
-        return Ok(());
-    }
-    Err(Denial::approval(format!(
-        "SYSTEM_RUN_DENIED: approval required ({name} requires explicit approval in strictInlineEval mode)"
-    )))
+    evaluates.then_some(name)
 }
 
 #[cfg(test)]
@@ -66,7 +61,11 @@ mod tests {
             ("/usr/bin/git status", false),
         ] {
             let argv: Vec<String> = line.split(' ').map(str::to_owned).collect();
-            assert_eq!(refuse_inline(&unwrap(&argv)).is_err(), refused, "{line}");
+            assert_eq!(
+                inline_evaluation(&unwrap(&argv)).is_some(),
+                refused,
+                "{line}"
+            );
         }
     }
 }

@@ -16,17 +16,23 @@ pub mod which;
 pub mod wrapper;
 
 mod allowlist;
+mod assessment;
 mod document;
 mod file;
 mod inline;
+mod miss;
 mod policy;
+mod programs;
+mod safe_bins;
 #[cfg(test)]
 pub(crate) mod testing;
 mod verdict;
 
-pub use self::allowlist::{Candidate, Judgement, Miss, judge};
+pub use self::assessment::{Assessment, Context, Cover, Execution, Segment, assess};
 pub use self::document::{AgentPolicy, Agents, Ask, Document, Entry, Scalars, Security, Socket};
 pub use self::file::{ApprovalsError, ApprovalsFile, Content};
-pub use self::inline::refuse_inline;
+pub use self::miss::Miss;
 pub use self::policy::{Effective, HostPolicy, effective};
+pub use self::programs::{Disk, Programs};
+pub use self::safe_bins::SafeBins;
 pub use self::verdict::{Denial, Question, Reason, Verdict, decide};

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::allowlist::{Judgement, Miss};
+use super::assessment::Assessment;
 use super::document::{Ask, Security};
 use super::policy::Effective;
 
@@ -92,18 +92,29 @@ pub enum Verdict {
 pub struct Question<'a> {
     /// The policy of the run.
     pub policy: &'a Effective<'a>,
-    /// What the allowlist says.
-    pub judgement: &'a Judgement<'a>,
+    /// What the command would run and what covers it.
+    pub assessment: &'a Assessment<'a>,
     /// A gateway matched an approval record.
     pub approved: bool,
-    /// This node's id, for the command that would add the missing rule.
-    pub node: &'a str,
+    /// `tools.exec.strictInlineEval`: what evaluates text needs an approval whatever else says.
+    pub strict_inline_eval: bool,
+    /// The node's id for the command that would add the missing rule, where rules may be added from
+    /// remote; `None` where only the node itself may.
+    pub remote: Option<&'a str>,
 }
 
 /// Decides.
 pub fn decide(question: &Question<'_>) -> Verdict {
     let policy = question.policy;
-    let satisfied = matches!(question.judgement, Judgement::Allowed(_));
+    let satisfied = question.assessment.satisfied();
+    let inline = question.assessment.inline_evaluation.as_deref();
+    if let Some(what) = inline.filter(|_| {
+        question.strict_inline_eval && !question.approved && policy.security != Security::Deny
+    }) {
+        return Verdict::Refuse(Denial::approval(format!(
+            "SYSTEM_RUN_DENIED: approval required ({what} requires explicit approval in strictInlineEval mode)"
+        )));
+    }
     match (policy.security, policy.ask) {
         (Security::Deny, _) => {
             let source = &policy.security_source;
@@ -117,7 +128,10 @@ pub fn decide(question: &Question<'_>) -> Verdict {
             Verdict::Run { listed: false }
         }
         (Security::Full, Ask::Off | Ask::OnMiss) => Verdict::Run { listed: false },
-        (Security::Allowlist, Ask::Off | Ask::OnMiss) if satisfied => Verdict::Run { listed: true },
+        (Security::Allowlist, Ask::Off | Ask::OnMiss) if satisfied => listed(question),
+        (Security::Allowlist, Ask::Off | Ask::OnMiss) if question.assessment.durable => {
+            Verdict::Run { listed: false }
+        }
         (Security::Allowlist, Ask::Off) => {
             let message = format!("SYSTEM_RUN_DENIED: allowlist miss ({})", missing(question));
             Verdict::Refuse(Denial {
@@ -140,24 +154,38 @@ pub fn decide(question: &Question<'_>) -> Verdict {
     }
 }
 
+fn listed(question: &Question<'_>) -> Verdict {
+    if question.assessment.execution.is_some() {
+        return Verdict::Run { listed: true };
+    }
+    Verdict::Refuse(Denial {
+        reason: Reason::ExecutionPlanMiss,
+        message: "SYSTEM_RUN_DENIED: execution plan mismatch".to_owned(),
+    })
+}
+
+/// Why the allowlist does not cover the command, and the lines that would make it.
 fn missing(question: &Question<'_>) -> String {
-    let Judgement::Missed(miss) = question.judgement else {
+    let Some(miss) = question.assessment.miss() else {
         return String::new();
     };
-    let pattern = miss.pattern().map(|path| shell_word(&path));
-    // A prefix names the node as well and leaves the line readable.
-    let node = question.node.get(..NODE_PREFIX).unwrap_or(question.node);
-    match (miss, pattern) {
-        (_, Some(pattern)) => {
-            format!(
-                "{miss}; allow it with: openclaw approvals allowlist add --node {node} {pattern}"
-            )
+    let Some(patterns) = question.assessment.allowing_patterns() else {
+        return miss.to_string();
+    };
+    let (place, selector) = match question.remote {
+        // A prefix names the node as well and leaves the line readable.
+        Some(node) => {
+            let node = node.get(..NODE_PREFIX).unwrap_or(node);
+            ("", format!("--node {node} "))
         }
-        (Miss::NotFound(_), None) => miss.to_string(),
-        (_, None) => format!(
-            "{miss}, which this would allow: openclaw approvals allowlist add --node {node} <its path>"
-        ),
-    }
+        None => (", on the node", String::new()),
+    };
+    let lines: Vec<String> = patterns
+        .iter()
+        .map(|pattern| shell_word(pattern))
+        .map(|word| format!("openclaw approvals allowlist add {selector}{word}"))
+        .collect();
+    format!("{miss}; to allow it{place}: {}", lines.join(" && "))
 }
 
 /// One word of a command line that a person can paste.
@@ -173,7 +201,10 @@ fn shell_word(text: &str) -> String {
 mod tests {
     use std::path::PathBuf;
 
+    use super::super::assessment::{Cover, Execution, Segment};
     use super::super::document::Entry;
+    use super::super::miss::Miss;
+    use super::super::which::Unresolved;
     use super::*;
 
     #[test]
@@ -203,16 +234,19 @@ mod tests {
         let rule = Entry::new("ls");
         for (security, ask, satisfied, approved, expected) in cases {
             let policy = policy(security, ask);
-            let judgement = if satisfied {
-                Judgement::Allowed(&rule)
-            } else {
-                Judgement::Missed(no_rule("/usr/bin/ls"))
-            };
+            let assessment = assessment(match satisfied {
+                true => Ok(Cover::Rule {
+                    entry: &rule,
+                    index: 0,
+                }),
+                false => Err(no_rule("/usr/bin/ls")),
+            });
             let question = Question {
                 policy: &policy,
-                judgement: &judgement,
+                assessment: &assessment,
                 approved,
-                node: "abc",
+                strict_inline_eval: false,
+                remote: None,
             };
             let found = match decide(&question) {
                 Verdict::Run { listed: true } => "listed".to_owned(),
@@ -231,30 +265,60 @@ mod tests {
         let cases = [
             (
                 no_rule("/opt/my tool"),
-                "SYSTEM_RUN_DENIED: approval required (no allowlist rule names /opt/my tool; \
-                 allow it with: openclaw approvals allowlist add --node abc '/opt/my tool')",
+                None,
+                "no allowlist rule names /opt/my tool; to allow it, on the node: openclaw approvals \
+                 allowlist add '/opt/my tool'",
+            ),
+            (
+                no_rule("/usr/bin/ls"),
+                Some("0123456789abcdef"),
+                "no allowlist rule names /usr/bin/ls; to allow it: openclaw approvals allowlist add \
+                 --node 0123456789ab /usr/bin/ls",
             ),
             (
                 Miss::Shell("sh".to_owned()),
-                "SYSTEM_RUN_DENIED: approval required (sh is a shell and its script is not matched \
-                 against the allowlist; call the program itself, which this would allow: openclaw \
-                 approvals allowlist add --node abc <its path>)",
+                None,
+                "sh is a shell and its script is not matched against the allowlist; call the program \
+                 itself",
             ),
             (
                 Miss::NotFound("nope".to_owned()),
-                "SYSTEM_RUN_DENIED: approval required (nope is no program on this node)",
+                None,
+                "nope is no program on this node",
             ),
         ];
         let policy = policy(Security::Allowlist, Ask::OnMiss);
-        for (miss, text) in cases {
-            let judgement = Judgement::Missed(miss);
+        for (miss, remote, text) in cases {
+            let assessment = assessment(Err(miss));
             let question = Question {
                 policy: &policy,
-                judgement: &judgement,
+                assessment: &assessment,
                 approved: false,
-                node: "abc",
+                strict_inline_eval: false,
+                remote,
             };
+            let text = format!("SYSTEM_RUN_DENIED: approval required ({text})");
             assert_eq!(decide(&question), Verdict::Refuse(Denial::approval(text)));
+        }
+    }
+
+    fn assessment<'a>(cover: Result<Cover<'a>, Miss>) -> Assessment<'a> {
+        Assessment {
+            payload: false,
+            fault: None,
+            segments: vec![Segment {
+                argv: vec!["ls".to_owned()],
+                path: None,
+                blocked: false,
+                cover,
+                inner: Vec::new(),
+            }],
+            durable: false,
+            inline_evaluation: None,
+            execution: Some(Execution {
+                argv: vec!["ls".to_owned()],
+                program: Err(Unresolved::NotFound),
+            }),
         }
     }
 

@@ -15,8 +15,8 @@ use crate::exec::plan::Plan;
 use crate::exec::which;
 use crate::exec::wrapper::{Unwrapped, unwrap};
 use crate::exec::{
-    Candidate, Content, Denial, Effective, Question, Reason, Security, Verdict, decide, effective,
-    judge, refuse_inline,
+    Content, Context, Denial, Disk, Effective, Execution, Question, Reason, SafeBins, Verdict,
+    assess, decide, effective,
 };
 use crate::identity::Random;
 use crate::node::environment::{Variables, check_assignments, check_overrides, child_environment};
@@ -52,7 +52,7 @@ pub fn run(machine: &Machine, params: &Value) -> Reply {
         command: &command,
         suppress_notify: request.suppress_notify,
     };
-    match admit(machine, &request, &unwrapped) {
+    match admit(machine, &request) {
         Err(denial) => Reply {
             event: Some(label.denied(denial.reason)),
             result: Err(ErrorShape::unavailable(denial.message)),
@@ -135,24 +135,17 @@ struct Admitted {
     cwd: Option<PathBuf>,
 }
 
-fn admit(
-    machine: &Machine,
-    request: &Request,
-    unwrapped: &Unwrapped<'_>,
-) -> Result<Admitted, Denial> {
+fn admit(machine: &Machine, request: &Request) -> Result<Admitted, Denial> {
     let Content { document, .. } = machine.approvals.load();
     let document = document.map_err(|fault| Denial::broken_policy(&fault))?;
     let agent = request.command.agent_id.as_deref();
     let host = (machine.host_policy)(agent).map_err(|fault| Denial::broken_policy(&fault))?;
     let policy = effective(&document, agent, &host);
-    if host.strict_inline_eval && !request.approved && policy.security != Security::Deny {
-        refuse_inline(unwrapped)?;
-    }
-    let admitted = match judge_command(machine, request, unwrapped, &policy)? {
-        Permission::Free if request.approved || request.plan.is_some() => bound(machine, request)?,
-        Permission::Free => received(machine, request),
-        Permission::Listed(_) if request.plan.is_some() => bound(machine, request)?,
-        Permission::Listed(program) => Admitted {
+    let admitted = match judge_command(machine, request, &policy, host.strict_inline_eval)? {
+        _ if request.approved || request.plan.is_some() => bound(machine, request)?,
+        None => received(machine, request),
+        Some(Execution { argv, program }) => Admitted {
+            argv,
             program,
             ..received(machine, request)
         },
@@ -167,48 +160,37 @@ fn admit(
     Ok(admitted)
 }
 
-enum Permission {
-    /// Policy or approval lets the command run as received.
-    Free,
-    /// Only the allowlist does: exactly this file must be executed.
-    Listed(Result<PathBuf, which::Unresolved>),
-}
-
+/// `None` when policy or approval lets the command run as received; else only the allowlist does, and
+/// exactly what it judged must be executed.
 fn judge_command(
     machine: &Machine,
     request: &Request,
-    unwrapped: &Unwrapped<'_>,
     policy: &Effective<'_>,
-) -> Result<Permission, Denial> {
-    let directory = request.command.directory(&machine.cwd);
-    let program = unwrapped.effective.first().map_or("", String::as_str);
+    strict_inline_eval: bool,
+) -> Result<Option<Execution>, Denial> {
     let home = machine.home.as_deref();
-    let resolved = which::resolve(program, &directory, &machine.path, home);
-    let candidate = Candidate {
-        unwrapped,
-        resolved: resolved.clone(),
+    let context = Context {
+        cwd: &request.command.directory(&machine.cwd),
         home,
+        programs: &Disk {
+            path: &machine.path,
+            home,
+        },
+        skills: &[],
+        safe_bins: &SafeBins::default(),
     };
-    let judgement = judge(&candidate, &policy.allowlist);
+    let assessment = assess(&request.command.argv, policy, &context);
     let question = Question {
         policy,
-        judgement: &judgement,
+        assessment: &assessment,
         approved: request.approved,
-        node: &machine.node_id,
+        strict_inline_eval,
+        remote: None,
     };
     match decide(&question) {
         Verdict::Refuse(denial) => Err(denial),
-        Verdict::Run { listed: false } => Ok(Permission::Free),
-        Verdict::Run { listed: true } => {
-            let Ok(path) = resolved else {
-                return Ok(Permission::Listed(resolved));
-            };
-            let canonical = path.canonicalize().map_err(|_| Denial {
-                reason: Reason::ExecutionPlanMiss,
-                message: "SYSTEM_RUN_DENIED: execution plan mismatch".to_owned(),
-            })?;
-            Ok(Permission::Listed(Ok(canonical)))
-        }
+        Verdict::Run { listed: false } => Ok(None),
+        Verdict::Run { listed: true } => Ok(assessment.execution),
     }
 }
 

@@ -24,8 +24,8 @@ fn a_fresh_machine_asks_for_everything_and_says_how_to_allow_it() {
     let reply = run(&machine(&dir), &params);
     assert_eq!(
         message(&reply),
-        "SYSTEM_RUN_DENIED: approval required (no allowlist rule names /usr/bin/uname; allow it with: \
-         openclaw approvals allowlist add --node abc /usr/bin/uname)"
+        "SYSTEM_RUN_DENIED: approval required (no allowlist rule names /usr/bin/uname; to allow it, on \
+         the node: openclaw approvals allowlist add /usr/bin/uname)"
     );
     let expected = json!({"sessionKey": "node", "runId": "r1", "host": "node", "command": "uname -a",
         "reason": "approval-required", "suppressNotifyOnExit": false});
