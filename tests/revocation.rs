@@ -56,7 +56,7 @@ fn removing_a_device_ends_both_of_its_sessions_and_what_waited_for_it() {
         .json();
     assert_eq!(
         removed,
-        json!({"deviceId": device.id, "sessionsEnded": 2, "invokesEnded": 1})
+        json!({"deviceId": device.id, "sessionsEnded": 2, "invokesEnded": 1, "approvalsEnded": 0})
     );
     let failed = person.answer(&asked).unwrap_err();
     assert_eq!(failed["details"]["code"], "NODE_DISCONNECTED");

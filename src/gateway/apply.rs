@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::gateway::attendance;
 use crate::gateway::context::Context;
 use crate::gateway::crowd;
+use crate::gateway::exec_approval::desk;
 use crate::gateway::refilter::refilter;
 use crate::identity::{ConnId, DeviceId, RequestId};
 use crate::pairing::{Change, Changes, Part, SessionEnd};
@@ -18,6 +19,8 @@ use crate::protocol::scope::Role;
 /// What carrying out changes did to live sessions and their invokes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
+    /// Approvals of single commands that ended, decided ones included.
+    pub approvals: usize,
     /// The request with which a live node asks for what it lacks now.
     pub asked: Option<RequestId>,
     /// Invokes that ended without an answer of their node.
@@ -44,6 +47,7 @@ pub fn apply(context: &Arc<Context>, changes: Changes, caller: Option<&ConnId>) 
                 end_sessions(context, &device, role, reason, caller, &mut applied);
             }
             Change::Refilter { node, ask } => {
+                applied.approvals += desk::revoke_unpaired(context, &node);
                 let found = refilter(context, &node, ask);
                 applied.invokes += found.withdrawn;
                 applied.asked = found.request.or(applied.asked);
@@ -83,4 +87,6 @@ fn end_sessions(
         applied.invokes += caller.map_or(0, |conn| attendance::fail_invokes(context, conn));
         attendance::wait_for_what_runs(context);
     }
+    // Behind the end of the sessions: what they asked for until then is found, and nothing comes after it.
+    applied.approvals += desk::revoke_device(context, device, role);
 }

@@ -45,6 +45,7 @@ pub fn opened(context: &Context, session: &Arc<Session>) {
 pub fn closed(context: &Arc<Context>, session: &Session) -> usize {
     let ended = fail_invokes(context, &session.conn);
     ssh_proof::forget(context, &session.conn);
+    context.approvals().drop_waiters(&session.conn);
     if session.client.mode == FLEETING_MODE {
         return ended;
     }
@@ -89,6 +90,7 @@ pub fn end_all(
 /// The registry's lock was taken when the session's invokes ended.
 pub fn wait_for_what_runs(context: &Context) {
     drop(context.pending_work());
+    drop(context.approvals());
     // A change of nothing returns when everything before it is durable, or has failed.
     let before = context
         .store

@@ -1,8 +1,8 @@
 //! What every part of the daemon shares: the store, the live sessions, the registry, the clock hand.
 //!
 //! One value per gateway, in an `Arc`; threads and timers hold it, nothing else is global. It owns no
-//! behaviour beyond handing out its parts. Lock order: pairing state, registry, hub; presence and the
-//! smaller tables are taken alone and never while another lock is waited for.
+//! behaviour beyond handing out its parts. Lock order: pairing state, registry, approvals, hub; presence
+//! and the smaller tables are taken alone and never while another lock is waited for.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use crate::gateway::connections::Connections;
 use crate::gateway::crowd::Crowd;
+use crate::gateway::exec_approval::Book;
 use crate::gateway::hub::Hub;
 use crate::gateway::limits::preauth::Preauth;
 use crate::gateway::limits::{Arrivals, Chatter, Guard};
@@ -76,6 +77,7 @@ pub struct Context {
     pub version: &'static str,
     /// Whom the tailnet knows.
     pub whois: Whois,
+    approvals: Mutex<Book>,
     node_events: Mutex<NodeEvents>,
     pending_work: Mutex<PendingWork>,
     phase: AtomicU8,
@@ -114,6 +116,7 @@ impl Context {
             upkeep: Upkeep::default(),
             version: env!("CARGO_PKG_VERSION"),
             whois,
+            approvals: Mutex::default(),
             node_events: Mutex::default(),
             pending_work: Mutex::default(),
             phase: AtomicU8::new(Phase::Starting as u8),
@@ -173,6 +176,11 @@ impl Context {
     /// The presence rows.
     pub fn presence(&self) -> MutexGuard<'_, Presence> {
         lock(&self.presence)
+    }
+
+    /// Approvals of single commands. May be taken while the registry is held, never the other way round.
+    pub fn approvals(&self) -> MutexGuard<'_, Book> {
+        lock(&self.approvals)
     }
 
     /// What nodes reported lately.

@@ -20,6 +20,7 @@ pub mod crowd;
 pub mod ending;
 pub mod endpoints;
 pub mod examine;
+pub mod exec_approval;
 pub mod forwarded;
 pub mod gate;
 pub mod grounds;

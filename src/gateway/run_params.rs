@@ -1,11 +1,11 @@
 //! What of a `system.run` call reaches the node (protocol.md §8.5).
 //!
-//! Callers cannot claim an approval: only listed parameters pass, `approved` and `approvalDecision` never
-//! do. A claim is refused in the words of the first rows of the approval table as long as the gateway
-//! holds no approvals that it could match.
+//! Only listed parameters pass; `approved` and `approvalDecision` never do. A call that claims an approval is
+//! forwarded as what was approved, with what was decided, or not at all.
 
 use serde_json::{Map, Value, json};
 
+use crate::gateway::exec_approval::binding::{ClaimFault, Permit};
 use crate::protocol::command_text::{format_command, inline_script};
 use crate::protocol::error::ErrorShape;
 
@@ -24,20 +24,31 @@ const PASSED: &[&str] = &[
     "suppressNotifyOnExit",
 ];
 
-/// The parameters to forward for `params`, or the refusal. A value that is not an object is forwarded as
-/// it is: the node refuses it in its own words.
-pub fn forwarded(params: Option<Value>) -> Result<Option<Value>, ErrorShape> {
+/// The parameters to forward for `params`, with the permit that they claim, or the refusal. `permit` says
+/// whether the approval a call names covers it. A value that is not an object is forwarded as it is: the node
+/// refuses it in its own words.
+pub fn forwarded(
+    params: Option<Value>,
+    permit: impl FnOnce(&str, &Map<String, Value>) -> Result<Permit, ClaimFault>,
+) -> Result<(Option<Value>, Option<Permit>), ErrorShape> {
     let Some(Value::Object(given)) = params else {
-        return Ok(params);
+        return Ok((params, None));
     };
-    if claims_approval(&given) {
-        return Err(refuse_claim(&given));
-    }
-    check_display_text(&given)?;
+    let permit = match claims_approval(&given) {
+        true => Some(claimed(&given, permit)?),
+        false => {
+            check_display_text(&given)?;
+            None
+        }
+    };
     let passed = given
         .into_iter()
         .filter(|(key, _)| PASSED.contains(&key.as_str()));
-    Ok(Some(Value::Object(passed.collect())))
+    let mut passed: Map<String, Value> = passed.collect();
+    if let Some(permit) = &permit {
+        permit.fill(&mut passed);
+    }
+    Ok((Some(Value::Object(passed)), permit))
 }
 
 fn claims_approval(params: &Map<String, Value>) -> bool {
@@ -49,19 +60,16 @@ fn claims_approval(params: &Map<String, Value>) -> bool {
         || matches!(decision, Some("allow-once" | "allow-always"))
 }
 
-/// No approval is known here, so every claimed id is unknown or expired.
-fn refuse_claim(params: &Map<String, Value>) -> ErrorShape {
-    let run_id = params
-        .get("runId")
-        .and_then(Value::as_str)
-        .map(str::trim)
-        .filter(|id| !id.is_empty());
-    match run_id {
-        None => ErrorShape::invalid("approval override requires params.runId")
-            .with_details(json!({"code": "MISSING_RUN_ID"})),
-        Some(id) => ErrorShape::invalid("unknown or expired approval id")
-            .with_details(json!({"code": "UNKNOWN_APPROVAL_ID", "runId": id})),
-    }
+/// The permit of the approval that `params` name.
+fn claimed(
+    params: &Map<String, Value>,
+    permit: impl FnOnce(&str, &Map<String, Value>) -> Result<Permit, ClaimFault>,
+) -> Result<Permit, ErrorShape> {
+    let run_id = params.get("runId").and_then(Value::as_str).map(str::trim);
+    let Some(run_id) = run_id.filter(|id| !id.is_empty()) else {
+        return Err(ClaimFault::MissingRunId.error(""));
+    };
+    permit(run_id, params).map_err(|fault| fault.error(run_id))
 }
 
 /// A display text must say what the argument list says.
@@ -114,6 +122,11 @@ fn arguments(command: Option<&Value>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is forwarded at a gateway that knows no approval.
+    fn forwarded(params: Option<Value>) -> Result<Option<Value>, ErrorShape> {
+        super::forwarded(params, |_, _| Err(ClaimFault::Unknown)).map(|(params, _)| params)
+    }
 
     #[test]
     fn only_listed_parameters_pass() {

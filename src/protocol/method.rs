@@ -101,11 +101,11 @@ pub static METHODS: &[MethodRow] = &[
     operator("exec.approvals.set", Scope::ADMIN, Absent),
     operator("exec.approvals.node.get", Scope::ADMIN, Advertised),
     operator("exec.approvals.node.set", Scope::ADMIN, Advertised),
-    operator("exec.approval.get", Scope::APPROVALS, Absent),
-    operator("exec.approval.list", Scope::APPROVALS, Absent),
-    operator("exec.approval.request", Scope::APPROVALS, Absent),
-    operator("exec.approval.waitDecision", Scope::APPROVALS, Absent),
-    operator("exec.approval.resolve", Scope::APPROVALS, Absent),
+    operator("exec.approval.get", Scope::APPROVALS, Advertised),
+    operator("exec.approval.list", Scope::APPROVALS, Advertised),
+    operator("exec.approval.request", Scope::APPROVALS, Advertised),
+    operator("exec.approval.waitDecision", Scope::APPROVALS, Advertised),
+    operator("exec.approval.resolve", Scope::APPROVALS, Advertised),
     operator("connect", Scope::ADMIN, Quiet),
     operator("gateway.limits.clear", Scope::ADMIN, Quiet),
     operator("gateway.limits.list", Scope::ADMIN, Quiet),
@@ -272,7 +272,7 @@ mod tests {
         }
         let listed: Vec<_> = advertised_names().collect();
         assert_eq!(listed[0], "health");
-        assert!(!listed.contains(&"connect") && !listed.contains(&"exec.approval.request"));
+        assert!(!listed.contains(&"connect") && listed.contains(&"exec.approval.request"));
     }
 
     #[test]

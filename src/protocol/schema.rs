@@ -19,6 +19,8 @@ const MAX_ITEM_BYTES: usize = 256;
 pub enum Kind {
     /// Any JSON value.
     Any,
+    /// What one of these kinds allows.
+    AnyOf(&'static [Kind]),
     /// `true` or `false`.
     Boolean,
     /// Such a text of at most `max` characters, or such a list of at most `max` items.
@@ -48,6 +50,10 @@ pub enum Kind {
     },
     /// An object whose values are all of one kind, under names of the sender's choice.
     Map(&'static Kind),
+    /// `null`.
+    Null,
+    /// Any number.
+    Number,
     /// An object with these fields and no others.
     Object(&'static [Field]),
     /// An object with at least these fields.
@@ -65,6 +71,8 @@ pub enum Kind {
 pub const TEXT: Kind = Kind::Text { min: 0 };
 /// `str+`: a non-empty string.
 pub const NAME: Kind = Kind::Text { min: 1 };
+/// `str|null`.
+pub const NULLABLE_TEXT: Kind = Kind::AnyOf(&[TEXT, Kind::Null]);
 /// Array of `str+`.
 pub const NAMES: Kind = Kind::List { of: &NAME, min: 0 };
 /// `int0`: an integer that is not negative.
@@ -227,8 +235,14 @@ impl Findings {
 
 fn examine(value: &Value, kind: &Kind, path: &str, findings: &mut Findings) {
     match (kind, value) {
-        (Kind::Any, _) | (Kind::Boolean, Value::Bool(_)) => {}
+        (Kind::Any, _)
+        | (Kind::Boolean, Value::Bool(_))
+        | (Kind::Null, Value::Null)
+        | (Kind::Number, Value::Number(_)) => {}
+        (Kind::AnyOf(kinds), _) => examine_any_of(value, kinds, path, findings),
         (Kind::Boolean, _) => findings.add(path, &must_be("boolean")),
+        (Kind::Null, _) => findings.add(path, &must_be("null")),
+        (Kind::Number, _) => findings.add(path, &must_be("number")),
         (Kind::Bounded { of, max }, value) => examine_bounded(value, of, *max, path, findings),
         (Kind::Constant(word), _) => {
             if value.as_str() != Some(word) {
@@ -307,6 +321,16 @@ fn examine_object(
             examine(value, &field.kind, &below(path, field.name), findings);
         }
     }
+}
+
+fn examine_any_of(value: &Value, kinds: &[Kind], path: &str, findings: &mut Findings) {
+    if kinds.iter().any(|kind| check(value, kind).is_ok()) {
+        return;
+    }
+    for kind in kinds {
+        examine(value, kind, path, findings);
+    }
+    findings.add(path, "must match a schema in anyOf");
 }
 
 fn examine_bounded(value: &Value, of: &Kind, max: usize, path: &str, findings: &mut Findings) {

@@ -325,6 +325,7 @@ impl Administration for Local {
 fn nothing_live(mut answer: Value) -> Value {
     answer["sessionsEnded"] = json!(0);
     answer["invokesEnded"] = json!(0);
+    answer["approvalsEnded"] = json!(0);
     answer
 }
 

@@ -102,8 +102,8 @@ impl Call<'_> {
         Ok(Reply::after(applied, payload(&value)?))
     }
 
-    /// [`Call::commit`] for an operation that may end sessions and invokes; the answer says how many, and
-    /// with which request a live node asks again.
+    /// [`Call::commit`] for an operation that may end sessions, invokes and approvals; the answer says how
+    /// many, and with which request a live node asks again.
     pub fn commit_and_count<T: Serialize>(
         &self,
         operation: impl FnMut(&mut State, u64) -> Result<(T, Changes), Refusal>,
@@ -112,6 +112,7 @@ impl Call<'_> {
         let mut answer = payload(&value)?;
         answer["sessionsEnded"] = json!(applied.sessions);
         answer["invokesEnded"] = json!(applied.invokes);
+        answer["approvalsEnded"] = json!(applied.approvals);
         if let Some(request) = &applied.asked {
             answer["pendingRequestId"] = json!(request);
         }

@@ -365,7 +365,7 @@ mod tests {
         assert_eq!(failed["error"]["details"]["code"], "NODE_DISCONNECTED");
         assert_eq!(
             person.answer(&answer)["payload"],
-            json!({"deviceId": "n", "sessionsEnded": 2, "invokesEnded": 1})
+            json!({"deviceId": "n", "sessionsEnded": 2, "invokesEnded": 1, "approvalsEnded": 0})
         );
         assert_eq!(
             person.event_now("node.pair.resolved").unwrap()["payload"]["decision"],
@@ -388,7 +388,7 @@ mod tests {
             json!({"deviceId": "n", "role": "node"}),
         );
         let expected = json!({"deviceId": "n", "role": "node", "scopes": [], "rotatedAtMs": START_MS,
-            "told": false, "sessionsEnded": 1, "invokesEnded": 0});
+            "told": false, "sessionsEnded": 1, "invokesEnded": 0, "approvalsEnded": 0});
         assert_eq!(rotated, expected);
         assert!(node.session.has_ended() && !desk.session.has_ended());
 
@@ -417,7 +417,7 @@ mod tests {
         assert_eq!(
             revoked,
             json!({"deviceId": "n", "role": "node", "revokedAtMs": START_MS,
-                "sessionsEnded": 1, "invokesEnded": 0})
+                "sessionsEnded": 1, "invokesEnded": 0, "approvalsEnded": 0})
         );
         assert!(node.session.has_ended() && !desk.session.has_ended());
     }

@@ -4,10 +4,13 @@
 //! deadline or the end of its connection answers the asker through its own outbox, wherever that happens;
 //! an asker that is gone is not missed.
 
-use serde_json::{Value, json};
+use std::time::Instant;
+
+use serde_json::{Map, Value, json};
 
 use super::call::{Call, Outcome, Reply};
 use super::question::{Question, conclude};
+use crate::gateway::exec_approval::binding::Claim;
 use crate::gateway::gate;
 use crate::gateway::invoke::Origin;
 use crate::gateway::run_params;
@@ -31,11 +34,22 @@ pub fn invoke(call: &Call<'_>, params: Option<Value>) -> Outcome {
         params: asked.params,
         timeout_ms: asked.timeout_ms,
         idempotency_key: Some(asked.idempotency_key),
+        permit: None,
     };
     let live = question.live(call)?;
     question.judge(call, &live)?;
     if question.command == RUN {
-        question.params = run_params::forwarded(question.params)?;
+        let permit = |run_id: &str, params: &Map<String, Value>| {
+            let claim = Claim {
+                run_id,
+                params,
+                node: &question.node,
+                device: call.session.device.as_ref(),
+                conn: &call.session.conn,
+            };
+            call.context.approvals().permit(&claim, Instant::now())
+        };
+        (question.params, question.permit) = run_params::forwarded(question.params.take(), permit)?;
     }
     question.ask(call, &live)
 }
@@ -81,6 +95,7 @@ fn relay(call: &Call<'_>, node: NodeId, command: &str, params: Value) -> Outcome
         params: Some(params),
         timeout_ms: None,
         idempotency_key: None,
+        permit: None,
     };
     let live = question.live(call)?;
     question.judge(call, &live)?;

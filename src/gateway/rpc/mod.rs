@@ -8,6 +8,9 @@
 mod call;
 mod device;
 mod events;
+mod exec_approval;
+#[cfg(test)]
+mod exec_approval_tests;
 mod invoke;
 #[cfg(test)]
 mod invoke_tests;
@@ -116,6 +119,11 @@ fn run(
         "device.pair.remove" => device::remove(&call, params),
         "device.token.revoke" => device::revoke(&call, params),
         "device.token.rotate" => device::rotate(&call, params),
+        "exec.approval.get" => exec_approval::get(&call, params),
+        "exec.approval.list" => exec_approval::list(&call),
+        "exec.approval.request" => exec_approval::request(&call, params),
+        "exec.approval.resolve" => exec_approval::resolve(&call, params),
+        "exec.approval.waitDecision" => exec_approval::wait_decision(&call, params),
         "exec.approvals.node.get" => invoke::approvals_get(&call, params),
         "exec.approvals.node.set" => invoke::approvals_set(&call, params),
         "gateway.identity.get" => system::identity(&call, params),

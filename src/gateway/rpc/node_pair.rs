@@ -265,7 +265,7 @@ mod tests {
         let again = again["payload"]["requestId"].clone();
         assert_eq!(
             removed,
-            json!({"nodeId": "n", "sessionsEnded": 0, "invokesEnded": 1, "pendingRequestId": again})
+            json!({"nodeId": "n", "sessionsEnded": 0, "invokesEnded": 1, "approvalsEnded": 0, "pendingRequestId": again})
         );
         assert_eq!(
             person.answer(&open)["error"]["details"]["code"],

@@ -12,6 +12,8 @@ use serde_json::{Map, Value, json};
 use super::call::{Call, Outcome, Reply};
 use crate::gateway::context::Context;
 use crate::gateway::ending::{Ending, Fault, answer};
+use crate::gateway::exec_approval::binding::{ClaimFault, Permit};
+use crate::gateway::exec_approval::desk;
 use crate::gateway::gate;
 use crate::gateway::invoke::{Full, MAX_TIMEOUT, OpenInvoke, Origin};
 use crate::gateway::registry::{LiveNode, NotOpened};
@@ -43,6 +45,20 @@ pub struct Question {
     pub timeout_ms: Option<u64>,
     /// Forwarded to the node.
     pub idempotency_key: Option<String>,
+    /// The decision that lets it run; used up when the event is queued for the node, and not before. A
+    /// question that never gets so far (the node is gone, busy, or may not be asked) leaves it as it is; what
+    /// was queued counts as run, whatever becomes of it then.
+    pub permit: Option<Permit>,
+}
+
+/// Bars what could not be answered later: what one caller can make the gateway remember must be bounded.
+pub fn check_request_id(call: &Call<'_>, awaited: &str) -> Result<(), ErrorShape> {
+    if call.id.len() <= MAX_REQUEST_ID_BYTES {
+        return Ok(());
+    }
+    Err(ErrorShape::invalid(format!(
+        "request id too long to wait for {awaited} (limit {MAX_REQUEST_ID_BYTES} bytes)"
+    )))
 }
 
 /// Whether one more event would make the node count as a slow consumer, which would end its session for
@@ -76,12 +92,7 @@ impl Question {
 
     /// Opens the invoke, sets its deadline and queues the event.
     pub fn ask(&self, call: &Call<'_>, live: &LiveNode) -> Outcome {
-        if call.id.len() > MAX_REQUEST_ID_BYTES {
-            let limit = format!(
-                "request id too long to wait for a node (limit {MAX_REQUEST_ID_BYTES} bytes)"
-            );
-            return Err(ErrorShape::invalid(limit));
-        }
+        check_request_id(call, "a node")?;
         let Some(node_session) = call.context.hub.session(&live.conn) else {
             return Err(self.refusal(Fault::NotConnected));
         };
@@ -126,12 +137,52 @@ impl Question {
             if !registry.invokes.is_open(&live.conn, &id) {
                 return Ok(Reply::Later);
             }
-            node_session.event(REQUEST_EVENT, &event)
+            self.send(call, &node_session, &event)
         };
-        if !sent {
-            end(call.context, &live.conn, &id, Fault::SendFailed);
+        match sent {
+            Ok(true) => self.note_use(call),
+            Ok(false) => end(call.context, &live.conn, &id, Fault::SendFailed),
+            Err(fault) => return self.withdraw(call, live, &id, &fault),
         }
         Ok(Reply::Later)
+    }
+
+    /// Uses the permit up and queues the event; `false` when the node takes no more. To be called under the
+    /// registry's lock.
+    fn send(&self, call: &Call<'_>, node: &Session, event: &Value) -> Result<bool, ClaimFault> {
+        let Some(permit) = &self.permit else {
+            return Ok(node.event(REQUEST_EVENT, event));
+        };
+        let now = Instant::now();
+        call.context.approvals().spend(permit, now)?;
+        let sent = node.event(REQUEST_EVENT, event);
+        if !sent {
+            call.context.approvals().unspend(permit, now);
+        }
+        Ok(sent)
+    }
+
+    fn note_use(&self, call: &Call<'_>) {
+        if let Some(permit) = &self.permit {
+            desk::note_use(call.context, permit, &self.node, &call.caller());
+        }
+    }
+
+    /// Takes an invoke back whose permit was used up, or ended, meanwhile.
+    fn withdraw(&self, call: &Call<'_>, live: &LiveNode, id: &str, fault: &ClaimFault) -> Outcome {
+        let taken = call.context.registry().invokes.take(&live.conn, id);
+        // Whoever withdrew it meanwhile has answered it.
+        let Some(open) = taken else {
+            return Ok(Reply::Later);
+        };
+        if let Some(timer) = open.timer {
+            call.context.timer.cancel(timer);
+        }
+        Err(self.claim_refusal(fault))
+    }
+
+    fn claim_refusal(&self, fault: &ClaimFault) -> ErrorShape {
+        fault.error(self.permit.as_ref().map_or("", |permit| &permit.id))
     }
 
     /// Asks for an asker that does not wait at all, and says how that ends: the node is asked nevertheless
@@ -145,12 +196,16 @@ impl Question {
         let sent = {
             let _registry = call.context.registry();
             call.still_here()?;
-            node.event(REQUEST_EVENT, event)
+            self.send(call, node, event)
         };
-        Ok(self.refusal(match sent {
-            true => Fault::TimedOut,
-            false => Fault::SendFailed,
-        }))
+        match sent {
+            Ok(true) => {
+                self.note_use(call);
+                Ok(self.refusal(Fault::TimedOut))
+            }
+            Ok(false) => Ok(self.refusal(Fault::SendFailed)),
+            Err(fault) => Err(self.claim_refusal(&fault)),
+        }
     }
 
     fn event(&self, id: &str, protocol: u8) -> Value {

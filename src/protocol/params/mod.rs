@@ -5,6 +5,7 @@
 
 mod approvals;
 mod device;
+mod exec_approval;
 mod keys;
 mod limits;
 mod node;
@@ -13,6 +14,7 @@ mod system;
 
 pub use approvals::*;
 pub use device::*;
+pub use exec_approval::*;
 pub use keys::*;
 pub use limits::*;
 pub use node::*;
