@@ -23,6 +23,7 @@ mod reload_proxies;
 mod requirements;
 mod restart;
 mod revocation;
+mod runs;
 mod secrecy;
 mod sessions;
 mod setup_codes;

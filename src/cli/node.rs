@@ -25,10 +25,10 @@ use crate::config::{self, Environment, Loaded, Paths, dotenv};
 use crate::exec::which::search_path;
 use crate::exec::{ApprovalsFile, HostPolicy};
 use crate::identity::{DeviceId, DeviceKey, Fingerprint, Random};
+use crate::node::environment::without_secrets;
 use crate::node::host::{Ending, Host, Stop};
 use crate::node::invoke::{COMMANDS, Dispatcher};
 use crate::node::machine::Machine;
-use crate::node::run::Children;
 use crate::node::settings::{self, Flags, Settings};
 use crate::node::tokens::NodeTokens;
 use crate::store::node_file::NodeFile;
@@ -173,22 +173,29 @@ fn machine(
         .chain(homebrew.map(PathBuf::from))
         .chain(environment.setting("XDG_BIN_HOME").map(PathBuf::from))
         .collect();
+    let gateway = &loaded.config.gateway;
+    let secrets: Vec<&str> = [
+        &gateway.auth.token,
+        &gateway.auth.password,
+        &gateway.remote.token,
+        &gateway.remote.password,
+    ]
+    .into_iter()
+    .filter_map(|secret| secret.plain())
+    .collect();
     let config_paths = paths.clone();
     Machine {
         node_id: device.as_str().to_owned(),
         path: search_path(environment.get("PATH"), Some(&paths.home), &usual),
         home: Some(paths.home.clone()),
         cwd: here,
-        environment: environment
-            .iter()
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect(),
+        environment: without_secrets(environment.iter(), &secrets),
         approvals: ApprovalsFile::new(&paths.state_dir, Some(&paths.home)),
         host_policy: Box::new(move |agent| match config::load(&config_paths, &captured) {
             Ok(loaded) => Ok(HostPolicy::read(&loaded.document, agent)),
             Err(error) => Err(error.to_string().replace('\n', " ")),
         }),
-        children: Children::default(),
+        children: Arc::default(),
     }
 }
 
@@ -216,6 +223,9 @@ fn serve(
     let stop = Arc::new(Stop::default());
     stop_on_signals(Arc::clone(&stop), Arc::clone(machine))
         .map_err(|error| CliError::failed("UNAVAILABLE", error.to_string()))?;
+    if let Err(error) = machine.children.adopt_orphans() {
+        log::info!("processes that leave the group of their run outlive this host: {error}");
+    }
     let dispatcher = Dispatcher::new(Arc::clone(machine));
     let ending = Host {
         connector,

@@ -6,10 +6,11 @@
 
 use std::fmt;
 use std::fs::Metadata;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, access};
+use rustix::fs::{Access, Mode, OFlags, access, fstat, open};
 use serde_json::{Map, Value};
 
 use super::operand::Operand;
@@ -114,6 +115,12 @@ impl fmt::Display for HardeningFault {
 
 impl std::error::Error for HardeningFault {}
 
+/// What is needed to enter a directory: on Linux not even the permission to list it.
+#[cfg(target_os = "linux")]
+const ENTER: OFlags = OFlags::PATH;
+#[cfg(not(target_os = "linux"))]
+const ENTER: OFlags = OFlags::RDONLY;
+
 /// A working directory and which directory it was when it was judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Directory {
@@ -153,11 +160,20 @@ impl Directory {
         })
     }
 
-    /// Checks, right before a start, that the path still leads to the same directory.
-    pub fn recheck(&self) -> Result<(), HardeningFault> {
-        match self.path.symlink_metadata() {
-            Ok(metadata) if identity(&metadata) == self.identity => Ok(()),
-            _ => Err(HardeningFault::CwdChanged),
+    /// Opens the directory right before a start, if the path still leads to the same one. Who enters
+    /// through the descriptor is in the directory that was judged, whatever happens to the path.
+    pub fn hold(&self) -> Result<OwnedFd, HardeningFault> {
+        let flags = ENTER | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let held = open(&self.path, flags, Mode::empty());
+        let held = held.map_err(|_| HardeningFault::CwdChanged)?;
+        let found = fstat(&held).map_err(|_| HardeningFault::CwdChanged)?;
+        // The fields' types differ between systems; the numbers are those of the metadata.
+        #[allow(clippy::unnecessary_cast)]
+        let found = (found.st_dev as u64, found.st_ino as u64);
+        if found == self.identity {
+            Ok(held)
+        } else {
+            Err(HardeningFault::CwdChanged)
         }
     }
 }
@@ -225,11 +241,14 @@ mod tests {
             assert_eq!(Directory::bind(&at(name)).err(), fault, "{name}");
         }
         let bound = Directory::bind(&at("real/inner")).unwrap();
-        assert_eq!(bound.recheck(), Ok(()));
+        assert!(bound.hold().is_ok());
         std::fs::rename(at("real/inner"), at("real/old")).unwrap();
-        assert_eq!(bound.recheck(), Err(HardeningFault::CwdChanged));
+        assert_eq!(bound.hold().err(), Some(HardeningFault::CwdChanged));
         std::fs::create_dir(at("real/inner")).unwrap();
-        assert_eq!(bound.recheck(), Err(HardeningFault::CwdChanged));
+        assert_eq!(bound.hold().err(), Some(HardeningFault::CwdChanged));
+        std::fs::remove_dir(at("real/inner")).unwrap();
+        symlink("old", at("real/inner")).unwrap();
+        assert_eq!(bound.hold().err(), Some(HardeningFault::CwdChanged));
         assert_eq!(
             HardeningFault::CwdIsLink.to_string(),
             "SYSTEM_RUN_DENIED: approval requires canonical cwd (no symlink cwd)"

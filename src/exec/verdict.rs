@@ -20,6 +20,8 @@ pub enum Reason {
     AllowlistMiss,
     /// It may run once somebody approves it.
     ApprovalRequired,
+    /// Another program of this machine is to run commands and cannot be reached.
+    CompanionUnavailable,
     /// The plan that was judged cannot be built.
     ExecutionPlanMiss,
     /// This host shows no screen.
@@ -34,6 +36,7 @@ impl Reason {
         match self {
             Self::AllowlistMiss => "allowlist-miss",
             Self::ApprovalRequired => "approval-required",
+            Self::CompanionUnavailable => "companion-unavailable",
             Self::ExecutionPlanMiss => "execution-plan-miss",
             Self::ScreenRecording => "permission:screenRecording",
             Self::SecurityDeny => "security=deny",

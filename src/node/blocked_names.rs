@@ -279,9 +279,21 @@ pub const SHELL_SAFE: &[&str] = &[
     "FORCE_COLOR",
 ];
 
-/// The gateway's shared secrets and what this node joined with: a child never sees them.
-pub const SECRETS: &[&str] = &[
+/// What a child never sees: the gateway's shared secrets, what this node joined with, the same under the
+/// program's former names, and what a supervisor addresses to this process alone.
+pub const PRIVATE: &[&str] = &[
     "OPENCLAW_GATEWAY_TOKEN",
     "OPENCLAW_GATEWAY_PASSWORD",
     "OPENCLAW_SETUP_CODE",
+    "CLAWDBOT_GATEWAY_TOKEN",
+    "CLAWDBOT_GATEWAY_PASSWORD",
+    "MOLTBOT_GATEWAY_TOKEN",
+    "MOLTBOT_GATEWAY_PASSWORD",
+    "CREDENTIALS_DIRECTORY",
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
 ];

@@ -7,9 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 
 use super::blocked_names::{
-    EVERYWHERE, INHERITABLE, OVERRIDE_ONLY, PREFIXES_EVERYWHERE, PREFIXES_OVERRIDE, SECRETS,
+    EVERYWHERE, INHERITABLE, OVERRIDE_ONLY, PREFIXES_EVERYWHERE, PREFIXES_OVERRIDE, PRIVATE,
     SHELL_SAFE,
 };
+
+/// Characters of a secret that is recognised by its value.
+const SHORTEST_SECRET: usize = 8;
 
 /// Environment variables a caller sets, by name.
 pub type Variables = BTreeMap<String, String>;
@@ -127,7 +130,7 @@ pub fn child_environment<'a>(
             child.insert(name.into(), value.into());
         }
     }
-    child.retain(|name, _| !SECRETS.contains(&upper(name).as_str()));
+    child.retain(|name, _| !PRIVATE.contains(&upper(name).as_str()));
     for (name, value) in [
         ("PATH", path),
         ("OPENCLAW_CLI", "1"),
@@ -136,6 +139,24 @@ pub fn child_environment<'a>(
         child.insert(name.into(), value.into());
     }
     child
+}
+
+/// The host's own environment without variables that hold one of `secrets`, whatever they are called: a
+/// configuration may take a credential from a variable of any name. Secrets too short to be one are not
+/// looked for, they would match by chance.
+pub fn without_secrets<'a>(
+    own: impl IntoIterator<Item = (&'a OsStr, &'a OsStr)>,
+    secrets: &[&str],
+) -> Vec<(OsString, OsString)> {
+    let holds = |value: &OsStr| {
+        let value = value.to_string_lossy();
+        let found = |secret: &&str| secret.len() >= SHORTEST_SECRET && value.trim() == *secret;
+        secrets.iter().any(found)
+    };
+    own.into_iter()
+        .filter(|(_, value)| !holds(value))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 fn upper(name: &OsStr) -> String {
@@ -255,6 +276,10 @@ mod tests {
             ("GIT_CONFIG_COUNT", "1"),
             ("OPENCLAW_GATEWAY_TOKEN", "t"),
             ("OPENCLAW_GATEWAY_PASSWORD", "p"),
+            ("OPENCLAW_SETUP_CODE", "c"),
+            ("CLAWDBOT_GATEWAY_TOKEN", "t"),
+            ("NOTIFY_SOCKET", "/run/n"),
+            ("WATCHDOG_USEC", "1"),
             ("EDITOR", "vi"),
             ("CUSTOM", "1"),
             ("PATH", "/old"),
@@ -292,8 +317,123 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_kept_back_under_any_name() {
+        let own = [
+            ("MY_GATEWAY_KEY", " s3cret-value "),
+            ("OTHER", "s3cret"),
+            ("ONE", "1"),
+        ];
+        let own = own.map(|(name, value)| (OsStr::new(name), OsStr::new(value)));
+        let kept = without_secrets(own, &["s3cret-value", "1"]);
+        let names: Vec<_> = kept
+            .iter()
+            .map(|(name, _)| name.to_str().unwrap())
+            .collect();
+        assert_eq!(names, ["OTHER", "ONE"]);
+    }
+
+    /// Names whose place is easily got wrong, each with what a caller may set and what a child inherits.
+    #[test]
+    fn names_that_are_easily_misplaced() {
+        // name, a caller may set it, a child inherits it
+        let cases = [
+            ("SHELL", false, false),
+            ("ENV", false, false),
+            ("CC", false, false),
+            ("BROWSER", false, false),
+            ("SSLKEYLOGFILE", false, false),
+            ("HOSTALIASES", false, false),
+            ("_JAVA_OPTIONS", false, false),
+            ("LUA_INIT_5_4", false, false),
+            ("GIT_SSL_NO_VERIFY", false, false),
+            ("LD_LIBRARY_PATH", false, false),
+            ("DYLD_X", false, false),
+            ("BASH_FUNC_X%%", false, false),
+            ("HOME", false, true),
+            ("PAGER", false, true),
+            ("GIT_PAGER", false, true),
+            ("MANPAGER", false, true),
+            ("HISTFILE", false, true),
+            ("ZDOTDIR", false, true),
+            ("GRADLE_USER_HOME", false, true),
+            ("KUBECONFIG", false, true),
+            ("AWS_CONFIG_FILE", false, true),
+            ("AWS_SHARED_CREDENTIALS_FILE", false, true),
+            ("AWS_WEB_IDENTITY_TOKEN_FILE", false, true),
+            ("AZURE_AUTH_LOCATION", false, true),
+            ("GOOGLE_APPLICATION_CREDENTIALS", false, true),
+            ("NODE_EXTRA_CA_CERTS", false, true),
+            ("NODE_TLS_REJECT_UNAUTHORIZED", false, true),
+            ("SSL_CERT_FILE", false, true),
+            ("DOCKER_HOST", false, true),
+            ("ALL_PROXY", false, true),
+            ("SSH_AUTH_SOCK", false, true),
+            ("GIT_SSH", false, false),
+            ("SSH_ASKPASS", false, false),
+            ("VISUAL", false, false),
+            ("PIP_INDEX_URL", false, false),
+            ("GOPATH", false, false),
+            ("CARGO_HOME", false, false),
+            ("VIRTUAL_ENV", false, false),
+            ("XDG_CONFIG_HOME", false, false),
+            ("ANSIBLE_CONFIG", false, false),
+            ("AWS_ACCESS_KEY_ID", false, false),
+            ("AWS_SESSION_TOKEN", false, false),
+            ("GH_TOKEN", false, false),
+            ("GITHUB_TOKEN", false, false),
+            ("NPM_TOKEN", false, false),
+            ("DATABASE_URL", false, false),
+            ("REDIS_URL", false, false),
+            ("GIT_CONFIG_GLOBAL", false, true),
+            ("NPM_CONFIG_PREFIX", false, true),
+            ("CARGO_REGISTRIES_X_TOKEN", false, true),
+            ("TF_VAR_REGION", false, true),
+            ("USER", true, true),
+            ("LANG", true, true),
+            ("XDG_RUNTIME_DIR", true, true),
+            ("LDAP_URL", true, true),
+            ("GIT_AUTHOR_NAME", true, true),
+            ("GITX_CONFIG_", true, true),
+        ];
+        for (name, settable, inherited) in cases {
+            let set = check_overrides(&variables(&[(&name.replace('%', ""), "v")]));
+            assert_eq!(set.is_ok(), settable, "{name}");
+            let own = [(OsStr::new(name), OsStr::new("v"))];
+            let child = child_environment(own, &Variables::new(), false, "/bin");
+            assert_eq!(child.contains_key(OsStr::new(name)), inherited, "{name}");
+        }
+        // PATH is replaced by the host's own, never by a caller's.
+        assert!(check_overrides(&variables(&[("path", "/x")])).is_err());
+    }
+
+    #[test]
+    fn of_a_shells_overrides_only_terminal_and_locale_stay() {
+        let names = [
+            "TERM",
+            "LANG",
+            "LC_ALL",
+            "LC_CTYPE",
+            "LC_MESSAGES",
+            "COLORTERM",
+            "NO_COLOR",
+            "FORCE_COLOR",
+            "LC_TIME",
+            "lc_x",
+        ];
+        let gone = ["LC", "TERMINFO", "LANGUAGE", "TZ", "FOO", "USER"];
+        let all: Vec<_> = names.iter().chain(&gone).map(|name| (*name, "v")).collect();
+        let child = child_environment([], &variables(&all), true, "/bin");
+        for name in names {
+            assert!(child.contains_key(OsStr::new(name)), "{name}");
+        }
+        for name in gone {
+            assert!(!child.contains_key(OsStr::new(name)), "{name}");
+        }
+    }
+
+    #[test]
     fn tables_are_upper_case_and_without_doubles() {
-        for table in [EVERYWHERE, OVERRIDE_ONLY, INHERITABLE, SHELL_SAFE, SECRETS] {
+        for table in [EVERYWHERE, OVERRIDE_ONLY, INHERITABLE, SHELL_SAFE, PRIVATE] {
             let unique: BTreeSet<_> = table.iter().collect();
             assert_eq!(unique.len(), table.len());
             assert!(table.iter().all(|name| **name == name.to_uppercase()));

@@ -152,6 +152,7 @@ impl Dispatcher {
             waiter,
             key,
             slot: None,
+            begun: false,
             done: false,
         };
         work.start(command, params_json);
@@ -173,6 +174,8 @@ struct Work {
     key: Option<String>,
     /// The command whose slot is held.
     slot: Option<String>,
+    /// Its thread runs: from here on a repeat gets this result instead of another try.
+    begun: bool,
     done: bool,
 }
 
@@ -193,6 +196,7 @@ impl Work {
         let builder = std::thread::Builder::new().name("invoke".to_owned());
         // A thread that cannot start drops the work, which answers.
         let _ = builder.stack_size(INVOKE_STACK).spawn(move || {
+            self.begun = true;
             let Reply { event, result } = execute(&self.dispatcher.machine, &command, params_json);
             if let Some((name, payload)) = event {
                 let params = json!({"event": name, "payloadJSON": payload.to_string()});
@@ -222,7 +226,11 @@ impl Work {
             .replays
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let waiting = replays.finish(key, &result, Instant::now());
+        let waiting = if self.begun {
+            replays.finish(key, &result, Instant::now())
+        } else {
+            replays.forget(key)
+        };
         drop(replays);
         for waiter in waiting {
             waiter.answer(&result);
@@ -233,9 +241,12 @@ impl Work {
 impl Drop for Work {
     fn drop(&mut self) {
         if !self.done {
-            self.answer(Err(ErrorShape::unavailable(
-                "the node could not carry out the command",
-            )));
+            let message = if self.begun {
+                "the node could not carry out the command"
+            } else {
+                "node busy: the system gives no further thread; retry later"
+            };
+            self.answer(Err(ErrorShape::unavailable(message)));
         }
     }
 }

@@ -159,7 +159,11 @@ fn a_long_run_delays_nothing_and_runs_are_bounded() {
         &uplink,
     );
     assert_eq!(result(&sent)["id"], "which");
-    dispatcher.dispatch(run("one more", "true"), &uplink);
+    let keyed = |id: &str| Invoke {
+        idempotency_key: Some("k".to_owned()),
+        ..run(id, "true")
+    };
+    dispatcher.dispatch(keyed("one more"), &uplink);
     let refused = result(&sent);
     assert_eq!(
         (&refused["id"], &refused["error"]["code"]),
@@ -175,13 +179,16 @@ fn a_long_run_delays_nothing_and_runs_are_bounded() {
     for _ in 0..MAX_RUNS {
         assert_eq!(result(&sent)["ok"], true);
     }
-    dispatcher.dispatch(run("after", "true"), &uplink);
+    // The refusal was no run: the same key is tried anew.
+    dispatcher.dispatch(keyed("after"), &uplink);
+    let after = result(&sent);
     assert_eq!(
         (
-            &result(&sent)["id"],
+            &after["id"],
+            &after["ok"],
             dispatcher.runs.load(Ordering::Acquire)
         ),
-        (&json!("after"), 0)
+        (&json!("after"), &json!(true), 0)
     );
 }
 

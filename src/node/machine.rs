@@ -5,6 +5,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::run::Children;
 use crate::exec::{ApprovalsFile, HostPolicy};
@@ -30,7 +31,7 @@ pub struct Machine {
     /// The configuration's part of the policy.
     pub host_policy: PolicySource,
     /// Live process groups.
-    pub children: Children,
+    pub children: Arc<Children>,
 }
 
 impl Machine {

@@ -131,6 +131,18 @@ impl<W> Replays<W> {
         waiting
     }
 
+    /// Forgets a new invoke that was not carried out, so that a repeat is tried anew, and gives back who
+    /// else waits for it.
+    pub fn forget(&mut self, key: &str) -> Vec<W> {
+        let Some(at) = self.entries.iter().position(|entry| entry.key == key) else {
+            return Vec::new();
+        };
+        match self.entries.remove(at).map(|entry| entry.state) {
+            Some(State::Running(waiting)) => waiting,
+            _ => Vec::new(),
+        }
+    }
+
     fn expire(&mut self, now: Instant) {
         let bytes = &mut self.bytes;
         self.entries.retain(|entry| match &entry.state {
@@ -192,6 +204,18 @@ mod tests {
         let later = now + REMEMBERED;
         assert_eq!(replays.begin("k", "run", "{}", 5, later), Begin::New(5));
         assert_eq!(replays.bytes, 0);
+    }
+
+    #[test]
+    fn what_was_not_carried_out_is_tried_anew() {
+        let mut replays = Replays::default();
+        let now = Instant::now();
+        let begin = |replays: &mut Replays<u8>, waiter| replays.begin("k", "c", "", waiter, now);
+        assert_eq!(begin(&mut replays, 1), Begin::New(1));
+        assert_eq!(begin(&mut replays, 2), Begin::Joined);
+        assert_eq!(replays.forget("k"), [2]);
+        assert_eq!(begin(&mut replays, 3), Begin::New(3));
+        assert!(replays.forget("other").is_empty());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What the tests of this room share: a machine in a temporary directory.
 
+use std::sync::Arc;
+
 use super::machine::Machine;
-use super::run::Children;
 use crate::exec::{ApprovalsFile, HostPolicy};
 
 pub(crate) use crate::exec::testing::TempDir;
@@ -19,7 +20,7 @@ pub fn machine(dir: &TempDir) -> Machine {
         ],
         approvals: ApprovalsFile::new(dir.path(), Some(dir.path())),
         host_policy: Box::new(|_| Ok(HostPolicy::default())),
-        children: Children::default(),
+        children: Arc::default(),
     }
 }
 

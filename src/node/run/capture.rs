@@ -42,6 +42,11 @@ impl Capture {
         }
     }
 
+    /// More arrived than is kept.
+    pub fn is_truncated(&self) -> bool {
+        self.truncated
+    }
+
     /// Both streams as text (stdout, stderr), with the truncation mark where it belongs.
     pub fn finish(self) -> (String, String) {
         let mut stdout = String::from_utf8_lossy(&self.stdout).into_owned();

@@ -1,17 +1,32 @@
-//! The process groups that are alive, so that a stopping host can end them.
+//! The process groups that are alive, so that a stopping host can end them, and what their members left
+//! behind.
 //!
 //! A group is registered before anyone could miss it and released before its leader is reaped; a signal
-//! is only sent to registered groups, so it can never reach a process that reused the number.
+//! is only sent to registered groups and to children of this process, so it can never reach a process
+//! that reused the number.
 
-use std::io;
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use signal_hook::consts::SIGCHLD;
 
-/// How long children of a stopping host may take between SIGTERM and SIGKILL.
-pub const STOP_GRACE: Duration = Duration::from_secs(2);
+use super::orphans;
+
+/// How long a process may take between SIGTERM and SIGKILL, at its limit and at the host's stop.
+pub const TERM_GRACE: Duration = Duration::from_secs(2);
+
+/// How long a stopping host goes on killing what killed processes leave behind.
+const SWEEP_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often a stopping host looks for processes it was given.
+const SWEEP_PAUSE: Duration = Duration::from_millis(20);
+
+/// The collector only sits in one read and reads small files.
+const COLLECTOR_STACK: usize = 128 * 1024;
 
 /// The live process groups of a host.
 #[derive(Debug, Default)]
@@ -25,8 +40,19 @@ struct State {
     running: Vec<Pid>,
     /// Groups whose leader has exited while the host stops; they wait for the final signal.
     finished: Vec<Pid>,
+    /// This process is given what its runs leave behind.
+    adopting: bool,
     stopping: bool,
     killed: bool,
+}
+
+impl State {
+    fn adopted(&self) -> Vec<Pid> {
+        if !self.adopting {
+            return Vec::new();
+        }
+        orphans::adopted(|pid| self.running.contains(&pid) || self.finished.contains(&pid))
+    }
 }
 
 impl Children {
@@ -42,6 +68,38 @@ impl Children {
         let child = command.spawn()?;
         state.running.push(Pid::from_child(&child));
         Ok(child)
+    }
+
+    /// From now on what runs leave behind belongs to this process: it is collected when it ends and ended
+    /// with the host. For the program, not for a library: it concerns all children of the process.
+    ///
+    /// # Errors
+    /// The system cannot do that (no Linux, no `/proc`), or gives no descriptors or thread.
+    pub fn adopt_orphans(self: &Arc<Self>) -> io::Result<()> {
+        let (mut ended, signal) = UnixStream::pair()?;
+        let registered = signal_hook::low_level::pipe::register(SIGCHLD, signal)?;
+        let children = Arc::clone(self);
+        let collect = move || {
+            let mut bytes = [0; 64];
+            while ended.read(&mut bytes).is_ok_and(|count| count > 0) {
+                let state = children.lock();
+                state.adopted().into_iter().for_each(|pid| {
+                    orphans::collect(pid);
+                });
+            }
+        };
+        let builder = std::thread::Builder::new().name("collector".to_owned());
+        let adopted = orphans::adopt().and_then(|()| {
+            builder.stack_size(COLLECTOR_STACK).spawn(collect)?;
+            Ok(())
+        });
+        match adopted {
+            Ok(()) => self.lock().adopting = true,
+            Err(_) => {
+                signal_hook::low_level::unregister(registered);
+            }
+        }
+        adopted
     }
 
     /// Forgets a group whose leader has ended. While the host stops this waits until the group's
@@ -61,25 +119,56 @@ impl Children {
         }
     }
 
-    /// Ends every group: SIGTERM, `STOP_GRACE`, SIGKILL. Returns when the last signal is sent;
-    /// nothing can be started afterwards.
+    /// Ends every group and every process that left its group: SIGTERM, [`TERM_GRACE`], SIGKILL. Returns
+    /// when nothing is left or the last signal is sent; nothing can be started afterwards.
     pub fn stop(&self) {
         let mut state = self.lock();
         state.stopping = true;
         signal_all(&state.running, Signal::TERM);
-        let deadline = Instant::now() + STOP_GRACE;
-        while !state.running.is_empty() {
+        let deadline = Instant::now() + TERM_GRACE;
+        let mut asked = Vec::new();
+        loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            let orphans = state.adopted();
+            if (state.running.is_empty() && orphans.is_empty()) || left.is_zero() {
                 break;
             }
-            let waited = self.changed.wait_timeout(state, left);
+            let orphans = orphans.into_iter().filter(|pid| !orphans::collect(*pid));
+            for orphan in orphans
+                .filter(|pid| !asked.contains(pid))
+                .collect::<Vec<_>>()
+            {
+                let _ = kill_process(orphan, Signal::TERM);
+                asked.push(orphan);
+            }
+            let pause = if state.adopting { SWEEP_PAUSE } else { left };
+            let waited = self.changed.wait_timeout(state, left.min(pause));
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         signal_all(&state.running, Signal::KILL);
         signal_all(&state.finished, Signal::KILL);
+        state = self.sweep(state);
         state.killed = true;
         self.changed.notify_all();
+    }
+
+    /// Kills what this process is given until nothing comes any more: the end of one orphan hands over
+    /// its children.
+    fn sweep<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let deadline = Instant::now() + SWEEP_PATIENCE;
+        loop {
+            let orphans = state.adopted();
+            if orphans.is_empty() || Instant::now() >= deadline {
+                return state;
+            }
+            for orphan in orphans {
+                if !orphans::collect(orphan) {
+                    let _ = kill_process(orphan, Signal::KILL);
+                }
+            }
+            let waited = self.changed.wait_timeout(state, SWEEP_PAUSE);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -7,12 +7,14 @@
 mod capture;
 mod children;
 mod launch_error;
+mod orphans;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -21,7 +23,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 use serde_json::{Map, Value};
 
 use self::capture::{Capture, Stream};
-pub use self::children::Children;
+pub use self::children::{Children, TERM_GRACE};
 pub use self::launch_error::errno_name;
 use crate::exec::which::Unresolved;
 use crate::node::environment::ChildEnvironment;
@@ -39,7 +41,7 @@ const READ_CHUNK: usize = 64 * 1024;
 const WATCHER_STACK: usize = 64 * 1024;
 
 /// A command that has been judged and is ready to start.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Launch {
     /// The file to execute, absolute; or why there is none, which the outcome then says.
     pub program: Result<PathBuf, Unresolved>,
@@ -47,10 +49,27 @@ pub struct Launch {
     pub argv: Vec<String>,
     /// Working directory; `None` is the host's own.
     pub cwd: Option<PathBuf>,
+    /// The working directory held open since it was checked: the child enters this one, whatever stands
+    /// at the path by then. `None` enters by the path.
+    pub held: Option<OwnedFd>,
     /// The child's whole environment.
     pub environment: ChildEnvironment,
-    /// Wall time after which the whole process group is killed; `None` is no limit.
+    /// Wall time after which the whole process group is ended; `None` is no limit.
     pub timeout: Option<Duration>,
+}
+
+impl Launch {
+    /// How the child gets into its working directory.
+    fn entrance(&self) -> Option<PathBuf> {
+        let by_path = self.cwd.as_ref()?;
+        let held = self
+            .held
+            .as_ref()
+            .map(|held| PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd())));
+        // Without /proc the path has to do.
+        let held = held.filter(|entrance| entrance.exists());
+        Some(held.unwrap_or_else(|| by_path.clone()))
+    }
 }
 
 /// How a command ended. A command that did not start is an outcome too, with `error`.
@@ -64,6 +83,8 @@ pub struct Outcome {
     pub stdout: String,
     /// Captured diagnostics.
     pub stderr: String,
+    /// More was written than is kept; the text says so too.
+    pub truncated: bool,
     /// Why the command did not start.
     pub error: Option<String>,
 }
@@ -126,8 +147,8 @@ fn start(launch: &Launch, program: &Path, children: &Children) -> std::io::Resul
     if let Some((name, arguments)) = launch.argv.split_first() {
         command.arg0(name).args(arguments);
     }
-    if let Some(cwd) = &launch.cwd {
-        command.current_dir(cwd);
+    if let Some(entrance) = launch.entrance() {
+        command.current_dir(entrance);
     }
     command
         .env_clear()
@@ -139,28 +160,38 @@ fn start(launch: &Launch, program: &Path, children: &Children) -> std::io::Resul
     let mut child = children.spawn(&mut command)?;
     let group = Pid::from_child(&child);
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let running = Running {
+    let late = Late::default();
+    if let Err(error) = watch_exit(group, exit_signal, Arc::clone(&late)) {
+        let _ = kill_process_group(group, Signal::KILL);
+        children.release(group);
+        // Killed before it did anything: it goes at once.
+        let _ = child.wait();
+        return Err(error);
+    }
+    Ok(Running {
         child,
         group,
         stdout,
         stderr,
         exit,
-    };
-    if let Err(error) = watch_exit(group, exit_signal) {
-        let _ = kill_process_group(group, Signal::KILL);
-        running.reap(children);
-        return Err(error);
-    }
-    Ok(running)
+        late,
+    })
 }
+
+/// A child that outlived the patience of its runner; the watcher collects it when it ends at last.
+type Late = Arc<Mutex<Option<Child>>>;
 
 /// Closes `signal` when the child has exited, without reaping it: its group id stays ours until the
 /// runner is done with it.
-fn watch_exit(group: Pid, signal: UnixStream) -> std::io::Result<()> {
+fn watch_exit(group: Pid, signal: UnixStream, late: Late) -> std::io::Result<()> {
     let wait = move || {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         while waitid(WaitId::Pid(group), options).is_err_and(|error| error == Errno::INTR) {}
         drop(signal);
+        let left = late.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut child) = left {
+            let _ = child.wait();
+        }
     };
     let builder = std::thread::Builder::new().name("exit-watch".to_owned());
     builder.stack_size(WATCHER_STACK).spawn(wait).map(drop)
@@ -172,6 +203,15 @@ struct Running {
     stdout: Option<ChildStdout>,
     stderr: Option<ChildStderr>,
     exit: UnixStream,
+    late: Late,
+}
+
+/// How far the end of a run that took too long has come.
+#[derive(PartialEq, Eq)]
+enum Limit {
+    Ahead,
+    Asked,
+    Killed,
 }
 
 /// What the poll found: bytes or an end on each stream, and the child's exit.
@@ -187,16 +227,23 @@ impl Running {
         let mut exited = false;
         // A limit beyond the clock's range is no limit.
         let mut deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let mut timed_out = false;
+        let mut limit = Limit::Ahead;
         let mut buffer = vec![0; READ_CHUNK];
         while self.stdout.is_some() || self.stderr.is_some() || !exited {
             let Some(ready) = self.wait(exited, deadline) else {
-                if exited || timed_out {
+                if exited || limit == Limit::Killed {
                     break;
                 }
-                timed_out = true;
-                let _ = kill_process_group(self.group, Signal::KILL);
-                deadline = Some(Instant::now() + KILL_PATIENCE);
+                let (signal, patience) = match limit {
+                    Limit::Ahead => (Signal::TERM, TERM_GRACE),
+                    Limit::Asked | Limit::Killed => (Signal::KILL, KILL_PATIENCE),
+                };
+                limit = match limit {
+                    Limit::Ahead => Limit::Asked,
+                    Limit::Asked | Limit::Killed => Limit::Killed,
+                };
+                let _ = kill_process_group(self.group, signal);
+                deadline = Some(Instant::now() + patience);
                 continue;
             };
             if ready.stdout {
@@ -210,7 +257,13 @@ impl Running {
                 deadline = Some(Instant::now() + DRAIN);
             }
         }
+        let timed_out = limit != Limit::Ahead;
+        if timed_out {
+            // Members that heard the first signal and stayed, when the leader went.
+            let _ = kill_process_group(self.group, Signal::KILL);
+        }
         let exit_code = self.reap(children);
+        let truncated = capture.is_truncated();
         let (stdout, stderr) = capture.finish();
         let exit_code = exit_code.filter(|_| !timed_out);
         Outcome {
@@ -218,6 +271,7 @@ impl Running {
             timed_out,
             stdout,
             stderr,
+            truncated,
             error: None,
         }
     }
@@ -258,9 +312,15 @@ impl Running {
     fn reap(mut self, children: &Children) -> Option<i32> {
         // Until here the child is at most a zombie, so that its group id cannot be anyone else's.
         children.release(self.group);
+        // Under this lock the watcher either sees the child that is left to it or has seen its end.
+        let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
         match self.child.try_wait() {
             Ok(Some(status)) => status.code(),
-            _ => None,
+            Ok(None) => {
+                *late = Some(self.child);
+                None
+            }
+            Err(_) => None,
         }
     }
 }

@@ -13,6 +13,7 @@ fn launch(argv: &[&str]) -> Launch {
         program: which::resolve(argv[0], Path::new("/"), "/usr/bin:/bin", None),
         argv: argv.iter().map(|word| (*word).to_owned()).collect(),
         cwd: None,
+        held: None,
         environment,
         timeout: None,
     }
@@ -152,7 +153,7 @@ fn a_timeout_kills_the_whole_group() {
     );
     let mut launch = shell(&script);
     // Enough for both members to start and say who they are.
-    launch.timeout = Some(Duration::from_secs(3));
+    launch.timeout = Some(Duration::from_secs(2));
     let outcome = finish(launch);
     assert!(outcome.timed_out && !outcome.success() && outcome.exit_code.is_none());
     assert_eq!(outcome.error, None);
@@ -162,13 +163,56 @@ fn a_timeout_kills_the_whole_group() {
 }
 
 #[test]
+fn a_run_at_its_limit_may_say_goodbye() {
+    let mut launch = shell("trap 'echo bye; exit 3' TERM; echo on; sleep 600 & wait");
+    launch.timeout = Some(Duration::from_secs(2));
+    let outcome = finish(launch);
+    assert!(outcome.timed_out && outcome.exit_code.is_none());
+    assert_eq!(outcome.stdout, "on\nbye\n");
+}
+
+#[test]
+fn a_child_that_outlives_its_runner_does_not_stay_as_a_zombie() {
+    let dir = TempDir::new();
+    let file = dir.path().join("pid");
+    let children = Children::default();
+    let launch = shell(&format!("echo $$ > '{}'; exec sleep 600", file.display()));
+    let program = launch.program.clone().unwrap();
+    let running = start(&launch, &program, &children).unwrap();
+    let pid = pids(&file, 1).remove(0);
+    // As after a kill that had no effect in time.
+    assert_eq!(running.reap(&children), None);
+    assert!(is_alive(&pid));
+    let number = Pid::from_raw(pid.parse().unwrap()).unwrap();
+    rustix::process::kill_process(number, Signal::KILL).unwrap();
+    let entry = Path::new("/proc").join(&pid);
+    wait_until("it is collected", || !entry.exists());
+}
+
+#[test]
+fn a_held_directory_is_entered_whatever_stands_at_its_path() {
+    let dir = TempDir::new();
+    let (place, moved) = (dir.path().join("place"), dir.path().join("moved"));
+    std::fs::create_dir(&place).unwrap();
+    std::fs::write(place.join("mark"), "judged").unwrap();
+    let bound = crate::exec::plan::Directory::bind(&place).unwrap();
+    let mut launch = launch(&["cat", "mark"]);
+    launch.held = Some(bound.hold().unwrap());
+    launch.cwd = Some(place.clone());
+    std::fs::rename(&place, &moved).unwrap();
+    std::fs::create_dir(&place).unwrap();
+    std::fs::write(place.join("mark"), "replaced").unwrap();
+    assert_eq!(finish(launch).stdout, "judged");
+}
+
+#[test]
 fn output_is_capped_and_the_child_runs_on() {
     let outcome = finish(shell(
         "head -c 3000000 /dev/zero | tr '\\0' x; echo done >&2; exit 7",
     ));
     assert_eq!(outcome.exit_code, Some(7));
     assert!(outcome.stdout.len() <= 200_000 + "\n... (truncated)".len());
-    assert!(outcome.stdout.ends_with("x\n... (truncated)"));
+    assert!(outcome.truncated && outcome.stdout.ends_with("x\n... (truncated)"));
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! In this order and with nothing in between: what was judged is what is started. A command that was
 //! judged and refused is told as `exec.denied`, one that ran as `exec.finished`.
 
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,7 +13,8 @@ use serde_json::Value;
 use super::params::{CommandParams, nul, text};
 use super::prepare::{Bound, bind};
 use super::{Reply, RunLabel};
-use crate::exec::plan::Plan;
+use crate::exec::operand::Operand;
+use crate::exec::plan::{Directory, Plan};
 use crate::exec::which;
 use crate::exec::wrapper::{Unwrapped, unwrap};
 use crate::exec::{
@@ -24,6 +27,8 @@ use crate::node::machine::Machine;
 use crate::node::run::{self as runner, Launch, Outcome};
 use crate::protocol::command_text::format_command;
 use crate::protocol::error::ErrorShape;
+
+const OPERAND_CHANGED: &str = "SYSTEM_RUN_DENIED: approval script operand changed before execution";
 
 /// The session of a run that names none.
 const DEFAULT_SESSION: &str = "node";
@@ -52,19 +57,38 @@ pub fn run(machine: &Machine, params: &Value) -> Reply {
         command: &command,
         suppress_notify: request.suppress_notify,
     };
-    match admit(machine, &request) {
+    let ended = admit(machine, &request)
+        .and_then(|admitted| {
+            refuse_companion(machine, std::env::consts::OS)?;
+            Ok(admitted)
+        })
+        .and_then(|admitted| admitted.start(machine, &request, &unwrapped));
+    match ended {
         Err(denial) => Reply {
             event: Some(label.denied(denial.reason)),
             result: Err(ErrorShape::unavailable(denial.message)),
         },
-        Ok(admitted) => {
-            let outcome = admitted.start(machine, &request, &unwrapped);
-            Reply {
-                event: Some(label.finished(&outcome)),
-                result: Ok(outcome.payload()),
-            }
-        }
+        Ok(outcome) => Reply {
+            event: Some(label.finished(&outcome)),
+            result: Ok(outcome.payload()),
+        },
     }
+}
+
+/// On macOS the environment may say that the companion app is to run commands; this host cannot reach it
+/// and must not run them in its place (node-host specification, section 3.12).
+fn refuse_companion(machine: &Machine, system: &str) -> Result<(), Denial> {
+    let app = |(name, value): (&OsStr, &OsStr)| {
+        let value = value.to_string_lossy();
+        name == "OPENCLAW_NODE_EXEC_HOST" && value.trim().eq_ignore_ascii_case("app")
+    };
+    if system == "macos" && machine.variables().any(app) {
+        return Err(Denial {
+            reason: Reason::CompanionUnavailable,
+            message: "COMPANION_APP_UNAVAILABLE: macOS app exec host unreachable".to_owned(),
+        });
+    }
+    Ok(())
 }
 
 struct Request {
@@ -133,6 +157,14 @@ struct Admitted {
     argv: Vec<String>,
     program: Result<PathBuf, which::Unresolved>,
     cwd: Option<PathBuf>,
+    /// What an approval was bound to; looked at again right before the start.
+    bound: Option<Binding>,
+}
+
+/// What must still be so when an approved command starts.
+struct Binding {
+    directory: Option<Directory>,
+    operand: Option<Operand>,
 }
 
 fn admit(machine: &Machine, request: &Request) -> Result<Admitted, Denial> {
@@ -202,6 +234,7 @@ fn received(machine: &Machine, request: &Request) -> Admitted {
         argv: command.argv.clone(),
         program: which::resolve(program, &directory, &machine.path, machine.home.as_deref()),
         cwd: command.cwd.as_ref().map(|_| directory),
+        bound: None,
     }
 }
 
@@ -222,53 +255,78 @@ fn bound(machine: &Machine, request: &Request) -> Result<Admitted, Denial> {
     let Bound {
         argv,
         directory,
-        operand,
+        mut operand,
     } = bind(machine, &request.command).map_err(Denial::approval)?;
     if let Some(plan) = &request.plan {
         let cwd = directory
             .as_ref()
             .map_or(machine.cwd.as_path(), |directory| &directory.path);
-        match (&plan.operand, operand) {
+        match (&plan.operand, &operand) {
             (None, None) => {}
             (None, Some(_)) => {
                 let message = "SYSTEM_RUN_DENIED: approval missing script operand binding";
                 return Err(Denial::approval(message));
             }
-            (Some(planned), _) if planned.is_unchanged(&argv, cwd) => {}
-            (Some(_), _) => {
-                let message = "SYSTEM_RUN_DENIED: approval script operand changed before execution";
-                return Err(Denial::approval(message));
+            (Some(planned), _) if planned.is_unchanged(&argv, cwd) => {
+                operand = Some(planned.clone());
             }
+            (Some(_), _) => return Err(Denial::approval(OPERAND_CHANGED)),
         }
     }
     let program = argv.first().map_or("", String::as_str);
     let cwd = directory.as_ref().map(|directory| directory.path.clone());
     let from = cwd.as_deref().unwrap_or(&machine.cwd);
     let program = which::resolve(program, from, &machine.path, machine.home.as_deref());
-    if let Some(directory) = &directory {
-        directory
-            .recheck()
-            .map_err(|fault| Denial::approval(fault.to_string()))?;
+    Ok(Admitted {
+        argv,
+        program,
+        cwd,
+        bound: Some(Binding { directory, operand }),
+    })
+}
+
+impl Binding {
+    /// Looks once more: the script has the approved content, the directory is the approved one and is
+    /// held from here on. What is read after this, by the interpreter itself, nobody outside it can bind.
+    fn recheck(&self, argv: &[String], machine: &Machine) -> Result<Option<OwnedFd>, Denial> {
+        let own = machine.cwd.as_path();
+        let cwd = self.directory.as_ref().map_or(own, |bound| &bound.path);
+        if let Some(operand) = &self.operand {
+            if !operand.is_unchanged(argv, cwd) {
+                return Err(Denial::approval(OPERAND_CHANGED));
+            }
+        }
+        let held = self.directory.as_ref().map(Directory::hold).transpose();
+        held.map_err(|fault| Denial::approval(fault.to_string()))
     }
-    Ok(Admitted { argv, program, cwd })
 }
 
 impl Admitted {
-    fn start(self, machine: &Machine, request: &Request, unwrapped: &Unwrapped<'_>) -> Outcome {
+    fn start(
+        self,
+        machine: &Machine,
+        request: &Request,
+        unwrapped: &Unwrapped<'_>,
+    ) -> Result<Outcome, Denial> {
         let environment = child_environment(
             machine.variables(),
             &request.overrides,
             unwrapped.is_shell(),
             &machine.path,
         );
+        let held = match &self.bound {
+            Some(bound) => bound.recheck(&self.argv, machine)?,
+            None => None,
+        };
         let launch = Launch {
             program: self.program,
             argv: self.argv,
             cwd: self.cwd,
+            held,
             environment,
             timeout: request.timeout,
         };
-        runner::run(&launch, &machine.children)
+        Ok(runner::run(&launch, &machine.children))
     }
 }
 

@@ -213,6 +213,22 @@ fn screens_are_refused_after_the_policy() {
 }
 
 #[test]
+fn the_companion_app_is_not_replaced() {
+    let dir = TempDir::new();
+    let mut machine = machine(&dir);
+    assert_eq!(refuse_companion(&machine, "macos"), Ok(()));
+    let variable = ("OPENCLAW_NODE_EXEC_HOST".into(), "App".into());
+    machine.environment.push(variable);
+    assert_eq!(refuse_companion(&machine, "linux"), Ok(()));
+    let denial = refuse_companion(&machine, "macos").unwrap_err();
+    assert_eq!(
+        denial.message,
+        "COMPANION_APP_UNAVAILABLE: macOS app exec host unreachable"
+    );
+    assert_eq!(denial.reason.as_str(), "companion-unavailable");
+}
+
+#[test]
 fn approved_runs_are_exactly_their_plan() {
     let dir = TempDir::new();
     let script = dir.path().join("s.sh");
