@@ -12,7 +12,7 @@ use crate::config::secret::{self, Secret};
 use crate::config::view::View;
 use crate::config::word::{
     Bind, ConsoleStyle, ExecHost, LogLevel, MdnsMode, NodeBrowserMode, Redaction, ReloadMode,
-    RemoteTransport, TailscaleMode,
+    RemoteEdits, RemoteTransport, TailscaleMode,
 };
 use crate::identity::Fingerprint;
 
@@ -46,6 +46,7 @@ impl Builder<'_> {
             node_host: NodeHost {
                 browser_proxy_enabled: view.flag("nodeHost.browserProxy.enabled"),
                 allow_profiles: view.optional_list("nodeHost.browserProxy.allowProfiles"),
+                remote_edits: view.word("nodeHost.execApprovals.remoteEdits", RemoteEdits::Narrow),
             },
             browser: Browser {
                 enabled: view.flag("browser.enabled"),

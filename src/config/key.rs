@@ -7,7 +7,7 @@
 use crate::config::kind::Kind;
 use crate::config::word::{
     AuthMode, Bind, ConsoleStyle, ExecAsk, ExecHost, ExecSecurity, GatewayMode, LogLevel, MdnsMode,
-    NodeBrowserMode, Redaction, ReloadMode, RemoteTransport, TailscaleMode, Word,
+    NodeBrowserMode, Redaction, ReloadMode, RemoteEdits, RemoteTransport, TailscaleMode, Word,
 };
 
 /// What a change of a key does to a running gateway (cli.md §3.5).
@@ -268,6 +268,7 @@ pub const KEYS: &[Key] = &[
     key("meta.lastTouchedVersion", Text, Unset, Free, "written by writers, never required"),
     key("nodeHost.browserProxy.allowProfiles", TextList, Unset, Free, "only these browser profiles"),
     key("nodeHost.browserProxy.enabled", Flag, ON, Free, "offer this machine's browser to the gateway"),
+    key("nodeHost.execApprovals.remoteEdits", Kind::Word(RemoteEdits::NAMES), Preset::Text("narrow"), Free, "whether edits of this node's exec policy from elsewhere may also allow more"),
     key("plugins.*", Any, Unset, Restart, "accepted and not used by this program"),
     key("plugins.enabled", Flag, Unset, Restart, "accepted and not used by this program"),
     key("plugins.entries.*", Object, Unset, Restart, "accepted and not used by this program"),

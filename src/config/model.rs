@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::config::secret::Secret;
 use crate::config::word::{
     AuthMode, Bind, ConsoleStyle, ExecAsk, ExecHost, ExecSecurity, GatewayMode, LogLevel, MdnsMode,
-    NodeBrowserMode, Redaction, ReloadMode, RemoteTransport, TailscaleMode,
+    NodeBrowserMode, Redaction, ReloadMode, RemoteEdits, RemoteTransport, TailscaleMode,
 };
 use crate::identity::Fingerprint;
 use crate::store::tls_files::TlsPaths;
@@ -225,6 +225,8 @@ pub struct NodeHost {
     pub browser_proxy_enabled: bool,
     /// Only these profiles; `None` or empty is no restriction.
     pub allow_profiles: Option<Vec<String>>,
+    /// What edits of the exec policy from elsewhere may do.
+    pub remote_edits: RemoteEdits,
 }
 
 /// `browser.*`, as far as this program uses it.

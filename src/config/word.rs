@@ -185,6 +185,18 @@ words! {
 }
 
 words! {
+    /// `nodeHost.execApprovals.remoteEdits`: what edits of a node's exec policy from elsewhere may do.
+    #[derive(Default)]
+    RemoteEdits {
+        /// Allow less.
+        #[default]
+        Narrow = "narrow",
+        /// Anything.
+        Widen = "widen",
+    }
+}
+
+words! {
     /// `logging.level` and `logging.consoleLevel`.
     LogLevel {
         /// Nothing.

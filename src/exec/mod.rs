@@ -18,20 +18,29 @@ pub mod wrapper;
 mod allowlist;
 mod assessment;
 mod document;
+mod error;
 mod file;
 mod inline;
 mod miss;
+mod narrow;
 mod policy;
 mod programs;
 mod safe_bins;
+mod strict;
 #[cfg(test)]
 pub(crate) mod testing;
+mod usage;
 mod verdict;
 
 pub use self::assessment::{Assessment, Context, Cover, Execution, Segment, assess};
-pub use self::document::{AgentPolicy, Agents, Ask, Document, Entry, Scalars, Security, Socket};
-pub use self::file::{ApprovalsError, ApprovalsFile, Content};
+pub use self::document::{
+    AgentPolicy, Agents, Ask, Document, EVERY_AGENT, Entry, MAIN_AGENT, Scalars, Security, Socket,
+    Source,
+};
+pub use self::error::ApprovalsError;
+pub use self::file::{ApprovalsFile, Content, Snapshot};
 pub use self::miss::Miss;
+pub use self::narrow::{Before, Widening, widens};
 pub use self::policy::{Effective, HostPolicy, effective};
 pub use self::programs::{Disk, Programs};
 pub use self::safe_bins::SafeBins;

@@ -4,9 +4,13 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::document::{Ask, Document, EVERY_AGENT, Entry, MAIN_AGENT, Security};
+use super::document::{
+    AgentPolicy, Ask, Document, EVERY_AGENT, Entry, MAIN_AGENT, Scalars, Security,
+};
+use super::file::NAME;
+use crate::config::word::{RemoteEdits, Word};
 
-/// What this machine's own configuration sets explicitly under `tools.exec`.
+/// What this machine's own configuration says about exec; under `tools.exec` what it sets explicitly.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HostPolicy {
     /// `tools.exec.security`
@@ -15,6 +19,8 @@ pub struct HostPolicy {
     pub ask: Option<Ask>,
     /// `tools.exec.strictInlineEval`, true where the agent or the global section says so.
     pub strict_inline_eval: bool,
+    /// `nodeHost.execApprovals.remoteEdits`
+    pub remote_edits: RemoteEdits,
 }
 
 impl HostPolicy {
@@ -28,12 +34,18 @@ impl HostPolicy {
             id.is_some_and(|id| id.trim().to_lowercase() == wanted)
         });
         let places = [own, Some(document)];
+        let remote_edits = document
+            .pointer("/nodeHost/execApprovals/remoteEdits")
+            .and_then(Value::as_str);
         Self {
             security: first(&places, "security"),
             ask: first(&places, "ask"),
             strict_inline_eval: places.iter().flatten().any(|place| {
                 place.pointer("/tools/exec/strictInlineEval") == Some(&Value::Bool(true))
             }),
+            remote_edits: remote_edits
+                .and_then(RemoteEdits::parse)
+                .unwrap_or_default(),
         }
     }
 }
@@ -52,9 +64,20 @@ fn agent_key(agent: Option<&str>) -> &str {
         .unwrap_or(MAIN_AGENT)
 }
 
+/// How much may run where neither file nor configuration says so.
+pub const DEFAULT_SECURITY: Security = Security::Allowlist;
+
+/// When to ask where neither file nor configuration says so.
+pub const DEFAULT_ASK: Ask = Ask::OnMiss;
+
+/// What a gateway does when nobody can be asked and the file does not say so.
+pub const DEFAULT_ASK_FALLBACK: Security = Security::Full;
+
 /// The policy of one run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Effective<'a> {
+    /// The agent key the policy was looked up for.
+    pub agent: String,
     /// How much may run.
     pub security: Security,
     /// Where that value stands, for messages.
@@ -63,11 +86,87 @@ pub struct Effective<'a> {
     pub ask: Ask,
     /// Where that value stands, for messages.
     pub ask_source: String,
+    /// What a gateway does when nobody can be asked; not evaluated on a node.
+    pub ask_fallback: Security,
+    /// Where that value stands, for messages.
+    pub ask_fallback_source: String,
+    /// Whether known skills count as allowed.
+    pub auto_allow_skills: bool,
     /// Rules for every agent, then those of the agent.
     pub allowlist: Vec<&'a Entry>,
+    /// How many of them, from the first, are for every agent.
+    pub shared_rules: usize,
+}
+
+impl Default for Effective<'_> {
+    /// The policy of a machine on which nothing is set.
+    fn default() -> Self {
+        Self {
+            agent: MAIN_AGENT.to_owned(),
+            security: DEFAULT_SECURITY,
+            security_source: NOT_SET.to_owned(),
+            ask: DEFAULT_ASK,
+            ask_source: NOT_SET.to_owned(),
+            ask_fallback: DEFAULT_ASK_FALLBACK,
+            ask_fallback_source: NOT_SET.to_owned(),
+            auto_allow_skills: false,
+            allowlist: Vec::new(),
+            shared_rules: 0,
+        }
+    }
+}
+
+impl Effective<'_> {
+    /// The agent key under which the rule at `index` of the allowlist stands.
+    pub fn agent_of(&self, index: usize) -> &str {
+        if index < self.shared_rules {
+            EVERY_AGENT
+        } else {
+            &self.agent
+        }
+    }
 }
 
 const NOT_SET: &str = "the default, nothing is set";
+
+/// What the file says for one agent, from the agent's own section to the defaults.
+#[derive(Debug, Clone, Copy)]
+pub struct Layers<'a> {
+    own: Option<(&'a str, &'a AgentPolicy)>,
+    every: Option<(&'a str, &'a AgentPolicy)>,
+    defaults: Scalars,
+}
+
+/// The layers of an agent key.
+pub fn layers<'a>(document: &'a Document, key: &str) -> Layers<'a> {
+    let find = |wanted: &str| {
+        let mut agents = document.agents.0.iter();
+        let found = agents.find(|(key, _)| key == wanted)?;
+        Some((found.0.as_str(), &found.1))
+    };
+    Layers {
+        // With the agent `*` itself the same section would stand twice.
+        own: find(key).filter(|_| key != EVERY_AGENT),
+        every: find(EVERY_AGENT),
+        defaults: document.defaults,
+    }
+}
+
+impl<'a> Layers<'a> {
+    /// The first value that is set, and the section it stands in.
+    pub fn value<T>(&self, member: impl Fn(&Scalars) -> Option<T>) -> Option<(T, String)> {
+        let agents = [self.own, self.every].into_iter().flatten();
+        let mut sections = agents.map(|(key, agent)| (format!("agents.{key}"), agent.scalars()));
+        let found = sections.find_map(|(section, scalars)| Some((member(&scalars)?, section)));
+        found.or_else(|| Some((member(&self.defaults)?, "defaults".to_owned())))
+    }
+
+    /// The rules with their agent keys, those for every agent first.
+    pub fn rules(&self) -> impl Iterator<Item = (&'a str, &'a Entry)> {
+        let agents = self.every.into_iter().chain(self.own);
+        agents.flat_map(|(key, agent)| agent.allowlist.iter().map(move |rule| (key, rule)))
+    }
+}
 
 /// The policy for a run of `agent` (absent: `main`).
 pub fn effective<'a>(
@@ -76,55 +175,38 @@ pub fn effective<'a>(
     host: &HostPolicy,
 ) -> Effective<'a> {
     let key = agent_key(agent);
-    let own = document.agents.find(key);
-    let every = document.agents.find(EVERY_AGENT);
-    let sourced = |name: &str| {
-        [
-            format!("agents.{key}.{name} in exec-approvals.json"),
-            format!("agents.*.{name} in exec-approvals.json"),
-            format!("defaults.{name} in exec-approvals.json"),
-        ]
-    };
-    let security = pick(
-        [
-            own.and_then(|agent| agent.security),
-            every.and_then(|agent| agent.security),
-            document.defaults.security,
-        ],
-        sourced("security"),
-    );
-    let ask = pick(
-        [
-            own.and_then(|agent| agent.ask),
-            every.and_then(|agent| agent.ask),
-            document.defaults.ask,
-        ],
-        sourced("ask"),
-    );
+    let layers = layers(document, key);
+    let in_file = |name: &str, section: String| format!("{section}.{name} in {NAME}");
+    let security = layers
+        .value(|scalars| scalars.security)
+        .map(|(value, section)| (value, in_file("security", section)));
+    let ask = layers
+        .value(|scalars| scalars.ask)
+        .map(|(value, section)| (value, in_file("ask", section)));
     let (security, security_source) = stricter(
         security,
         host.security,
         "tools.exec.security",
-        Security::Allowlist,
+        DEFAULT_SECURITY,
     );
-    let (ask, ask_source) = stricter(ask, host.ask, "tools.exec.ask", Ask::OnMiss);
-    // With the agent `*` itself the same policy would stand twice.
-    let agents = every.into_iter().chain(own.filter(|_| key != EVERY_AGENT));
-    let allowlist = agents.flat_map(|agent| &agent.allowlist).collect();
+    let (ask, ask_source) = stricter(ask, host.ask, "tools.exec.ask", DEFAULT_ASK);
+    let (ask_fallback, ask_fallback_source) = layers.value(|scalars| scalars.ask_fallback).map_or(
+        (DEFAULT_ASK_FALLBACK, NOT_SET.to_owned()),
+        |(value, section)| (value, in_file("askFallback", section)),
+    );
+    let auto_allow_skills = layers.value(|scalars| scalars.auto_allow_skills);
     Effective {
+        agent: key.to_owned(),
         security,
         security_source,
         ask,
         ask_source,
-        allowlist,
+        ask_fallback,
+        ask_fallback_source,
+        auto_allow_skills: auto_allow_skills.is_some_and(|(value, _)| value),
+        allowlist: layers.rules().map(|(_, rule)| rule).collect(),
+        shared_rules: layers.every.map_or(0, |(_, agent)| agent.allowlist.len()),
     }
-}
-
-fn pick<T>(values: [Option<T>; 3], sources: [String; 3]) -> Option<(T, String)> {
-    values
-        .into_iter()
-        .zip(sources)
-        .find_map(|(value, source)| value.map(|value| (value, source)))
 }
 
 fn stricter<T: Ord>(
@@ -171,7 +253,7 @@ mod tests {
                 HostPolicy {
                     security,
                     ask,
-                    strict_inline_eval: false
+                    ..HostPolicy::default()
                 },
                 "{agent:?}"
             );
@@ -193,7 +275,7 @@ mod tests {
         let host = |security, ask| HostPolicy {
             security: Some(security),
             ask: Some(ask),
-            strict_inline_eval: false,
+            ..HostPolicy::default()
         };
         use Security::{Allowlist, Deny, Full};
         let cases = [

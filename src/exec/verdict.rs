@@ -331,7 +331,7 @@ mod tests {
             security_source: "a".to_owned(),
             ask,
             ask_source: "b".to_owned(),
-            allowlist: Vec::new(),
+            ..Effective::default()
         }
     }
 

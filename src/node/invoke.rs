@@ -265,24 +265,18 @@ fn not_kept() -> ErrorShape {
 
 fn execute(machine: &Machine, command: &str, params_json: Option<String>) -> Reply {
     if command == "system.execApprovals.get" {
-        return Reply::plain(machine.approvals.answer_get().map_err(invalid));
+        return Reply::plain(system::approvals_get(machine));
     }
     let params = match parse_params(params_json.as_deref()) {
         Ok(params) => params,
         Err(error) => return Reply::plain(Err(error)),
     };
     match command {
-        "system.execApprovals.set" => {
-            Reply::plain(machine.approvals.answer_set(&params).map_err(invalid))
-        }
+        "system.execApprovals.set" => Reply::plain(system::approvals_set(machine, &params)),
         "system.which" => Reply::plain(system::which(machine, &params)),
         "system.run.prepare" => Reply::plain(system::prepare(machine, &params)),
         _ => system::run(machine, &params),
     }
-}
-
-fn invalid(error: impl ToString) -> ErrorShape {
-    ErrorShape::invalid(error.to_string())
 }
 
 fn parse_params(text: Option<&str>) -> Result<Value, ErrorShape> {

@@ -169,9 +169,22 @@ fn keep_owner(file: &File, target: &Path) {
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    let Ok(owner) = fs::metadata(target).or_else(|_| fs::metadata(parent_of(target))) else {
+    if let Ok(owner) = fs::metadata(target).or_else(|_| fs::metadata(parent_of(target))) {
+        give_to(&owner, file);
+    }
+}
+
+/// Root creating a file in somebody's state directory makes it theirs.
+pub fn keep_owner_of_directory(file: &File, path: &Path) {
+    if !rustix::process::geteuid().is_root() {
         return;
-    };
+    }
+    if let Ok(owner) = fs::metadata(parent_of(path)) {
+        give_to(&owner, file);
+    }
+}
+
+fn give_to(owner: &fs::Metadata, file: &File) {
     if owner.uid() != 0 {
         let _ = std::os::unix::fs::fchown(file, Some(owner.uid()), Some(owner.gid()));
     }

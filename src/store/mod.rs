@@ -29,7 +29,7 @@ pub mod proof_file;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tls_files;
-mod turn;
+pub mod turn;
 mod write_order;
 
 pub use audit::AuditLog;

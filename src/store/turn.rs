@@ -1,14 +1,20 @@
-//! Taking turns: two processes that may both write the pairing files (a gateway, and a command line beside it) hold
-//! this for the moment in which they compare and replace them, so that no update is lost.
+//! Taking turns: processes that may write the same file (a daemon, and a command line beside it) hold this for the
+//! moment in which they compare and replace it, so that no update is lost.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
-use crate::store::atomic::PRIVATE_FILE;
+use crate::store::atomic::{self, PRIVATE_FILE};
+
+/// Pause between two looks of one who does not wait for ever.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The place where turns are taken.
 #[derive(Debug)]
@@ -31,6 +37,7 @@ impl Turnstile {
             .write(true)
             .mode(PRIVATE_FILE)
             .open(path)?;
+        atomic::keep_owner_of_directory(&file, path);
         Ok(Turnstile { file })
     }
 
@@ -39,7 +46,24 @@ impl Turnstile {
         loop {
             match flock(&self.file, FlockOperation::LockExclusive) {
                 Ok(()) => return Ok(Turn { file: &self.file }),
-                Err(rustix::io::Errno::INTR) => {}
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// As [`Turnstile::take`], but gives up after `patience` with `None`: whoever holds the turn may have been
+    /// stopped.
+    pub fn take_within(&self, patience: Duration) -> io::Result<Option<Turn<'_>>> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match flock(&self.file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Some(Turn { file: &self.file })),
+                Err(Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) if Instant::now() < deadline => {
+                    thread::sleep(POLL_INTERVAL);
+                }
+                Err(Errno::WOULDBLOCK) => return Ok(None),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -80,5 +104,24 @@ mod tests {
                 });
             }
         });
+    }
+
+    #[test]
+    fn one_with_bounded_patience_gives_up() {
+        let temp = TempDir::new();
+        let path = temp.join("turn");
+        let (holder, other) = (
+            Turnstile::open(&path).unwrap(),
+            Turnstile::open(&path).unwrap(),
+        );
+        let turn = holder.take().unwrap();
+        assert!(
+            other
+                .take_within(Duration::from_millis(20))
+                .unwrap()
+                .is_none()
+        );
+        drop(turn);
+        assert!(other.take_within(Duration::ZERO).unwrap().is_some());
     }
 }

@@ -3,6 +3,7 @@
 //! Each command judges before it acts and answers in the words of the specification; none of them knows
 //! the connection the answer goes over.
 
+mod approvals;
 mod params;
 mod prepare;
 mod run;
@@ -10,6 +11,7 @@ mod which;
 
 use serde_json::{Value, json};
 
+pub use self::approvals::{approvals_get, approvals_set};
 pub use self::prepare::prepare;
 pub use self::run::run;
 pub use self::which::which;

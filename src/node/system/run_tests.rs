@@ -182,7 +182,7 @@ fn the_configuration_may_only_tighten() {
     let strict = HostPolicy {
         security: Some(Security::Deny),
         ask: Some(Ask::Off),
-        strict_inline_eval: false,
+        ..HostPolicy::default()
     };
     machine.host_policy = Box::new(move |_| Ok(strict));
     let reply = run(&machine, &json!({"command": ["true"]}));
