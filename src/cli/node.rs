@@ -234,6 +234,7 @@ fn serve(
     }
     .run(&stop);
     machine.children.stop();
+    machine.approvals.write_usage();
     Ok(ending)
 }
 

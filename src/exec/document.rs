@@ -15,7 +15,8 @@ pub const EVERY_AGENT: &str = "*";
 /// Agent key of a run that names no agent.
 pub const MAIN_AGENT: &str = "main";
 
-const FORMER_MAIN_AGENT: &str = "default";
+/// What former versions called it.
+pub const FORMER_MAIN_AGENT: &str = "default";
 
 /// How a rule for one exact command text begins; what follows are hex digits of its SHA-256.
 const FINGERPRINT: &str = "=command:";

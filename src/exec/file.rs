@@ -15,7 +15,7 @@ use super::document::{Document, Socket};
 use super::error::ApprovalsError;
 use super::narrow::{Before, widens};
 use super::strict;
-use super::usage::Usage;
+use super::usage::{RuleUse, Usage};
 use crate::config::word::RemoteEdits;
 use crate::identity::{Random, sha256_hex};
 use crate::store::atomic;
@@ -228,17 +228,9 @@ impl ApprovalsFile {
     }
 
     /// Notes that rules of an agent let a command run. Kept in memory and beside the policy, never in it: its
-    /// hash stays what clients saw. `patterns`: of rules that stand under the agent's own key; `now_ms`:
-    /// milliseconds since the epoch.
-    pub fn note_use(
-        &self,
-        agent: &str,
-        patterns: &[&str],
-        command: &str,
-        resolved: Option<&Path>,
-        now_ms: u64,
-    ) {
-        if self.usage.note(agent, patterns, command, resolved, now_ms) {
+    /// hash stays what clients saw.
+    pub fn note_use(&self, run: &RuleUse<'_>) {
+        if self.usage.note(run) {
             self.write_usage();
         }
     }

@@ -13,6 +13,17 @@ fn written(dir: &TempDir) -> PathBuf {
     dir.path().join(NAME)
 }
 
+fn note(file: &ApprovalsFile, pattern: &str, command: &str, now_ms: u64) {
+    let path = Path::new("/usr/bin").join(pattern);
+    file.note_use(&RuleUse {
+        agent: "main",
+        patterns: &[pattern],
+        command,
+        resolved: Some(&path),
+        now_ms,
+    });
+}
+
 fn document(text: &str) -> Document {
     Document::parse(text).unwrap()
 }
@@ -317,9 +328,8 @@ fn use_is_shown_with_the_policy_and_leaves_its_bytes_alone() {
         r#"{"version":1,"agents":{"main":{"allowlist":["ls","rg"]},"*":{"allowlist":["ls"]}}}"#;
     fs::write(written(&dir), text).unwrap();
     let hash = file.get().unwrap().hash;
-    let path = Path::new("/usr/bin/ls");
     for now in 1000..1100 {
-        file.note_use("main", &["ls"], &format!("ls {now}"), Some(path), now);
+        note(&file, "ls", &format!("ls {now}"), now);
     }
     let entry = |snapshot: &Snapshot, agent: &str| -> Entry {
         let agent: &AgentPolicy = snapshot.document.agents.find(agent).unwrap();
@@ -338,12 +348,12 @@ fn use_is_shown_with_the_policy_and_leaves_its_bytes_alone() {
         entry(&other.snapshot().unwrap(), "main").last_used_at,
         Some(1000.into())
     );
-    file.note_use("main", &["ls"], "ls", None, 61_000);
+    note(&file, "ls", "ls", 61_000);
     assert_eq!(
         entry(&other.snapshot().unwrap(), "main").last_used_at,
         Some(61_000.into())
     );
-    file.note_use("main", &["rg"], "rg", None, 61_001);
+    note(&file, "rg", "rg", 61_001);
     file.write_usage();
     assert_eq!(
         other
@@ -370,7 +380,7 @@ fn a_record_of_use_that_cannot_be_read_is_left_alone() {
     .unwrap();
     let record = dir.path().join("exec-approvals-usage.json");
     fs::write(&record, "{oops").unwrap();
-    file.note_use("main", &["ls"], "ls", None, 7);
+    note(&file, "ls", "ls", 7);
     let seen = file.get().unwrap();
     assert_eq!(
         seen.document.agents.find("main").unwrap().allowlist[0].last_used_at,
@@ -386,7 +396,7 @@ fn the_record_of_use_forgets_rules_that_are_gone() {
     for pattern in ["ls", "rg"] {
         file.edit(None, |policy| policy.allow("main", pattern, 1))
             .unwrap();
-        file.note_use("main", &[pattern], pattern, None, 7);
+        note(&file, pattern, pattern, 7);
     }
     file.edit(None, |policy| policy.disallow("main", "ls"))
         .unwrap();

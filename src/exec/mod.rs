@@ -21,11 +21,13 @@ mod document;
 mod error;
 mod file;
 mod inline;
+mod lasting;
 mod miss;
 mod narrow;
 mod policy;
 mod programs;
 mod safe_bins;
+mod scopes;
 mod strict;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -39,9 +41,14 @@ pub use self::document::{
 };
 pub use self::error::ApprovalsError;
 pub use self::file::{ApprovalsFile, Content, Snapshot};
+pub use self::lasting::{holds_lasting_rules, lasting_patterns};
 pub use self::miss::Miss;
 pub use self::narrow::{Before, Widening, widens};
 pub use self::policy::{Effective, HostPolicy, effective};
 pub use self::programs::{Disk, Programs};
 pub use self::safe_bins::SafeBins;
+pub use self::scopes::{
+    Combined, EffectivePolicy, Place, Requested, Scope, Sourced, effective_policy,
+};
+pub use self::usage::RuleUse;
 pub use self::verdict::{Denial, Question, Reason, Verdict, decide};

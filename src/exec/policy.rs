@@ -27,12 +27,7 @@ impl HostPolicy {
     /// Reads a configuration document: the entry of `agents.list` with the agent's id, then the
     /// global `tools.exec`. A value that is none counts as not set.
     pub fn read(document: &Value, agent: Option<&str>) -> Self {
-        let wanted = agent_key(agent).to_lowercase();
-        let agents = document.pointer("/agents/list").and_then(Value::as_array);
-        let own = agents.into_iter().flatten().find(|entry| {
-            let id = entry.get("id").and_then(Value::as_str);
-            id.is_some_and(|id| id.trim().to_lowercase() == wanted)
-        });
+        let own = agent_entry(document, agent_key(agent));
         let places = [own, Some(document)];
         let remote_edits = document
             .pointer("/nodeHost/execApprovals/remoteEdits")
@@ -50,11 +45,24 @@ impl HostPolicy {
     }
 }
 
-fn first<'a, T: Deserialize<'a>>(places: &[Option<&'a Value>], key: &str) -> Option<T> {
-    places.iter().flatten().find_map(|place| {
-        let value = place.pointer("/tools/exec")?.get(key)?;
-        T::deserialize(value).ok()
+/// The entry of `agents.list` with an agent's id.
+pub fn agent_entry<'a>(document: &'a Value, key: &str) -> Option<&'a Value> {
+    let wanted = key.to_lowercase();
+    let agents = document.pointer("/agents/list").and_then(Value::as_array);
+    agents.into_iter().flatten().find(|entry| {
+        let id = entry.get("id").and_then(Value::as_str);
+        id.is_some_and(|id| id.trim().to_lowercase() == wanted)
     })
+}
+
+/// A member of `tools.exec` that is set in the whole configuration or in an agent's entry.
+pub fn explicit<'a, T: Deserialize<'a>>(place: &'a Value, name: &str) -> Option<T> {
+    T::deserialize(place.pointer("/tools/exec")?.get(name)?).ok()
+}
+
+fn first<'a, T: Deserialize<'a>>(places: &[Option<&'a Value>], name: &str) -> Option<T> {
+    let mut places = places.iter().flatten();
+    places.find_map(|place| explicit(place, name))
 }
 
 fn agent_key(agent: Option<&str>) -> &str {
@@ -117,6 +125,12 @@ impl Default for Effective<'_> {
 }
 
 impl Effective<'_> {
+    /// Whether a rule of the allowlist stands under the agent's own key, not under that of every agent.
+    pub fn is_own(&self, rule: &Entry) -> bool {
+        let own = self.allowlist.iter().skip(self.shared_rules);
+        own.into_iter().any(|entry| std::ptr::eq(*entry, rule))
+    }
+
     /// The agent key under which the rule at `index` of the allowlist stands.
     pub fn agent_of(&self, index: usize) -> &str {
         if index < self.shared_rules {
@@ -176,23 +190,14 @@ pub fn effective<'a>(
 ) -> Effective<'a> {
     let key = agent_key(agent);
     let layers = layers(document, key);
-    let in_file = |name: &str, section: String| format!("{section}.{name} in {NAME}");
-    let security = layers
-        .value(|scalars| scalars.security)
-        .map(|(value, section)| (value, in_file("security", section)));
-    let ask = layers
-        .value(|scalars| scalars.ask)
-        .map(|(value, section)| (value, in_file("ask", section)));
-    let (security, security_source) = stricter(
-        security,
-        host.security,
-        "tools.exec.security",
-        DEFAULT_SECURITY,
-    );
-    let (ask, ask_source) = stricter(ask, host.ask, "tools.exec.ask", DEFAULT_ASK);
+    let security = layers.value(|scalars| scalars.security);
+    let (security, security_source) =
+        sourced("security", security, host.security, DEFAULT_SECURITY);
+    let ask = layers.value(|scalars| scalars.ask);
+    let (ask, ask_source) = sourced("ask", ask, host.ask, DEFAULT_ASK);
     let (ask_fallback, ask_fallback_source) = layers.value(|scalars| scalars.ask_fallback).map_or(
         (DEFAULT_ASK_FALLBACK, NOT_SET.to_owned()),
-        |(value, section)| (value, in_file("askFallback", section)),
+        |(value, section)| (value, in_file("askFallback", &section)),
     );
     let auto_allow_skills = layers.value(|scalars| scalars.auto_allow_skills);
     Effective {
@@ -209,24 +214,46 @@ pub fn effective<'a>(
     }
 }
 
-fn stricter<T: Ord>(
+/// What a value comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decider {
+    /// The machine's configuration.
+    Config,
+    /// Neither says anything.
+    Default,
+    /// The policy file; also where both say the same.
+    File,
+}
+
+/// The stricter of file and configuration where both set a value; where one does, that one.
+pub fn stricter<T: Ord>(file: Option<T>, config: Option<T>, default: T) -> (T, Decider) {
+    match (file, config) {
+        (Some(file), Some(config)) if config < file => (config, Decider::Config),
+        (Some(file), _) => (file, Decider::File),
+        (None, Some(config)) => (config, Decider::Config),
+        (None, None) => (default, Decider::Default),
+    }
+}
+
+/// How messages name a member of the policy file.
+pub fn in_file(name: &str, section: &str) -> String {
+    format!("{section}.{name} in {NAME}")
+}
+
+fn sourced<T: Ord>(
+    name: &str,
     file: Option<(T, String)>,
     config: Option<T>,
-    key: &str,
     default: T,
 ) -> (T, String) {
-    let config = config.map(|value| (value, format!("{key} in openclaw.json")));
-    match (file, config) {
-        (Some(file), Some(config)) => {
-            if config.0 < file.0 {
-                config
-            } else {
-                file
-            }
-        }
-        (Some(one), None) | (None, Some(one)) => one,
-        (None, None) => (default, NOT_SET.to_owned()),
-    }
+    let (file, section) = file.unzip();
+    let (value, decider) = stricter(file, config, default);
+    let source = match decider {
+        Decider::Config => format!("tools.exec.{name} in openclaw.json"),
+        Decider::Default => NOT_SET.to_owned(),
+        Decider::File => in_file(name, section.as_deref().unwrap_or_default()),
+    };
+    (value, source)
 }
 
 #[cfg(test)]

@@ -24,6 +24,21 @@ const INTERVAL_MS: u64 = 60_000;
 /// Characters of a command line that are kept.
 const MAX_COMMAND: usize = 1000;
 
+/// A run that rules of an agent let through.
+#[derive(Debug, Clone, Copy)]
+pub struct RuleUse<'a> {
+    /// The agent key under which the rules stand.
+    pub agent: &'a str,
+    /// Their patterns.
+    pub patterns: &'a [&'a str],
+    /// The command as one line.
+    pub command: &'a str,
+    /// The first program it starts.
+    pub resolved: Option<&'a Path>,
+    /// When, in milliseconds since the epoch.
+    pub now_ms: u64,
+}
+
 /// The last use of one rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -71,25 +86,19 @@ impl Usage {
     }
 
     /// Notes a use; true when it is time to write.
-    pub fn note(
-        &self,
-        agent: &str,
-        patterns: &[&str],
-        command: &str,
-        resolved: Option<&Path>,
-        now_ms: u64,
-    ) -> bool {
-        if patterns.is_empty() {
+    pub fn note(&self, run: &RuleUse<'_>) -> bool {
+        if run.patterns.is_empty() {
             return false;
         }
+        let now_ms = run.now_ms;
         let used = Use {
             last_used_at: now_ms,
-            last_used_command: command.chars().take(MAX_COMMAND).collect(),
-            last_resolved_path: resolved.map(|path| path.display().to_string()),
+            last_used_command: run.command.chars().take(MAX_COMMAND).collect(),
+            last_resolved_path: run.resolved.map(|path| path.display().to_string()),
         };
         let mut memory = self.lock();
-        let rules = memory.unwritten.entry(agent.to_owned()).or_default();
-        for pattern in patterns {
+        let rules = memory.unwritten.entry(run.agent.to_owned()).or_default();
+        for pattern in run.patterns {
             rules.insert(pattern.trim().to_owned(), used.clone());
         }
         // A clock that was set back must not silence the record.

@@ -150,6 +150,15 @@ pub fn base_name(program: &str) -> String {
     name
 }
 
+/// Whether a program of this name starts the program that its arguments name.
+pub fn is_wrapper(name: &str) -> bool {
+    name == "env"
+        || [MULTICALL, NEVER_UNWRAPPED, FOREIGN_WRAPPERS]
+            .iter()
+            .any(|names| names.contains(&name))
+        || DISPATCH.iter().any(|row| row.name == name)
+}
+
 /// Steps over the wrappers of an argv.
 pub fn unwrap(argv: &[String]) -> Unwrapped<'_> {
     let mut found = Unwrapped {

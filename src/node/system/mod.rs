@@ -6,6 +6,7 @@
 mod approvals;
 mod params;
 mod prepare;
+mod record;
 mod run;
 mod which;
 

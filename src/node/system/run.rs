@@ -12,14 +12,15 @@ use serde_json::Value;
 
 use super::params::{CommandParams, nul, text};
 use super::prepare::{Bound, bind};
+use super::record::{Permitted, record};
 use super::{Reply, RunLabel};
 use crate::exec::operand::Operand;
 use crate::exec::plan::{Directory, Plan};
 use crate::exec::which;
 use crate::exec::wrapper::{Unwrapped, unwrap};
 use crate::exec::{
-    Content, Context, Denial, Disk, Effective, Execution, Question, Reason, SafeBins, Verdict,
-    assess, decide, effective,
+    Assessment, Content, Context, Denial, Disk, Effective, Execution, Question, Reason, SafeBins,
+    Verdict, assess, decide, effective,
 };
 use crate::identity::Random;
 use crate::node::environment::{Variables, check_assignments, check_overrides, child_environment};
@@ -99,6 +100,7 @@ struct Request {
     screen_recording: bool,
     run_id: String,
     approved: bool,
+    allow_always: bool,
     suppress_notify: bool,
 }
 
@@ -121,6 +123,7 @@ impl Request {
             screen_recording: flag("needsScreenRecording"),
             run_id: text(params, "runId").unwrap_or_else(|| Random.uuid()),
             approved: flag("approved") || matches!(decision, Some("allow-once" | "allow-always")),
+            allow_always: decision == Some("allow-always"),
             suppress_notify: flag("suppressNotifyOnExit"),
         })
     }
@@ -173,7 +176,9 @@ fn admit(machine: &Machine, request: &Request) -> Result<Admitted, Denial> {
     let agent = request.command.agent_id.as_deref();
     let host = (machine.host_policy)(agent).map_err(|fault| Denial::broken_policy(&fault))?;
     let policy = effective(&document, agent, &host);
-    let admitted = match judge_command(machine, request, &policy, host.strict_inline_eval)? {
+    let (assessment, execution) =
+        judge_command(machine, request, &policy, host.strict_inline_eval)?;
+    let admitted = match execution {
         _ if request.approved || request.plan.is_some() => bound(machine, request)?,
         None => received(machine, request),
         Some(Execution { argv, program }) => Admitted {
@@ -189,17 +194,27 @@ fn admit(machine: &Machine, request: &Request) -> Result<Admitted, Denial> {
             message,
         });
     }
+    record(
+        machine,
+        &Permitted {
+            argv: &request.command.argv,
+            policy: &policy,
+            assessment: &assessment,
+            allow_always: request.allow_always,
+            strict_inline_eval: host.strict_inline_eval,
+        },
+    );
     Ok(admitted)
 }
 
-/// `None` when policy or approval lets the command run as received; else only the allowlist does, and
-/// exactly what it judged must be executed.
-fn judge_command(
+/// What the command would run, and what to execute: `None` when policy or approval lets it run as received;
+/// else only the allowlist does, and exactly what it judged must be executed.
+fn judge_command<'a>(
     machine: &Machine,
     request: &Request,
-    policy: &Effective<'_>,
+    policy: &Effective<'a>,
     strict_inline_eval: bool,
-) -> Result<Option<Execution>, Denial> {
+) -> Result<(Assessment<'a>, Option<Execution>), Denial> {
     let home = machine.home.as_deref();
     let context = Context {
         cwd: &request.command.directory(&machine.cwd),
@@ -221,8 +236,11 @@ fn judge_command(
     };
     match decide(&question) {
         Verdict::Refuse(denial) => Err(denial),
-        Verdict::Run { listed: false } => Ok(None),
-        Verdict::Run { listed: true } => Ok(assessment.execution),
+        Verdict::Run { listed: false } => Ok((assessment, None)),
+        Verdict::Run { listed: true } => {
+            let execution = assessment.execution.clone();
+            Ok((assessment, execution))
+        }
     }
 }
 

@@ -289,6 +289,6 @@ fn an_approval_without_a_plan_is_hardened_too() {
         "{}",
         message(&reply)
     );
-    let ignored = json!({"command": ["echo"], "approvalDecision": "deny", "approved": "true"});
+    let ignored = json!({"command": ["uname"], "approvalDecision": "deny", "approved": "true"});
     assert!(message(&run(&machine, &ignored)).starts_with("SYSTEM_RUN_DENIED: approval required"));
 }

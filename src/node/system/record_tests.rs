@@ -1,0 +1,108 @@
+use serde_json::{Value, json};
+
+use crate::exec::{AgentPolicy, Entry, HostPolicy, Source};
+use crate::node::machine::Machine;
+use crate::node::system::{approvals_get, run};
+use crate::node::testing::{TempDir, machine, policy};
+
+fn approve(machine: &Machine, mut params: Value) {
+    params["approvalDecision"] = "allow-always".into();
+    let reply = run(machine, &params);
+    assert!(reply.result.is_ok(), "{:?}", reply.result);
+}
+
+fn rules(machine: &Machine, agent: &str) -> Vec<(String, Option<Source>)> {
+    let document = machine.approvals.load().document.unwrap();
+    let agent: AgentPolicy = document.agents.find(agent).cloned().unwrap_or_default();
+    let rules = agent.allowlist.into_iter();
+    rules.map(|rule| (rule.pattern, rule.source)).collect()
+}
+
+fn lasting(pattern: &str) -> (String, Option<Source>) {
+    (pattern.to_owned(), Some(Source::AllowAlways))
+}
+
+#[test]
+fn an_approval_that_sticks_lets_the_program_run_again_unasked() {
+    let dir = TempDir::new();
+    let machine = machine(&dir);
+    let uname = json!({"command": ["uname", "-s"]});
+    assert!(run(&machine, &uname).result.is_err());
+    approve(&machine, json!({"command": ["uname", "-a"]}));
+    approve(&machine, json!({"command": ["uname"], "agentId": "ops"}));
+    assert_eq!(rules(&machine, "main"), [lasting("/usr/bin/uname")]);
+    assert_eq!(rules(&machine, "ops"), [lasting("/usr/bin/uname")]);
+    assert!(run(&machine, &uname).result.is_ok());
+}
+
+#[test]
+fn an_approval_of_one_time_leaves_no_rule() {
+    let dir = TempDir::new();
+    let machine = machine(&dir);
+    let params = json!({"command": ["uname"], "approvalDecision": "allow-once"});
+    assert!(run(&machine, &params).result.is_ok());
+    assert!(
+        run(&machine, &json!({"command": ["uname"], "approved": true}))
+            .result
+            .is_ok()
+    );
+    assert!(rules(&machine, "main").is_empty());
+}
+
+#[test]
+fn what_runs_other_programs_sticks_as_its_text_alone() {
+    let dir = TempDir::new();
+    let machine = machine(&dir);
+    approve(
+        &machine,
+        json!({"command": ["find", ".", "-maxdepth", "0"]}),
+    );
+    let text = Entry::fingerprint("find . -maxdepth 0");
+    assert_eq!(rules(&machine, "main"), [lasting(&text)]);
+}
+
+#[test]
+fn under_strict_inline_evaluation_an_evaluated_text_never_sticks() {
+    let dir = TempDir::new();
+    let mut machine = machine(&dir);
+    machine.host_policy = Box::new(|_| {
+        Ok(HostPolicy {
+            strict_inline_eval: true,
+            ..HostPolicy::default()
+        })
+    });
+    approve(
+        &machine,
+        json!({"command": ["find", ".", "-maxdepth", "0", "-exec", "true", ";"]}),
+    );
+    assert!(rules(&machine, "main").is_empty());
+}
+
+#[test]
+fn no_run_makes_rules_for_every_agent() {
+    let dir = TempDir::new();
+    let machine = machine(&dir);
+    approve(&machine, json!({"command": ["uname"], "agentId": "*"}));
+    assert!(rules(&machine, "*").is_empty());
+}
+
+#[test]
+fn the_use_of_an_agents_rule_is_told_and_leaves_the_hash_alone() {
+    let dir = TempDir::new();
+    policy(
+        &dir,
+        r#"{"version":1,"agents":{"*":{"allowlist":["uname"]},"main":{"allowlist":["echo"]}}}"#,
+    );
+    let machine = machine(&dir);
+    let hash = approvals_get(&machine).unwrap()["hash"].clone();
+    for command in [json!(["echo", "a b"]), json!(["uname"])] {
+        assert!(run(&machine, &json!({"command": command})).result.is_ok());
+    }
+    let seen = approvals_get(&machine).unwrap();
+    assert_eq!(seen["hash"], hash);
+    let rule = |agent: &str| seen["file"]["agents"][agent]["allowlist"][0].clone();
+    assert!(rule("main")["lastUsedAt"].as_u64().unwrap() > 0);
+    assert_eq!(rule("main")["lastUsedCommand"], "echo \"a b\"");
+    assert_eq!(rule("main")["lastResolvedPath"], "/usr/bin/echo");
+    assert!(rule("*").get("lastUsedAt").is_none());
+}
