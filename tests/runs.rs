@@ -175,3 +175,106 @@ fn children_know_no_secret_of_the_host() {
         assert!(!seen.contains(word), "{word}: {seen}");
     }
 }
+
+#[test]
+fn every_run_denial_and_edit_is_one_line_of_the_trail() {
+    let policy = r#"{"version":1,"defaults":{"security":"allowlist","ask":"off"},
+        "agents":{"*":{"allowlist":[{"pattern":"/usr/bin/printf"}]}}}"#;
+    let mut node = Node::start(policy, &[]);
+    let ran = json!({"command": ["printf", "\u{1b}[31mout%s", "put"], "sessionKey": "s", "runId": "r1",
+        "agentId": "a", "cwd": "/", "env": {"PLAIN": "sekret-value"}});
+    node.ask("1", "system.run", &ran);
+    assert_eq!(node.result()["ok"], true);
+    node.ask(
+        "2",
+        "system.run",
+        &json!({"command": ["id"], "runId": "r2"}),
+    );
+    assert_eq!(node.result()["ok"], false);
+    let blocked = json!({"command": ["printf"], "env": {"LD_PRELOAD": "sekret-value"}});
+    node.ask("3", "system.run", &blocked);
+    assert_eq!(node.result()["ok"], false);
+    node.ask("4", "system.execApprovals.get", &json!({}));
+    let hash = node.result()["payload"]["hash"].clone();
+    let edit = json!({"baseHash": hash, "file": {"version": 1, "defaults": {"security": "deny"}}});
+    node.ask("5", "system.execApprovals.set", &edit);
+    let after = node.result()["payload"]["hash"].clone();
+    node.ask("6", "system.execApprovals.set", &edit);
+    assert_eq!(node.result()["ok"], false);
+
+    let text = node.home.read("node-audit.jsonl");
+    for word in ["sekret", "output", "\u{1b}"] {
+        assert!(!text.contains(word), "{word:?}: {text}");
+    }
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let actions: Vec<_> = lines.iter().map(|line| line["action"].clone()).collect();
+    assert_eq!(
+        actions,
+        [
+            "run.finished",
+            "run.denied",
+            "run.denied",
+            "policy.edited",
+            "policy.edit-refused"
+        ]
+    );
+    let ran = &lines[0];
+    assert_eq!(
+        json!([
+            ran["sessionKey"],
+            ran["runId"],
+            ran["agentId"],
+            ran["cwd"],
+            ran["exitCode"],
+            ran["grounds"]
+        ]),
+        json!(["s", "r1", "a", "/", 0, ["/usr/bin/printf"]]),
+        "{ran}"
+    );
+    assert_eq!(ran["command"], "printf \u{1b}[31mout%s put");
+    assert!(ran["ts"].is_u64() && ran["durationMs"].is_u64(), "{ran}");
+    assert!(
+        ran["gateway"]
+            .as_str()
+            .unwrap()
+            .starts_with("ws://127.0.0.1:"),
+        "{ran}"
+    );
+    assert_eq!(lines[1]["reason"], "allowlist-miss");
+    assert_eq!(lines[2]["reason"], "environment");
+    assert_eq!((&lines[3]["before"], &lines[3]["after"]), (&hash, &after));
+    let changes = json!([
+        "defaults.ask: off -> not set",
+        "defaults.security: allowlist -> deny",
+        "agents.*.allowlist: - /usr/bin/printf",
+    ]);
+    assert_eq!(lines[3]["changes"], changes);
+}
+
+#[test]
+fn a_run_that_asks_for_skills_keeps_nobody_else_waiting() {
+    let policy =
+        r#"{"version":1,"defaults":{"security":"allowlist","ask":"off","autoAllowSkills":true}}"#;
+    let mut node = Node::start(policy, &[]);
+    node.ask("run", "system.run", &json!({"command": ["printf", "x"]}));
+    let asked = node.read();
+    assert_eq!(
+        (&asked["method"], &asked["params"]),
+        (&json!("skills.bins"), &json!({}))
+    );
+    node.ask("which", "system.which", &json!({"bins": ["sh"]}));
+    assert_eq!(node.result()["id"], "which");
+    let refused = json!({"code": "INVALID_REQUEST", "message": "unknown method: skills.bins"});
+    node.send(&json!({"type": "res", "id": asked["id"], "ok": false, "error": refused}));
+    let result = node.result();
+    assert_eq!(
+        (&result["id"], &result["ok"]),
+        (&json!("run"), &json!(false))
+    );
+    // The list counts for a while, even an absent one.
+    node.ask("again", "system.run", &json!({"command": ["printf", "x"]}));
+    assert_eq!(node.result()["id"], "again");
+}

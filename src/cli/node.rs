@@ -18,21 +18,23 @@ use crate::cli::invocation::Invocation;
 use crate::cli::node_setup;
 use crate::cli::reach;
 use crate::client::{
-    ConnectIdentity, Connector, Device, DeviceTokens, Endpoint, Purpose, SetupCode, Sources,
-    resolve,
+    ConnectIdentity, Connector, Device, DeviceTokens, Endpoint, GatewayUrl, Purpose, SetupCode,
+    Sources, resolve,
 };
 use crate::config::{self, Environment, Loaded, Paths, dotenv};
 use crate::exec::which::search_path;
 use crate::exec::{ApprovalsFile, HostPolicy};
 use crate::identity::{DeviceId, DeviceKey, Fingerprint, Random};
+use crate::node::audit::NodeAudit;
 use crate::node::environment::without_secrets;
 use crate::node::host::{Ending, Host, Stop};
 use crate::node::invoke::{COMMANDS, Dispatcher};
 use crate::node::machine::Machine;
 use crate::node::settings::{self, Flags, Settings};
+use crate::node::skills::Skills;
 use crate::node::tokens::NodeTokens;
 use crate::store::node_file::NodeFile;
-use crate::store::{Clock, DeviceAuth, StateDir, SystemClock, load_or_create_key};
+use crate::store::{AuditLog, Clock, DeviceAuth, StateDir, SystemClock, load_or_create_key};
 
 /// How long an orderly end may take after a signal, beyond what children get.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
@@ -65,6 +67,8 @@ pub fn run(invocation: &Invocation) -> Result<Answer, CliError> {
     let endpoint = endpoint(&settings, pin, &paths, &loaded)?;
     let machine = Arc::new(machine(
         &key.device_id(),
+        &dir,
+        &settings.url,
         &paths,
         &loaded,
         environment,
@@ -154,6 +158,8 @@ fn endpoint(
 
 fn machine(
     device: &DeviceId,
+    dir: &StateDir,
+    gateway: &GatewayUrl,
     paths: &Paths,
     loaded: &Loaded,
     captured: Environment,
@@ -173,12 +179,12 @@ fn machine(
         .chain(homebrew.map(PathBuf::from))
         .chain(environment.setting("XDG_BIN_HOME").map(PathBuf::from))
         .collect();
-    let gateway = &loaded.config.gateway;
+    let configured = &loaded.config.gateway;
     let secrets: Vec<&str> = [
-        &gateway.auth.token,
-        &gateway.auth.password,
-        &gateway.remote.token,
-        &gateway.remote.password,
+        &configured.auth.token,
+        &configured.auth.password,
+        &configured.remote.token,
+        &configured.remote.password,
     ]
     .into_iter()
     .filter_map(|secret| secret.plain())
@@ -196,6 +202,8 @@ fn machine(
             Err(error) => Err(error.to_string().replace('\n', " ")),
         }),
         children: Arc::default(),
+        audit: NodeAudit::new(AuditLog::new(dir.node_audit_log()), gateway.to_string()),
+        skills: Skills::default(),
     }
 }
 
@@ -229,12 +237,14 @@ fn serve(
     let dispatcher = Dispatcher::new(Arc::clone(machine));
     let ending = Host {
         connector,
-        dispatcher,
+        dispatcher: Arc::clone(&dispatcher),
         report: &report,
     }
     .run(&stop);
     machine.children.stop();
     machine.approvals.write_usage();
+    // What has been run is in the trail before the program ends.
+    dispatcher.settle(STOP_PATIENCE);
     Ok(ending)
 }
 

@@ -11,7 +11,10 @@
 pub mod command;
 pub mod operand;
 pub mod plan;
+mod runner;
 pub mod shell;
+mod shown;
+mod simple_commands;
 pub mod which;
 pub mod wrapper;
 
@@ -50,5 +53,6 @@ pub use self::safe_bins::SafeBins;
 pub use self::scopes::{
     Combined, EffectivePolicy, Place, Requested, Scope, Sourced, effective_policy,
 };
+pub use self::shown::{grounds, shown, shown_broken};
 pub use self::usage::RuleUse;
 pub use self::verdict::{Denial, Question, Reason, Verdict, decide};

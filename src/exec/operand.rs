@@ -12,7 +12,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::plan::is_ours;
+use super::runner;
 use super::shell;
+use super::simple_commands::{Word, simple_commands};
 use super::wrapper::{NEVER_UNWRAPPED, Unwrapped, base_name, unwrap};
 use crate::identity::sha256_hex;
 
@@ -41,12 +43,39 @@ const ONE_FILE: &[&str] = &[
     "vite-node",
 ];
 
-/// Programs that find what they run by rules of their own.
-const RUNNERS: &[&str] = &["bun", "bunx", "deno", "npm", "npx", "pnpm", "yarn"];
+/// Programs that run what a package or a project names.
+const RUNNERS: &[&str] = &["bun", "bunx", "deno", "npx"];
 
-/// Shell words that read or run something the command line does not show.
+/// Package runners that may stand before each other.
+const MAX_RUNNERS: usize = 4;
+
+/// Filters whose program stands on the command line; in a pipe they may have no file.
+const FILTERS: &[&str] = &["awk", "gawk", "gsed", "mawk", "nawk", "sed"];
+
+/// Shell words that read or run something the command line does not show, or change what a name means.
 const SHELL_BUILTINS: &[&str] = &[
-    ".", "alias", "builtin", "command", "coproc", "eval", "exec", "fc", "source", "trap",
+    ".",
+    "alias",
+    "builtin",
+    "command",
+    "coproc",
+    "enable",
+    "eval",
+    "exec",
+    "fc",
+    "hash",
+    "mapfile",
+    "readarray",
+    "source",
+    "trap",
+];
+
+/// Shell words that assign.
+const DECLARATIONS: &[&str] = &["declare", "export", "local", "readonly", "typeset"];
+
+/// Shell words in front of a command, or in place of one.
+const KEYWORDS: &[&str] = &[
+    "!", "do", "done", "elif", "else", "esac", "fi", "if", "then", "until", "while", "{", "}",
 ];
 
 /// Options that load further code, by interpreter: exact, or as the start of a joined one.
@@ -163,21 +192,69 @@ pub fn find(unwrapped: &Unwrapped<'_>, cwd: &Path) -> Result<Option<Operand>, Bi
         return Err(BindFault::CannotBind);
     }
     if let Some(payload) = unwrapped.payload() {
-        let bound = !payload.ambiguous && !payload.has_arguments;
-        return if bound && is_harmless(payload.script, cwd) {
+        let program = unwrapped
+            .effective
+            .first()
+            .map(|program| base_name(program));
+        let posix = program.is_some_and(|name| shell::POSIX.contains(&name.as_str()));
+        return if posix && !payload.ambiguous && is_harmless(payload.script, cwd) {
             Ok(None)
         } else {
             Err(BindFault::CannotBind)
         };
     }
+    behind_runners(unwrapped, unwrapped.offset, MAX_RUNNERS, cwd)
+}
+
+/// Steps over package runners and what wraps the program behind them.
+fn behind_runners(
+    unwrapped: &Unwrapped<'_>,
+    offset: usize,
+    left: usize,
+    cwd: &Path,
+) -> Result<Option<Operand>, BindFault> {
+    let at = match runner::step(unwrapped.effective) {
+        runner::Step::None => return of_program(unwrapped, offset, cwd),
+        runner::Step::Unclear => return Err(BindFault::CannotBind),
+        runner::Step::Command(_) if left == 0 => return Err(BindFault::CannotBind),
+        runner::Step::Command(at) => at,
+    };
+    let inner = unwrap(&unwrapped.effective[at..]);
+    let program = inner.effective.first().map_or("", String::as_str);
+    // What a runner is handed by a path is a file of the project, not a tool of a package.
+    if inner.multicall || inner.opaque || inner.payload().is_some() || program.contains('/') {
+        return Err(BindFault::CannotBind);
+    }
+    behind_runners(&inner, offset + at + inner.offset, left - 1, cwd)
+}
+
+/// The operand of a program without anything in front of it; `offset` is its place in the whole argv.
+fn of_program(
+    unwrapped: &Unwrapped<'_>,
+    offset: usize,
+    cwd: &Path,
+) -> Result<Option<Operand>, BindFault> {
     let Some((program, arguments)) = unwrapped.effective.split_first() else {
         return Ok(None);
     };
     let name = base_name(program);
     let interpreter = without_version(&name);
-    let first = unwrapped.offset + 1;
+    let first = offset + 1;
     if shell::is_shell(&name) {
         return shell_operand(arguments, first, cwd);
+    }
+    let script = match interpreter {
+        "bun" => runner::bun_script(unwrapped.effective),
+        "deno" => runner::deno_script(unwrapped.effective),
+        _ => runner::Script::None,
+    };
+    match script {
+        runner::Script::None => {}
+        runner::Script::Unclear => return Err(BindFault::CannotBind),
+        runner::Script::At(at) if cwd.join(&unwrapped.effective[at]).is_file() => {
+            return bind(offset + at, &unwrapped.effective[at], cwd).map(Some);
+        }
+        runner::Script::At(_) => return Err(BindFault::CannotBind),
     }
     if SCRIPT_FIRST.contains(&interpreter) {
         return match arguments.first().map(String::as_str) {
@@ -191,7 +268,7 @@ pub fn find(unwrapped: &Unwrapped<'_>, cwd: &Path) -> Result<Option<Operand>, Bi
     }
     let runs_interpreter = (unwrapped.blocked || NEVER_UNWRAPPED.contains(&interpreter))
         && arguments.iter().any(|token| reads_scripts(token));
-    if runs_interpreter || RUNNERS.contains(&interpreter) || is_multicall(interpreter) {
+    if runs_interpreter || is_multicall(interpreter) {
         return Err(BindFault::CannotBind);
     }
     Ok(None)
@@ -313,32 +390,98 @@ fn bind(index: usize, token: &str, cwd: &Path) -> Result<Operand, BindFault> {
     })
 }
 
-/// An inline script that is one plain command and reads no script: nothing to bind. Anything with shell
-/// syntax in it is not judged here.
+/// An inline script none of whose commands reads a script or runs a file that could change: nothing to bind.
 fn is_harmless(script: &str, cwd: &Path) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || " /._-+@:,=%".contains(c);
-    let words: Vec<String> = script.split_whitespace().map(str::to_owned).collect();
-    let Some(first) = words.first() else {
+    let Some(commands) = simple_commands(script) else {
         return false;
     };
-    if !script.trim().chars().all(plain)
-        || first.contains('=')
-        || SHELL_BUILTINS.contains(&first.as_str())
+    // Behind a `cd` a relative name means something else.
+    let mut moved = false;
+    let mut harmless = |(index, words): (usize, &Vec<Word>)| {
+        is_harmless_command(words, index > 0, &mut moved, cwd)
+    };
+    !commands.is_empty() && commands.iter().enumerate().all(&mut harmless)
+}
+
+fn is_harmless_command(words: &[Word], later: bool, moved: &mut bool, cwd: &Path) -> bool {
+    let mut words = words;
+    let first = loop {
+        let Some((first, rest)) = words.split_first() else {
+            return true;
+        };
+        match first.text.as_str() {
+            _ if first.quoted => break first,
+            "for" | "select" => return true,
+            "case" | "function" => return false,
+            text if KEYWORDS.contains(&text) => words = rest,
+            text => match text.split_once('=') {
+                Some((name, _)) if is_name(name) && !redirects_reading(name) => words = rest,
+                Some((name, _)) if is_name(name) => return false,
+                _ => break first,
+            },
+        }
+    };
+    if first.expands {
+        return matches!(first.text.as_str(), "[" | "[[");
+    }
+    let name = first.text.as_str();
+    if matches!(name, "cd" | "pushd" | "popd") {
+        *moved = true;
+        return true;
+    }
+    let assigns = |word: &Word| {
+        let name = word.text.split_once('=').map(|(name, _)| name);
+        name.is_some_and(redirects_reading)
+    };
+    if SHELL_BUILTINS.contains(&name) || (DECLARATIONS.contains(&name) && words.iter().any(assigns))
     {
         return false;
     }
-    let inner = unwrap(&words);
-    if inner.is_shell() || inner.blocked || !matches!(find(&inner, cwd), Ok(None)) {
+    let argv: Vec<String> = words.iter().map(|word| word.text.clone()).collect();
+    let inner = unwrap(&argv);
+    let Some(program) = inner.effective.first() else {
+        return true;
+    };
+    let base = base_name(program);
+    let filter = later && FILTERS.contains(&base.as_str());
+    let harmless = if filter {
+        // It reads what the command before it wrote.
+        !inner.blocked && !names_a_file(&words[1..], cwd)
+    } else {
+        !inner.blocked && !reads_scripts(program) && matches!(find(&inner, cwd), Ok(None))
+    };
+    if !harmless {
         return false;
     }
-    let Some(program) = inner.effective.first() else {
-        return false;
-    };
     if !program.contains('/') {
-        return !cwd.join(program).exists();
+        return *moved || !cwd.join(program).exists();
     }
     let path = Path::new(program);
     path.is_absolute() && !could_change(path) && is_binary(path)
+}
+
+/// An option that reads a program from a file, or an argument that is one or may become one.
+fn names_a_file(arguments: &[Word], cwd: &Path) -> bool {
+    arguments.iter().any(|word| {
+        let option = word.text.starts_with('-');
+        (option && word.text.contains('f'))
+            || (word.expands && !word.quoted)
+            || cwd.join(&word.text).is_file()
+    })
+}
+
+fn is_name(text: &str) -> bool {
+    let starts = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    starts && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// Variables by which a shell, a loader or an interpreter finds what it runs.
+fn redirects_reading(name: &str) -> bool {
+    const NAMES: &[&str] = &["CDPATH", "ENV", "IFS", "PATH", "PS4", "SHELLOPTS"];
+    const PREFIXES: &[&str] = &[
+        "BASH_", "DYLD_", "GIT_", "LD_", "NODE_", "PERL", "PYTHON", "RUBY",
+    ];
+    NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 fn could_change(path: &Path) -> bool {

@@ -106,6 +106,25 @@ pub struct Question<'a> {
     pub remote: Option<&'a str>,
 }
 
+impl Question<'_> {
+    /// The lines for a shell that would add the rules that are missing, joined by `&&`; `None` where none
+    /// is missing or no rule would do.
+    pub fn allowing_lines(&self) -> Option<String> {
+        let patterns = self.assessment.allowing_patterns()?;
+        let selector = self.remote.map_or_else(String::new, |node| {
+            // A prefix names the node as well and leaves the line readable.
+            let node = node.get(..NODE_PREFIX).unwrap_or(node);
+            format!("--node {node} ")
+        });
+        let lines: Vec<String> = patterns
+            .iter()
+            .map(|pattern| shell_word(pattern))
+            .map(|word| format!("openclaw approvals allowlist add {selector}{word}"))
+            .collect();
+        Some(lines.join(" && "))
+    }
+}
+
 /// Decides.
 pub fn decide(question: &Question<'_>) -> Verdict {
     let policy = question.policy;
@@ -172,23 +191,14 @@ fn missing(question: &Question<'_>) -> String {
     let Some(miss) = question.assessment.miss() else {
         return String::new();
     };
-    let Some(patterns) = question.assessment.allowing_patterns() else {
+    let Some(lines) = question.allowing_lines() else {
         return miss.to_string();
     };
-    let (place, selector) = match question.remote {
-        // A prefix names the node as well and leaves the line readable.
-        Some(node) => {
-            let node = node.get(..NODE_PREFIX).unwrap_or(node);
-            ("", format!("--node {node} "))
-        }
-        None => (", on the node", String::new()),
+    let place = match question.remote {
+        Some(_) => "",
+        None => ", on the node",
     };
-    let lines: Vec<String> = patterns
-        .iter()
-        .map(|pattern| shell_word(pattern))
-        .map(|word| format!("openclaw approvals allowlist add {selector}{word}"))
-        .collect();
-    format!("{miss}; to allow it{place}: {}", lines.join(" && "))
+    format!("{miss}; to allow it{place}: {lines}")
 }
 
 /// One word of a command line that a person can paste.

@@ -138,7 +138,9 @@ impl Host<'_> {
         stop.watch(Some(outbox.clone()));
         let uplink: Uplink = Arc::new(move |method, params| {
             // A session that is gone takes nothing, and nobody waits for an answer.
-            outbox.push_text(frame::request(&Random.uuid(), method, Some(&params)));
+            let id = Random.uuid();
+            outbox.push_text(frame::request(&id, method, Some(&params)));
+            id
         });
         let ended = loop {
             if stop.is_requested() {
@@ -150,6 +152,7 @@ impl Host<'_> {
                         self.dispatcher.dispatch(invoke, &uplink);
                     }
                 }
+                Ok(Received::Response { id, outcome }) => self.dispatcher.answered(&id, &outcome),
                 Ok(_) => {}
                 Err(error) => break Some(error),
             }

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -35,8 +35,12 @@ const INVOKE_STACK: usize = 512 * 1024;
 
 const RUN: &str = "system.run";
 
-/// Where the answers of one session go: method and params of a request to the gateway.
-pub type Uplink = Arc<dyn Fn(&'static str, Value) + Send + Sync>;
+/// Where the requests and answers of one session go: method and params of a request to the gateway; gives
+/// the request's id. Never waits.
+pub type Uplink = Arc<dyn Fn(&'static str, Value) -> String + Send + Sync>;
+
+/// How often a stopping host looks whether its runs are over.
+const SETTLE_PAUSE: Duration = Duration::from_millis(5);
 
 /// One invoke as the gateway asks for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,6 +123,20 @@ impl Dispatcher {
         &self.machine.node_id
     }
 
+    /// Takes the answer to a request of the session; returns at once.
+    pub fn answered(&self, id: &str, outcome: &Result<Value, ErrorShape>) {
+        let machine = &self.machine;
+        machine.skills.answer(id, outcome, &machine.path);
+    }
+
+    /// Waits until no run is left, but no longer than `patience`.
+    pub fn settle(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        while self.runs.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
+            std::thread::sleep(SETTLE_PAUSE);
+        }
+    }
+
     /// Starts an invoke, joins it to a running one or answers it; returns at once.
     pub fn dispatch(self: &Arc<Self>, invoke: Invoke, uplink: &Uplink) {
         let Invoke {
@@ -128,6 +146,7 @@ impl Dispatcher {
             params_json,
             idempotency_key,
         } = invoke;
+        self.machine.skills.attach(uplink);
         let waiter = Waiter {
             id,
             node_id,

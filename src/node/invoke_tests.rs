@@ -16,6 +16,7 @@ fn host(dir: &TempDir) -> (Arc<Dispatcher>, Uplink, Sent) {
     let (sender, sent) = channel();
     let uplink: Uplink = Arc::new(move |method, params| {
         let _ = sender.send((method, params));
+        String::new()
     });
     (Dispatcher::new(Arc::new(machine(dir))), uplink, sent)
 }

@@ -7,7 +7,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::audit::NodeAudit;
 use super::run::Children;
+use super::skills::Skills;
 use crate::exec::{ApprovalsFile, HostPolicy};
 
 /// Reads what the machine's configuration says now about exec for an agent, so that edits need no
@@ -32,6 +34,10 @@ pub struct Machine {
     pub host_policy: PolicySource,
     /// Live process groups.
     pub children: Arc<Children>,
+    /// The trail of what is run and refused here.
+    pub audit: NodeAudit,
+    /// Programs of the gateway's skills.
+    pub skills: Skills,
 }
 
 impl Machine {

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use super::audit::NodeAudit;
 use super::machine::Machine;
+use super::skills::Skills;
 use crate::exec::{ApprovalsFile, HostPolicy};
+use crate::store::AuditLog;
 
 pub(crate) use crate::exec::testing::TempDir;
 
@@ -21,6 +24,11 @@ pub fn machine(dir: &TempDir) -> Machine {
         approvals: ApprovalsFile::new(dir.path(), Some(dir.path())),
         host_policy: Box::new(|_| Ok(HostPolicy::default())),
         children: Arc::default(),
+        audit: NodeAudit::new(
+            AuditLog::new(dir.path().join("node-audit.jsonl")),
+            "ws://gateway".to_owned(),
+        ),
+        skills: Skills::default(),
     }
 }
 

@@ -1,4 +1,5 @@
-//! The trail: one JSON line in `audit.jsonl` for every admission decision and policy edit.
+//! Trails: one JSON line for every decision. The gateway keeps `audit.jsonl`, the node host
+//! `node-audit.jsonl`.
 //!
 //! Lines are only ever appended, never changed; a full file is moved aside and the oldest one goes.
 //! No line holds a secret, nor a character that a reader does not see.
@@ -12,7 +13,6 @@ use std::sync::{Mutex, PoisonError};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::pairing::AuditEntry;
 use crate::protocol::hidden::escaped;
 use crate::store::atomic::PRIVATE_FILE;
 
@@ -32,11 +32,11 @@ pub struct AuditLog {
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct Line<'a, E> {
     /// Milliseconds since the Unix epoch.
     ts: u64,
     #[serde(flatten)]
-    entry: &'a AuditEntry,
+    entry: &'a E,
 }
 
 impl AuditLog {
@@ -50,7 +50,7 @@ impl AuditLog {
     }
 
     /// Appends one line. Not synced: it survives the end of this process, not a power cut at once.
-    pub fn append(&self, now_ms: u64, entry: &AuditEntry) -> io::Result<()> {
+    pub fn append(&self, now_ms: u64, entry: &impl Serialize) -> io::Result<()> {
         let mut line = escaped(serde_json::to_string(&Line { ts: now_ms, entry })?);
         line.push('\n');
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
@@ -138,6 +138,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::pairing::AuditEntry;
     use crate::store::testing::TempDir;
 
     fn entry(subject: &str) -> AuditEntry {

@@ -70,6 +70,11 @@ impl StateDir {
         self.root.join("ssh-proof")
     }
 
+    /// `node-audit.jsonl`, the trail of the node host.
+    pub fn node_audit_log(&self) -> PathBuf {
+        self.root.join("node-audit.jsonl")
+    }
+
     /// `audit.jsonl`, the trail of decisions.
     pub fn audit_log(&self) -> PathBuf {
         self.root.join("audit.jsonl")

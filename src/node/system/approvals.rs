@@ -6,7 +6,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::config::word::RemoteEdits;
-use crate::exec::{ApprovalsError, Document, Snapshot};
+use crate::exec::{ApprovalsError, Content, Document, Snapshot};
+use crate::node::audit::{NodeAuditEntry, bounded, policy_changes};
 use crate::node::machine::Machine;
 use crate::protocol::error::ErrorShape;
 
@@ -17,7 +18,40 @@ pub fn approvals_get(machine: &Machine) -> Result<Value, ErrorShape> {
 
 /// Replaces the policy if it is still the one the caller saw.
 pub fn approvals_set(machine: &Machine, params: &Value) -> Result<Value, ErrorShape> {
-    answer(set(machine, params))
+    let before = machine.approvals.load();
+    let result = set(machine, params);
+    machine.audit.record(edit_line(before, &result));
+    answer(result)
+}
+
+/// What the trail says about an edit of what stood there before.
+pub(super) fn edit_line(
+    before: Content,
+    result: &Result<Snapshot, ApprovalsError>,
+) -> NodeAuditEntry {
+    let line = NodeAuditEntry {
+        action: "policy.edit-refused",
+        before: before.hash,
+        ..NodeAuditEntry::default()
+    };
+    let snapshot = match result {
+        Ok(snapshot) => snapshot,
+        Err(error) => {
+            let message = Some(bounded(&error.wire()));
+            return NodeAuditEntry { message, ..line };
+        }
+    };
+    // The edit was taken against this hash, so that nothing else changed in between.
+    let value = |document: &Document| serde_json::to_value(document).unwrap_or_default();
+    let former = before
+        .document
+        .map_or(Value::Null, |document| value(&document));
+    NodeAuditEntry {
+        action: "policy.edited",
+        after: snapshot.hash.clone(),
+        changes: policy_changes(&former, &value(&snapshot.document)),
+        ..line
+    }
 }
 
 fn set(machine: &Machine, params: &Value) -> Result<Snapshot, ApprovalsError> {

@@ -4,6 +4,7 @@
 //! the connection the answer goes over.
 
 mod approvals;
+mod judged;
 mod params;
 mod prepare;
 mod record;

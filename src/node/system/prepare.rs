@@ -1,25 +1,45 @@
 //! `system.run.prepare`: the plan that an approval will be bound to (node-host specification, 2.4).
 //!
-//! Judges no policy, runs nothing, tells nobody.
+//! Runs nothing, tells nobody. With `"check": true`, which is ours, it also says what the policy would do
+//! with the command, and a command that cannot be bound is no error.
 
 use serde_json::{Value, json};
 
+use super::judged::judged;
 use super::params::CommandParams;
 use crate::exec::command::preview;
 use crate::exec::operand::{self, Operand};
 use crate::exec::plan::{Directory, Plan, pin};
 use crate::exec::wrapper::unwrap;
+use crate::exec::{shown, shown_broken};
 use crate::node::machine::Machine;
 use crate::protocol::command_text::format_command;
 use crate::protocol::error::ErrorShape;
 
 /// Answers `system.run.prepare`.
 pub fn prepare(machine: &Machine, params: &Value) -> Result<Value, ErrorShape> {
+    let check = params.get("check") == Some(&Value::Bool(true));
     let params = CommandParams::parse(params)?;
-    let bound = bind(machine, &params).map_err(ErrorShape::invalid)?;
+    if !check {
+        let plan = plan(machine, params).map_err(ErrorShape::invalid)?;
+        return Ok(json!({ "plan": plan.to_value() }));
+    }
+    let policy = judged(machine, &params, false, |question, verdict| {
+        shown(question, &verdict)
+    });
+    let policy = policy.unwrap_or_else(|denial| shown_broken(&denial));
+    Ok(match plan(machine, params) {
+        Ok(plan) => json!({"plan": plan.to_value(), "policy": policy}),
+        Err(fault) => json!({"plan": null, "planError": fault, "policy": policy}),
+    })
+}
+
+/// The plan of a command; the error is the wire message.
+fn plan(machine: &Machine, params: CommandParams) -> Result<Plan, String> {
+    let bound = bind(machine, &params)?;
     let command_text = format_command(&bound.argv);
     let command_preview = preview(&unwrap(&bound.argv)).filter(|text| *text != command_text);
-    let plan = Plan {
+    Ok(Plan {
         command_text,
         command_preview,
         cwd: bound
@@ -29,8 +49,7 @@ pub fn prepare(machine: &Machine, params: &Value) -> Result<Value, ErrorShape> {
         agent_id: params.agent_id,
         session_key: params.session_key,
         operand: bound.operand,
-    };
-    Ok(json!({ "plan": plan.to_value() }))
+    })
 }
 
 /// A command bound to what it would run now.
@@ -79,7 +98,7 @@ pub fn bind(machine: &Machine, params: &CommandParams) -> Result<Bound, String> 
 mod tests {
     use super::*;
     use crate::identity::sha256_hex;
-    use crate::node::testing::{TempDir, machine};
+    use crate::node::testing::{TempDir, machine, policy};
 
     #[test]
     fn plans_pin_program_directory_and_script() {
@@ -107,6 +126,50 @@ mod tests {
         assert_eq!(plan["plan"]["commandPreview"], "echo  hi");
         assert_eq!(plan["plan"]["cwd"], Value::Null);
         assert!(plan["plan"].get("mutableFileOperand").is_none());
+    }
+
+    #[test]
+    fn a_check_says_what_the_policy_would_do() {
+        let dir = TempDir::new();
+        let machine = machine(&dir);
+        policy(
+            &dir,
+            r#"{"version":1,"agents":{"*":{"allowlist":[{"pattern":"echo"}]}}}"#,
+        );
+        let check = |command: Value| prepare(&machine, &json!({"command": command, "check": true}));
+        let allowed = check(json!(["echo", "x"])).unwrap();
+        assert_eq!(
+            allowed["policy"],
+            json!({"verdict": "run", "security": "allowlist", "securitySource": "the default, nothing is set",
+                "ask": "on-miss", "askSource": "the default, nothing is set", "analysisOk": true,
+                "segments": [{"argv": ["echo", "x"], "path": "/usr/bin/echo", "by": "allowlist",
+                    "pattern": "echo", "agent": "*"}]})
+        );
+        assert_eq!(allowed["plan"]["argv"][1], "x");
+        let refused = check(json!(["python3", "-c", "1"])).unwrap();
+        assert_eq!(refused["plan"], Value::Null);
+        assert!(
+            refused["planError"]
+                .as_str()
+                .unwrap()
+                .starts_with("SYSTEM_RUN_DENIED: approval ")
+        );
+        let told = &refused["policy"];
+        assert_eq!(
+            (&told["verdict"], &told["reason"]),
+            (&json!("refuse"), &json!("approval-required"))
+        );
+        assert_eq!(told["segments"][0]["by"], Value::Null);
+        assert!(told["segments"][0]["miss"].is_string() && told["message"].is_string());
+        let refused = check(json!(["/usr/bin/env"])).unwrap();
+        assert_eq!(
+            refused["policy"]["allowWith"],
+            "openclaw approvals allowlist add /usr/bin/env"
+        );
+        policy(&dir, "{");
+        let broken = check(json!(["echo"])).unwrap();
+        assert_eq!(broken["policy"]["reason"], "security=deny");
+        assert!(check(json!([])).is_err());
     }
 
     #[test]

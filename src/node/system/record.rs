@@ -3,7 +3,9 @@
 //!
 //! What fails here is logged; the run was permitted and does not depend on it.
 
+use super::approvals::edit_line;
 use crate::exec::{Assessment, Disk, Effective, RuleUse, holds_lasting_rules, lasting_patterns};
+use crate::node::audit::{NodeAuditEntry, bounded};
 use crate::node::machine::Machine;
 use crate::protocol::command_text::format_command;
 use crate::store::{Clock, SystemClock};
@@ -37,11 +39,18 @@ pub fn record(machine: &Machine, run: &Permitted<'_>) {
             home: machine.home.as_deref(),
         };
         let patterns = lasting_patterns(assessment, &text, &disk);
+        let before = machine.approvals.load();
         let added = machine.approvals.edit(None, |document| {
             document.trust(&policy.agent, &patterns, now_ms)
         });
-        if let Err(error) = added {
-            log::warn!("the approval of {text} does not stick: {error}");
+        match &added {
+            Ok(snapshot) if snapshot.hash == before.hash => {}
+            Ok(_) => machine.audit.record(NodeAuditEntry {
+                command: Some(bounded(&text)),
+                approval: Some("allow-always"),
+                ..edit_line(before, &added)
+            }),
+            Err(error) => log::warn!("the approval of {text} does not stick: {error}"),
         }
     }
     let used = assessment.rules();

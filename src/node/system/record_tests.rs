@@ -106,3 +106,27 @@ fn the_use_of_an_agents_rule_is_told_and_leaves_the_hash_alone() {
     assert_eq!(rule("main")["lastResolvedPath"], "/usr/bin/echo");
     assert!(rule("*").get("lastUsedAt").is_none());
 }
+
+#[test]
+fn a_rule_that_an_approval_adds_is_one_line_of_the_trail() {
+    let dir = TempDir::new();
+    let machine = machine(&dir);
+    for _ in 0..2 {
+        approve(&machine, json!({"command": ["uname"]}));
+    }
+    let text = std::fs::read_to_string(dir.path().join("node-audit.jsonl")).unwrap();
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let edits: Vec<_> = lines
+        .iter()
+        .filter(|line| line["action"] == "policy.edited")
+        .collect();
+    assert_eq!(edits.len(), 1, "{text}");
+    assert_eq!(
+        edits[0]["changes"],
+        json!(["agents.main.allowlist: + /usr/bin/uname (source allow-always)"])
+    );
+    assert_eq!(lines.len(), 3, "{text}");
+}

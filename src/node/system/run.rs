@@ -6,10 +6,11 @@
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::judged::judged;
 use super::params::{CommandParams, nul, text};
 use super::prepare::{Bound, bind};
 use super::record::{Permitted, record};
@@ -17,12 +18,10 @@ use super::{Reply, RunLabel};
 use crate::exec::operand::Operand;
 use crate::exec::plan::{Directory, Plan};
 use crate::exec::which;
-use crate::exec::wrapper::{Unwrapped, unwrap};
-use crate::exec::{
-    Assessment, Content, Context, Denial, Disk, Effective, Execution, Question, Reason, SafeBins,
-    Verdict, assess, decide, effective,
-};
+use crate::exec::wrapper::unwrap;
+use crate::exec::{Denial, Execution, Question, Reason, Verdict, grounds};
 use crate::identity::Random;
+use crate::node::audit::{NodeAuditEntry, bounded};
 use crate::node::environment::{Variables, check_assignments, check_overrides, child_environment};
 use crate::node::machine::Machine;
 use crate::node::run::{self as runner, Launch, Outcome};
@@ -36,14 +35,25 @@ const DEFAULT_SESSION: &str = "node";
 
 /// Runs a command if this machine's policy lets it; blocks until it has ended.
 pub fn run(machine: &Machine, params: &Value) -> Reply {
+    let begun = Instant::now();
     let request = match Request::parse(params) {
         Ok(request) => request,
         Err(error) => return Reply::plain(Err(error)),
     };
     let unwrapped = unwrap(&request.command.argv);
-    if let Err(refusal) = check_assignments(unwrapped.assignments.iter().copied()) {
-        return Reply::plain(Err(ErrorShape::invalid(refusal.to_string())));
-    }
+    let line = request.audit_entry();
+    let accepted = check_overrides(&request.overrides).and_then(|accepted| {
+        check_assignments(unwrapped.assignments.iter().copied())?;
+        Ok(accepted)
+    });
+    let overrides = match accepted {
+        Ok(accepted) => accepted,
+        Err(refusal) => {
+            let message = refusal.to_string();
+            note_denial(machine, line, "environment", &message);
+            return Reply::plain(Err(ErrorShape::invalid(message)));
+        }
+    };
     let command = match &request.plan {
         Some(plan) => plan.command_text.clone(),
         None => format_command(&request.command.argv),
@@ -58,22 +68,52 @@ pub fn run(machine: &Machine, params: &Value) -> Reply {
         command: &command,
         suppress_notify: request.suppress_notify,
     };
-    let ended = admit(machine, &request)
-        .and_then(|admitted| {
-            refuse_companion(machine, std::env::consts::OS)?;
-            Ok(admitted)
-        })
-        .and_then(|admitted| admitted.start(machine, &request, &unwrapped));
+    let ended = admit(machine, &request).and_then(|admitted| {
+        let grounds = admitted.grounds.clone();
+        let outcome = admitted.start(machine, &request, &overrides, unwrapped.is_shell())?;
+        Ok((grounds, outcome))
+    });
+    let line = NodeAuditEntry {
+        duration_ms: u64::try_from(begun.elapsed().as_millis()).ok(),
+        ..line
+    };
     match ended {
-        Err(denial) => Reply {
-            event: Some(label.denied(denial.reason)),
-            result: Err(ErrorShape::unavailable(denial.message)),
-        },
-        Ok(outcome) => Reply {
-            event: Some(label.finished(&outcome)),
-            result: Ok(outcome.payload()),
-        },
+        Err(denial) => {
+            note_denial(machine, line, denial.reason.as_str(), &denial.message);
+            Reply {
+                event: Some(label.denied(denial.reason)),
+                result: Err(ErrorShape::unavailable(denial.message)),
+            }
+        }
+        Ok((grounds, outcome)) => {
+            note_end(machine, line, grounds, &outcome);
+            Reply {
+                event: Some(label.finished(&outcome)),
+                result: Ok(outcome.payload()),
+            }
+        }
     }
+}
+
+fn note_denial(machine: &Machine, line: NodeAuditEntry, reason: &'static str, message: &str) {
+    machine.audit.record(NodeAuditEntry {
+        action: "run.denied",
+        reason: Some(reason),
+        message: Some(bounded(message)),
+        ..line
+    });
+}
+
+fn note_end(machine: &Machine, line: NodeAuditEntry, grounds: Vec<String>, outcome: &Outcome) {
+    machine.audit.record(NodeAuditEntry {
+        action: "run.finished",
+        grounds,
+        message: outcome.error.as_deref().map(bounded),
+        exit_code: outcome.exit_code,
+        timed_out: outcome.timed_out,
+        truncated: outcome.truncated,
+        ..line
+    });
 }
 
 /// On macOS the environment may say that the companion app is to run commands; this host cannot reach it
@@ -95,12 +135,14 @@ fn refuse_companion(machine: &Machine, system: &str) -> Result<(), Denial> {
 struct Request {
     command: CommandParams,
     plan: Option<Plan>,
+    /// The `env` parameter as given.
     overrides: Variables,
     timeout: Option<Duration>,
     screen_recording: bool,
     run_id: String,
+    /// What the gateway says about an approval.
+    approval: Option<&'static str>,
     approved: bool,
-    allow_always: bool,
     suppress_notify: bool,
 }
 
@@ -115,6 +157,11 @@ impl Request {
         };
         let flag = |name: &str| params.get(name) == Some(&Value::Bool(true));
         let decision = params.get("approvalDecision").and_then(Value::as_str);
+        let approval = match decision {
+            Some("allow-once") => Some("allow-once"),
+            Some("allow-always") => Some("allow-always"),
+            _ => flag("approved").then_some("approved"),
+        };
         Ok(Self {
             command,
             plan,
@@ -122,10 +169,24 @@ impl Request {
             timeout: timeout(params),
             screen_recording: flag("needsScreenRecording"),
             run_id: text(params, "runId").unwrap_or_else(|| Random.uuid()),
-            approved: flag("approved") || matches!(decision, Some("allow-once" | "allow-always")),
-            allow_always: decision == Some("allow-always"),
+            approval,
+            approved: approval.is_some(),
             suppress_notify: flag("suppressNotifyOnExit"),
         })
+    }
+
+    /// What the trail says about the request, whatever comes of it.
+    fn audit_entry(&self) -> NodeAuditEntry {
+        let text = |text: &Option<String>| text.as_deref().map(bounded);
+        NodeAuditEntry {
+            session_key: text(&self.command.session_key),
+            run_id: Some(bounded(&self.run_id)),
+            agent_id: text(&self.command.agent_id),
+            command: Some(bounded(&format_command(&self.command.argv))),
+            cwd: text(&self.command.cwd),
+            approval: self.approval,
+            ..NodeAuditEntry::default()
+        }
     }
 }
 
@@ -143,7 +204,7 @@ fn overrides(params: &Value) -> Result<Variables, ErrorShape> {
     {
         return Err(nul());
     }
-    check_overrides(&given).map_err(|refusal| ErrorShape::invalid(refusal.to_string()))
+    Ok(given)
 }
 
 /// Positive milliseconds; anything else is no limit.
@@ -160,6 +221,8 @@ struct Admitted {
     argv: Vec<String>,
     program: Result<PathBuf, which::Unresolved>,
     cwd: Option<PathBuf>,
+    /// What permits it, for the trail.
+    grounds: Vec<String>,
     /// What an approval was bound to; looked at again right before the start.
     bound: Option<Binding>,
 }
@@ -171,14 +234,28 @@ struct Binding {
 }
 
 fn admit(machine: &Machine, request: &Request) -> Result<Admitted, Denial> {
-    let Content { document, .. } = machine.approvals.load();
-    let document = document.map_err(|fault| Denial::broken_policy(&fault))?;
-    let agent = request.command.agent_id.as_deref();
-    let host = (machine.host_policy)(agent).map_err(|fault| Denial::broken_policy(&fault))?;
-    let policy = effective(&document, agent, &host);
-    let (assessment, execution) =
-        judge_command(machine, request, &policy, host.strict_inline_eval)?;
-    let admitted = match execution {
+    judged(
+        machine,
+        &request.command,
+        request.approved,
+        |question, verdict| permitted(machine, request, question, verdict),
+    )?
+}
+
+/// Binds a run that the policy permits and records what the permission leaves behind.
+fn permitted(
+    machine: &Machine,
+    request: &Request,
+    question: &Question<'_>,
+    verdict: Verdict,
+) -> Result<Admitted, Denial> {
+    let listed = match verdict {
+        Verdict::Refuse(denial) => return Err(denial),
+        Verdict::Run { listed } => listed,
+    };
+    // Where only the allowlist permits the run, exactly what it judged must be executed.
+    let execution = question.assessment.execution.clone();
+    let admitted = match execution.filter(|_| listed) {
         _ if request.approved || request.plan.is_some() => bound(machine, request)?,
         None => received(machine, request),
         Some(Execution { argv, program }) => Admitted {
@@ -194,54 +271,21 @@ fn admit(machine: &Machine, request: &Request) -> Result<Admitted, Denial> {
             message,
         });
     }
+    refuse_companion(machine, std::env::consts::OS)?;
     record(
         machine,
         &Permitted {
             argv: &request.command.argv,
-            policy: &policy,
-            assessment: &assessment,
-            allow_always: request.allow_always,
-            strict_inline_eval: host.strict_inline_eval,
+            policy: question.policy,
+            assessment: question.assessment,
+            allow_always: request.approval == Some("allow-always"),
+            strict_inline_eval: question.strict_inline_eval,
         },
     );
-    Ok(admitted)
-}
-
-/// What the command would run, and what to execute: `None` when policy or approval lets it run as received;
-/// else only the allowlist does, and exactly what it judged must be executed.
-fn judge_command<'a>(
-    machine: &Machine,
-    request: &Request,
-    policy: &Effective<'a>,
-    strict_inline_eval: bool,
-) -> Result<(Assessment<'a>, Option<Execution>), Denial> {
-    let home = machine.home.as_deref();
-    let context = Context {
-        cwd: &request.command.directory(&machine.cwd),
-        home,
-        programs: &Disk {
-            path: &machine.path,
-            home,
-        },
-        skills: &[],
-        safe_bins: &SafeBins::default(),
-    };
-    let assessment = assess(&request.command.argv, policy, &context);
-    let question = Question {
-        policy,
-        assessment: &assessment,
-        approved: request.approved,
-        strict_inline_eval,
-        remote: None,
-    };
-    match decide(&question) {
-        Verdict::Refuse(denial) => Err(denial),
-        Verdict::Run { listed: false } => Ok((assessment, None)),
-        Verdict::Run { listed: true } => {
-            let execution = assessment.execution.clone();
-            Ok((assessment, execution))
-        }
-    }
+    Ok(Admitted {
+        grounds: grounds(question, listed),
+        ..admitted
+    })
 }
 
 fn received(machine: &Machine, request: &Request) -> Admitted {
@@ -252,6 +296,7 @@ fn received(machine: &Machine, request: &Request) -> Admitted {
         argv: command.argv.clone(),
         program: which::resolve(program, &directory, &machine.path, machine.home.as_deref()),
         cwd: command.cwd.as_ref().map(|_| directory),
+        grounds: Vec::new(),
         bound: None,
     }
 }
@@ -299,6 +344,7 @@ fn bound(machine: &Machine, request: &Request) -> Result<Admitted, Denial> {
         argv,
         program,
         cwd,
+        grounds: Vec::new(),
         bound: Some(Binding { directory, operand }),
     })
 }
@@ -324,14 +370,10 @@ impl Admitted {
         self,
         machine: &Machine,
         request: &Request,
-        unwrapped: &Unwrapped<'_>,
+        overrides: &Variables,
+        shell: bool,
     ) -> Result<Outcome, Denial> {
-        let environment = child_environment(
-            machine.variables(),
-            &request.overrides,
-            unwrapped.is_shell(),
-            &machine.path,
-        );
+        let environment = child_environment(machine.variables(), overrides, shell, &machine.path);
         let held = match &self.bound {
             Some(bound) => bound.recheck(&self.argv, machine)?,
             None => None,

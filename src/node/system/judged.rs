@@ -1,0 +1,51 @@
+//! The judgement of one command by this machine's policy, as a run acts on it and as a check shows it.
+//!
+//! Everything is read anew: an edit of the policy or the configuration counts from the next command on.
+
+use super::params::CommandParams;
+use crate::config::word::RemoteEdits;
+use crate::exec::{
+    Content, Context, Denial, Disk, Question, SafeBins, Verdict, assess, decide, effective,
+};
+use crate::node::machine::Machine;
+
+/// Judges a command and hands question and verdict to `then`. The error is a policy or configuration that
+/// cannot be read, which denies everything.
+pub fn judged<T>(
+    machine: &Machine,
+    command: &CommandParams,
+    approved: bool,
+    then: impl FnOnce(&Question<'_>, Verdict) -> T,
+) -> Result<T, Denial> {
+    let Content { document, .. } = machine.approvals.load();
+    let document = document.map_err(|fault| Denial::broken_policy(&fault))?;
+    let agent = command.agent_id.as_deref();
+    let host = (machine.host_policy)(agent).map_err(|fault| Denial::broken_policy(&fault))?;
+    let policy = effective(&document, agent, &host);
+    let skills = if policy.auto_allow_skills {
+        machine.skills.programs()
+    } else {
+        Vec::new()
+    };
+    let home = machine.home.as_deref();
+    let context = Context {
+        cwd: &command.directory(&machine.cwd),
+        home,
+        programs: &Disk {
+            path: &machine.path,
+            home,
+        },
+        skills: &skills,
+        safe_bins: &SafeBins::default(),
+    };
+    let assessment = assess(&command.argv, &policy, &context);
+    let question = Question {
+        policy: &policy,
+        assessment: &assessment,
+        approved,
+        strict_inline_eval: host.strict_inline_eval,
+        remote: (host.remote_edits == RemoteEdits::Widen).then_some(machine.node_id.as_str()),
+    };
+    let verdict = decide(&question);
+    Ok(then(&question, verdict))
+}
