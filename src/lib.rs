@@ -14,4 +14,5 @@ pub mod net;
 pub mod node;
 pub mod pairing;
 pub mod protocol;
+pub mod service;
 pub mod store;

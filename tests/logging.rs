@@ -62,7 +62,7 @@ fn every_line_is_in_a_private_file_that_status_names() {
     assert!(lines.iter().any(|line| line["subsystem"] == "ws"));
     let shown = gateway.cli(&["gateway", "status"]).success().stdout;
     assert!(
-        shown.starts_with("File logs: ~/tmp/openclaw/openclaw-"),
+        shown.contains("\nFile logs: ~/tmp/openclaw/openclaw-"),
         "{shown}"
     );
 }

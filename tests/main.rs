@@ -25,6 +25,7 @@ mod restart;
 mod revocation;
 mod runs;
 mod secrecy;
+mod services;
 mod sessions;
 mod setup_codes;
 mod silent_ssh;

@@ -10,11 +10,13 @@ use crate::cli::answer::Answer;
 use crate::cli::complain;
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
+use crate::config::environment::ServiceKind;
 use crate::config::word::{AuthMode, Bind, TailscaleMode, Word};
 use crate::config::{Environment, Paths, dotenv};
 use crate::gateway::run::{RunOptions, run as run_gateway};
 use crate::gateway::settings::RunFlags;
 use crate::identity::Token;
+use crate::service::{Kind, environment_file};
 
 /// Profile of `--dev`, the only one that `--reset` may empty.
 const DEV_PROFILE: &str = "dev";
@@ -37,6 +39,10 @@ pub fn run(invocation: &Invocation) -> Result<Answer, CliError> {
         &here.join(".env"),
         dotenv::Origin::WorkingDirectory,
     );
+    if environment.service_kind() == Some(ServiceKind::Gateway) {
+        let file = Kind::Gateway.environment_file(&paths.state_dir);
+        environment_file::take_over(&mut environment, &file);
+    }
     let options = RunOptions {
         flags: flags(invocation, &mut environment)?,
         force: invocation.has("force"),

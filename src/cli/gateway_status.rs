@@ -13,6 +13,8 @@ use crate::cli::invocation::Invocation;
 use crate::cli::pairing::sentence;
 use crate::cli::probe::{Finding, probe};
 use crate::cli::reach::endpoint;
+use crate::cli::service::Seen;
+use crate::cli::service::audit::{self, audit};
 use crate::client::credentials::Credential;
 use crate::client::{Budget, Endpoint, Purpose};
 use crate::config::error::{ConfigError, Issue};
@@ -21,6 +23,7 @@ use crate::config::{Loaded, Paths};
 use crate::gateway::port_owner::{Owner, elsewhere, is_busy, owners};
 use crate::pairing::switch::Switch;
 use crate::pairing::{Part, State};
+use crate::service::Kind;
 use crate::store::lock::state_owner;
 use crate::store::log_file::LogPlace;
 use crate::store::pairing_files::look_at;
@@ -43,6 +46,11 @@ struct Report {
     holder: Option<u32>,
     /// Absent with `--no-probe`.
     rpc: Option<Rpc>,
+    service: Seen,
+    /// Where the service and the configuration disagree.
+    audit: Vec<audit::Finding>,
+    /// Look for other services too.
+    deep: bool,
 }
 
 struct GatewayPart {
@@ -72,13 +80,18 @@ pub fn status(invocation: &Invocation) -> Result<Answer, CliError> {
         return Err(Failed::new("USAGE", "--require-rpc cannot be used with --no-probe.").into());
     }
     let paths = invocation.paths()?;
-    let report = gather(invocation, paths, probing, required);
+    let report = gather(invocation, paths, probing, required)?;
     let failed = required && report.rpc.as_ref().is_none_or(|rpc| rpc.failure.is_some());
     let exit = if failed { FAILURE } else { SUCCESS };
     Ok(Answer::new(report.document(), report.text()).exit(exit))
 }
 
-fn gather(invocation: &Invocation, paths: Paths, probing: bool, read: bool) -> Report {
+fn gather(
+    invocation: &Invocation,
+    paths: Paths,
+    probing: bool,
+    read: bool,
+) -> Result<Report, CliError> {
     let loaded = invocation.load(&paths);
     let (loaded, issues) = match loaded {
         Ok(loaded) => (Some(loaded), Vec::new()),
@@ -102,7 +115,11 @@ fn gather(invocation: &Invocation, paths: Paths, probing: bool, read: bool) -> R
         )),
         _ => None,
     };
-    Report {
+    let service = Seen::look(invocation, Kind::Gateway)?;
+    Ok(Report {
+        audit: audit(&service, loaded.as_ref().map(|loaded| &loaded.config)),
+        deep: invocation.has("deep"),
+        service,
         exists: paths.config_file.exists(),
         issues,
         gateway,
@@ -113,7 +130,7 @@ fn gather(invocation: &Invocation, paths: Paths, probing: bool, read: bool) -> R
         log_file: log_file(&paths, loaded.as_ref()),
         rpc,
         paths,
-    }
+    })
 }
 
 fn gateway_part(invocation: &Invocation, paths: &Paths, loaded: &Loaded) -> GatewayPart {
@@ -233,7 +250,19 @@ impl Report {
             .collect();
         let cli = json!({"path": self.paths.config_file, "exists": self.exists,
             "valid": self.issues.is_empty(), "issues": issues});
-        let mut document = json!({"logFile": self.log_file, "config": {"cli": cli}, "gateway": self.gateway_document(), "port": self.port_document()});
+        let mut service = self.service.document();
+        service["configAudit"] = audit::document(&self.audit);
+        let mut config = json!({"cli": cli});
+        if let Some(daemon) = audit::daemon_config(&self.service) {
+            config["daemon"] = daemon;
+        }
+        let others = if self.deep {
+            self.service.others()
+        } else {
+            Vec::new()
+        };
+        let mut document = json!({"logFile": self.log_file, "service": service, "config": config, "gateway": self.gateway_document(),
+            "port": self.port_document(), "extraServices": others});
         if let Some(rpc) = &self.rpc {
             document["rpc"] = rpc.document();
         }
@@ -279,11 +308,14 @@ impl Report {
     }
 
     fn text(&self) -> String {
-        let mut out = String::new();
+        let mut out = self.service.heading();
         if let Some(file) = &self.log_file {
             out += &format!("File logs: {}\n", self.paths.shorten(file));
         }
         out += &self.config_text();
+        for finding in &self.audit {
+            out += &format!("Service: {}\n", finding.message);
+        }
         if let Some(gateway) = &self.gateway {
             let host = gateway
                 .bind_host
@@ -314,6 +346,7 @@ impl Report {
                 }
             }
         }
+        out += &self.service.runtime_line();
         if let Some(rpc) = &self.rpc {
             match &rpc.failure {
                 None => out += "Connectivity probe: ok\n",

@@ -36,9 +36,17 @@ impl Invocation {
     /// # Errors
     /// As [`Paths::resolve`].
     pub fn paths(&self) -> Result<Paths, CliError> {
+        self.paths_in(&self.environment)
+    }
+
+    /// The same in another environment, for a command that works for somebody else.
+    ///
+    /// # Errors
+    /// As [`Paths::resolve`].
+    pub fn paths_in(&self, environment: &Environment) -> Result<Paths, CliError> {
         let found = match self.global("dev") {
-            Some(_) => Paths::resolve_dev(&self.environment),
-            None => Paths::resolve(&self.environment, self.global("profile")),
+            Some(_) => Paths::resolve_dev(environment),
+            None => Paths::resolve(environment, self.global("profile")),
         };
         Ok(found?)
     }
@@ -49,11 +57,19 @@ impl Invocation {
     /// # Errors
     /// As [`crate::config::load()`].
     pub fn load(&self, paths: &Paths) -> Result<Loaded, CliError> {
+        self.load_in(paths, &self.environment)
+    }
+
+    /// The same in another environment, for a command that works for somebody else.
+    ///
+    /// # Errors
+    /// As [`crate::config::load()`].
+    pub fn load_in(&self, paths: &Paths, environment: &Environment) -> Result<Loaded, CliError> {
         let asked = self.global("log-level").and_then(LogLevel::parse);
         let level = asked.or_else(|| self.environment.log_level().ok().flatten());
         let level = level.unwrap_or(LogLevel::Warn).filter();
         crate::cli::output::log_to_stderr(level);
-        let loaded = crate::config::load(paths, &self.environment)?;
+        let loaded = crate::config::load(paths, environment)?;
         for warning in &loaded.warnings {
             log::warn!("{warning}");
         }

@@ -47,6 +47,7 @@ pub mod qr;
 pub mod reach;
 pub mod row;
 pub mod selectors;
+pub mod service;
 pub mod suggest;
 pub mod table;
 #[cfg(test)]

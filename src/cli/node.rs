@@ -21,10 +21,12 @@ use crate::client::{
     ConnectIdentity, Connector, Device, DeviceTokens, Endpoint, GatewayUrl, Purpose, SetupCode,
     Sources, resolve,
 };
+use crate::config::environment::ServiceKind;
 use crate::config::{self, Environment, Loaded, Paths, dotenv};
 use crate::exec::which::search_path;
 use crate::exec::{ApprovalsFile, HostPolicy};
 use crate::identity::{DeviceId, DeviceKey, Fingerprint, Random};
+use crate::net::Supervisor;
 use crate::node::audit::NodeAudit;
 use crate::node::environment::without_secrets;
 use crate::node::host::{Ending, Host, Stop};
@@ -33,6 +35,7 @@ use crate::node::machine::Machine;
 use crate::node::settings::{self, Flags, Settings};
 use crate::node::skills::Skills;
 use crate::node::tokens::NodeTokens;
+use crate::service::{Kind, environment_file};
 use crate::store::node_file::NodeFile;
 use crate::store::{AuditLog, Clock, DeviceAuth, StateDir, SystemClock, load_or_create_key};
 
@@ -49,6 +52,12 @@ pub fn run(invocation: &Invocation) -> Result<Answer, CliError> {
         &here.join(".env"),
         dotenv::Origin::WorkingDirectory,
     );
+    if environment.service_kind() == Some(ServiceKind::Node) {
+        environment_file::take_over(
+            &mut environment,
+            &Kind::Node.environment_file(&paths.state_dir),
+        );
+    }
     let loaded = config::load(&paths, &environment)?;
     loaded.warnings.iter().for_each(|warning| report(warning));
     let level = loaded.config.logging.console_level.filter();
@@ -229,8 +238,13 @@ fn serve(
         plaintext_opt_in: environment.allow_insecure_private_ws(),
     };
     let stop = Arc::new(Stop::default());
-    stop_on_signals(Arc::clone(&stop), Arc::clone(machine))
-        .map_err(|error| CliError::failed("UNAVAILABLE", error.to_string()))?;
+    let supervisor = Arc::new(supervisor(environment));
+    stop_on_signals(
+        Arc::clone(&stop),
+        Arc::clone(machine),
+        Arc::clone(&supervisor),
+    )
+    .map_err(|error| CliError::failed("UNAVAILABLE", error.to_string()))?;
     if let Err(error) = machine.children.adopt_orphans() {
         log::info!("processes that leave the group of their run outlive this host: {error}");
     }
@@ -239,6 +253,7 @@ fn serve(
         connector,
         dispatcher: Arc::clone(&dispatcher),
         report: &report,
+        supervisor: &supervisor,
     }
     .run(&stop);
     machine.children.stop();
@@ -250,7 +265,11 @@ fn serve(
 
 /// SIGINT and SIGTERM end the host in order: the connection is closed, children are ended. A connect
 /// that cannot be interrupted does not hold up the end.
-fn stop_on_signals(stop: Arc<Stop>, machine: Arc<Machine>) -> std::io::Result<()> {
+fn stop_on_signals(
+    stop: Arc<Stop>,
+    machine: Arc<Machine>,
+    supervisor: Arc<Supervisor>,
+) -> std::io::Result<()> {
     let (mut received, signalled) = UnixStream::pair()?;
     for signal in [SIGINT, SIGTERM] {
         signal_hook::low_level::pipe::register(signal, signalled.try_clone()?)?;
@@ -260,6 +279,7 @@ fn stop_on_signals(stop: Arc<Stop>, machine: Arc<Machine>) -> std::io::Result<()
         if received.read_exact(&mut byte).is_err() {
             return;
         }
+        supervisor.stopping("stopping");
         stop.request();
         machine.children.stop();
         std::thread::sleep(STOP_PATIENCE);
@@ -269,6 +289,17 @@ fn stop_on_signals(stop: Arc<Stop>, machine: Arc<Machine>) -> std::io::Result<()
         .name("signals".to_owned())
         .spawn(wait)
         .map(drop)
+}
+
+/// The service manager of this process; one that cannot be reached is said and does without.
+fn supervisor(environment: &Environment) -> Supervisor {
+    let watchdog = environment.watchdog(std::process::id());
+    Supervisor::new(environment.notify_socket(), watchdog).unwrap_or_else(|error| {
+        report(&format!(
+            "warning: the service manager is not told: {error}"
+        ));
+        Supervisor::none()
+    })
 }
 
 fn report(line: &str) {

@@ -12,10 +12,12 @@ use crate::cli::output::grid::{fixed, flexible, grid};
 use crate::cli::probe::{Finding, probe};
 use crate::cli::reach::endpoint;
 use crate::cli::row;
+use crate::cli::service::Seen;
 use crate::client::identity::platform;
 use crate::client::{Budget, Endpoint, Purpose};
 use crate::config::Loaded;
 use crate::config::word::{GatewayMode, Word};
+use crate::service::Kind;
 
 /// What is counted for the page; absent where the gateway does not tell.
 #[derive(Debug, Default)]
@@ -43,16 +45,22 @@ pub fn status(invocation: &Invocation) -> Result<Answer, CliError> {
         Err(error) => (unresolved(&loaded, error), Counts::default()),
     };
     let system = system();
+    let services = [Kind::Gateway, Kind::Node].map(|kind| Seen::look(invocation, kind));
+    let [gateway_service, node_service] = services;
+    let (gateway_service, node_service) = (gateway_service?, node_service?);
     let document = json!({
         "runtimeVersion": env!("CARGO_PKG_VERSION"),
         "os": system,
         "gateway": gateway,
+        "gatewayService": gateway_service.summary(),
+        "nodeService": node_service.summary(),
         "nodes": counts.nodes,
         "devices": counts.devices,
         "sessions": {"count": 0, "recent": []},
         "channelSummary": [],
     });
-    let text = text(&document, invocation.style());
+    let services = [gateway_service.line(), node_service.line()];
+    let text = text(&document, services, invocation.style());
     Ok(Answer::new(document, text))
 }
 
@@ -124,7 +132,7 @@ fn system() -> Value {
     json!({"platform": platform(), "arch": arch, "release": release, "label": label})
 }
 
-fn text(document: &Value, style: &Style) -> String {
+fn text(document: &Value, services: [String; 2], style: &Style) -> String {
     let gateway = &document["gateway"];
     let url = row::text(gateway, "url").unwrap_or("no target");
     let reached = match (
@@ -143,6 +151,7 @@ fn text(document: &Value, style: &Style) -> String {
         .iter()
         .filter_map(|name| row::text(own, name))
         .collect();
+    let [gateway_service, node_service] = services;
     let rows = [
         ("OS", row::text(&document["os"], "label").map(str::to_owned)),
         (
@@ -156,6 +165,8 @@ fn text(document: &Value, style: &Style) -> String {
             "Gateway self",
             (!parts.is_empty()).then(|| parts.join(" · ")),
         ),
+        ("Gateway service", Some(gateway_service)),
+        ("Node service", Some(node_service)),
         (
             "Nodes",
             counted(

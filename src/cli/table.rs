@@ -10,6 +10,8 @@ use crate::cli::{
     gateway_tls, node, node_setup, nodes, overview, pairing, qr,
 };
 
+pub mod service;
+
 /// Default budget of a command that talks to a gateway, in milliseconds.
 const RPC_TIMEOUT: &str = "10000";
 /// Default budget of `nodes invoke`, in milliseconds: the node's own 15 s and the way there and back.
@@ -409,7 +411,14 @@ const NODE_HOST: Command = Command::group(
              earlier connect. A setup code or join key is used when there is none of these, and forgotten once the gateway \
              has handed out a token. Give it in a file, on stdin or in OPENCLAW_SETUP_CODE: arguments show in ps.",
         )
-        .failure("")],
+        .failure(""),
+        service::NODE_INSTALL,
+        service::NODE_STATUS,
+        service::NODE_START,
+        service::NODE_STOP,
+        service::NODE_RESTART,
+        service::NODE_UNINSTALL,
+    ],
 );
 
 const GATEWAY_RUN: &[Flag] = &[
@@ -487,6 +496,11 @@ const GATEWAY_COMMANDS: Command = Command::group(
         Command::leaf("run", "Run the gateway in the foreground", gateway_run::run)
             .flags(&[GATEWAY_RUN])
             .failure(""),
+        service::GATEWAY_INSTALL,
+        service::GATEWAY_START,
+        service::GATEWAY_STOP,
+        service::GATEWAY_RESTART,
+        service::GATEWAY_UNINSTALL,
         Command::leaf(
             "health",
             "Ask the gateway whether it is well",

@@ -4,16 +4,10 @@
 //! never become an option or a further command.
 
 use std::fmt;
-use std::io::Read;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread::{self, JoinHandle};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Bytes that are read of each of its outputs.
-const MAX_OUTPUT_BYTES: u64 = 4 * 1024;
-
-/// How often it is looked whether it has ended.
-const POLL: Duration = Duration::from_millis(10);
+use crate::net::child::finish;
 
 /// Options of every login: never ask, never accept a new or changed host key, nothing but the command.
 const OPTIONS: [&str; 7] = [
@@ -122,18 +116,16 @@ impl SshTarget {
         ssh.stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = ssh
-            .spawn()
-            .map_err(|error| SshError::NoSsh(error.to_string()))?;
-        let (stdout, stderr) = (collect(child.stdout.take()), collect(child.stderr.take()));
-        let Some(status) = wait(&mut child, Instant::now() + limit)? else {
+        let deadline = Instant::now() + limit;
+        let ended = ssh.spawn().and_then(|child| finish(child, deadline));
+        let Some(ended) = ended.map_err(|error| SshError::NoSsh(error.to_string()))? else {
             return Err(SshError::TimedOut(limit));
         };
-        let (printed, complaint) = (text_of(stdout), text_of(stderr));
-        if status.success() {
-            return Ok(printed);
+        if ended.status.success() {
+            return Ok(ended.stdout);
         }
-        let mut complaint = complaint
+        let mut complaint = ended
+            .stderr
             .lines()
             .map(str::trim)
             .filter(|line| !line.is_empty());
@@ -143,38 +135,6 @@ impl SshTarget {
             .to_owned();
         Err(SshError::Failed(why))
     }
-}
-
-/// The end of the child within the deadline; after it the child is ended, and None.
-fn wait(child: &mut Child, deadline: Instant) -> Result<Option<ExitStatus>, SshError> {
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) => return Ok(Some(status)),
-            Ok(None) if Instant::now() < deadline => thread::sleep(POLL),
-            Ok(None) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Ok(None);
-            }
-            Err(error) => return Err(SshError::NoSsh(error.to_string())),
-        }
-    }
-}
-
-fn collect(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut pipe) = pipe {
-            let _ = pipe.by_ref().take(MAX_OUTPUT_BYTES).read_to_end(&mut bytes);
-            // What is left is read and dropped, so that nobody blocks on a full pipe.
-            let _ = std::io::copy(&mut pipe, &mut std::io::sink());
-        }
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
-}
-
-fn text_of(reader: JoinHandle<String>) -> String {
-    reader.join().unwrap_or_default()
 }
 
 /// `text` as one word of a POSIX shell.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::time::Duration;
 
 use crate::config::word::{LogLevel, Word};
 
@@ -75,6 +76,11 @@ impl Environment {
     /// Sets a variable for this run, as `gateway run --token` does.
     pub fn set(&mut self, name: &str, value: &str) {
         self.vars.insert(name.into(), value.into());
+    }
+
+    /// Forgets a variable for this run.
+    pub fn remove(&mut self, name: &str) {
+        self.vars.remove(OsStr::new(name));
     }
 
     /// Sets a variable only where it is not present yet.
@@ -170,6 +176,23 @@ impl Environment {
         }
     }
 
+    /// `NOTIFY_SOCKET`: where the service manager wants to be told how this process is.
+    pub fn notify_socket(&self) -> Option<&OsStr> {
+        let name = self.vars.get(OsStr::new("NOTIFY_SOCKET"))?;
+        (!name.is_empty()).then_some(name)
+    }
+
+    /// `WATCHDOG_USEC`: how long the service manager waits for a sign of life of the process `pid`; `None`
+    /// when it wants none, or wants them of another process (`WATCHDOG_PID`).
+    pub fn watchdog(&self, pid: u32) -> Option<Duration> {
+        let meant = match self.get("WATCHDOG_PID") {
+            Some(named) => named.parse() == Ok(pid),
+            None => true,
+        };
+        let limit: u64 = self.get("WATCHDOG_USEC")?.parse().ok()?;
+        (meant && limit > 0).then(|| Duration::from_micros(limit))
+    }
+
     /// Whether systemd started this process: it then wants exit code 78 instead of a restart loop.
     pub fn under_systemd(&self) -> bool {
         self.get("INVOCATION_ID").is_some() || self.get("OPENCLAW_SYSTEMD_UNIT").is_some()
@@ -185,6 +208,31 @@ impl Environment {
         } else {
             absolute.join(":")
         }
+    }
+
+    /// `SUDO_USER`: whom root works for.
+    pub fn sudo_user(&self) -> Option<&str> {
+        self.setting("SUDO_USER")
+    }
+
+    /// `OPENCLAW_WRAPPER`: the program that a service starts instead of this one; set and empty, none.
+    pub fn wrapper(&self) -> Option<&str> {
+        self.vars
+            .get(OsStr::new("OPENCLAW_WRAPPER"))?
+            .to_str()
+            .map(str::trim)
+    }
+
+    /// `OPENCLAW_NIX_MODE=1`: the machine is configured by Nix, no command installs anything.
+    pub fn nix_mode(&self) -> bool {
+        self.setting("OPENCLAW_NIX_MODE") == Some("1")
+    }
+
+    /// `OPENCLAW_CONTAINER` or `OPENCLAW_CONTAINER_HINT`: who runs this in a container knows it already.
+    pub fn in_container(&self) -> bool {
+        ["OPENCLAW_CONTAINER", "OPENCLAW_CONTAINER_HINT"]
+            .iter()
+            .any(|name| self.setting(name).is_some())
     }
 
     /// `NO_COLOR`: any non-empty value.
@@ -214,7 +262,8 @@ impl Environment {
             .collect()
     }
 
-    fn credential(&self, name: &str) -> Option<&str> {
+    /// A secret, trimmed; an unexpanded `${NAME}` counts as absent.
+    pub fn credential(&self, name: &str) -> Option<&str> {
         self.setting(name).filter(|value| !is_unexpanded(value))
     }
 }
@@ -287,6 +336,23 @@ mod tests {
         ] {
             let environment = Environment::from_pairs(path.map(|path| ("PATH", path)));
             assert_eq!(environment.search_path(), expected, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn a_watchdog_is_obeyed_by_the_process_it_is_meant_for() {
+        for (limit, pid, expected) in [
+            ("60000000", Some("7"), Some(60)),
+            ("60000000", None, Some(60)),
+            ("60000000", Some("8"), None),
+            ("60000000", Some("x"), None),
+            ("0", Some("7"), None),
+            ("soon", Some("7"), None),
+        ] {
+            let pairs = [("WATCHDOG_USEC", limit)].into_iter();
+            let pairs = pairs.chain(pid.map(|pid| ("WATCHDOG_PID", pid)));
+            let found = Environment::from_pairs(pairs).watchdog(7);
+            assert_eq!(found, expected.map(Duration::from_secs), "{limit} {pid:?}");
         }
     }
 

@@ -106,19 +106,23 @@ fn is_profile_name(name: &str) -> bool {
 }
 
 fn home(environment: &Environment) -> Result<PathBuf, ConfigError> {
-    let system = || {
-        environment
-            .setting("HOME")
-            .map(PathBuf::from)
-            .or_else(dirs::home_dir)
-    };
     match environment.setting("OPENCLAW_HOME") {
         Some(path) if path.starts_with('~') => {
-            absolute(&expand_tilde(path, &system().ok_or(ConfigError::NoHome)?))
+            absolute(&expand_tilde(path, &home_of_the_system(environment)?))
         }
         Some(path) => absolute(Path::new(path)),
-        None => absolute(&system().ok_or(ConfigError::NoHome)?),
+        None => home_of_the_system(environment),
     }
+}
+
+/// The home that other programs go by, a service manager for one: `HOME`, else the passwd entry.
+///
+/// # Errors
+/// [`ConfigError::NoHome`] without any home, [`ConfigError::File`] as in [`Paths::resolve`].
+pub fn home_of_the_system(environment: &Environment) -> Result<PathBuf, ConfigError> {
+    let named = environment.setting("HOME").map(PathBuf::from);
+    let home = named.or_else(dirs::home_dir);
+    absolute(&home.ok_or(ConfigError::NoHome)?)
 }
 
 fn expand_tilde(path: &str, home: &Path) -> PathBuf {

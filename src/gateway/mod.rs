@@ -40,6 +40,7 @@ pub mod port_owner;
 pub mod presence;
 pub mod proof;
 pub mod proxy_auth;
+pub mod pulse;
 pub mod refilter;
 pub mod refusal;
 pub mod registry;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::config::{Environment, Paths};
 use crate::gateway::console::LogSettings;
 use crate::gateway::port_owner;
+use crate::gateway::pulse::Pulse;
 use crate::gateway::reload::{Occasion, Reloader, Wish};
 use crate::gateway::server::{Ending, Gateway, GatewayError, wanted_addresses};
 use crate::gateway::settings::{GatewaySettings, RunFlags};
@@ -19,7 +20,7 @@ use crate::gateway::signals::Signals;
 use crate::gateway::start_error::REFUSED;
 use crate::gateway::tls;
 use crate::identity::Fingerprint;
-use crate::net::{Listener, NetError};
+use crate::net::{Listener, NetError, Supervisor};
 use crate::pairing::AuditEntry;
 use crate::store::StoreError;
 
@@ -81,6 +82,7 @@ fn serve(source: Source<'_>, options: &RunOptions) -> Result<u8, Failure> {
         port_owner::evict(setup.settings.port).map_err(|text| Failure { text, exit: 1 })?;
     }
     log::info!(target: "gateway", "starting...");
+    let supervisor = supervisor(source.environment);
     // Registered once: a stop that arrives while the gateway comes up or restarts is acted on.
     let signals = Signals::register().map_err(failed)?;
     let mut gateway = match Gateway::start(setup.settings.clone()) {
@@ -90,11 +92,18 @@ fn serve(source: Source<'_>, options: &RunOptions) -> Result<u8, Failure> {
     let mut refused = None;
     loop {
         let log = source.configure_log(&setup.loaded);
-        announce(&gateway, &log);
-        let (end, running) = supervise(source, &gateway, setup, refused, &signals)?;
+        announce(&gateway, &log, &supervisor);
+        let pulse = Pulse::begin(&supervisor, gateway.context());
+        let (end, running) = supervise(source, &gateway, setup, refused, &signals, pulse)?;
         let reason = match &end {
-            End::Restart(_) => Ending::Restart,
-            End::Stop => Ending::Stop,
+            End::Restart(_) => {
+                supervisor.reloading("restarting");
+                Ending::Restart
+            }
+            End::Stop => {
+                supervisor.stopping("stopping");
+                Ending::Stop
+            }
         };
         let stopped = gateway.stop_for(reason);
         log::info!(target: "shutdown", "stopped");
@@ -134,14 +143,24 @@ fn own_pin(settings: &GatewaySettings) -> Option<Fingerprint> {
     certificate.ok().map(|own| own.fingerprint)
 }
 
-fn announce(gateway: &Gateway, log: &LogSettings) {
+/// The service manager of this process; one that cannot be reached is said and does without.
+fn supervisor(environment: &Environment) -> Supervisor {
+    let watchdog = environment.watchdog(std::process::id());
+    Supervisor::new(environment.notify_socket(), watchdog).unwrap_or_else(|error| {
+        log::warn!(target: "gateway", "the service manager is not told: {error}");
+        Supervisor::none()
+    })
+}
+
+fn announce(gateway: &Gateway, log: &LogSettings, supervisor: &Supervisor) {
     let scheme = scheme(&gateway.context().settings);
     let addresses: Vec<String> = gateway
         .addresses()
         .iter()
         .map(|at| format!("{scheme}://{at}"))
         .collect();
-    log::info!(target: "gateway", "http server listening {}", addresses.join(" "));
+    let addresses = addresses.join(" ");
+    log::info!(target: "gateway", "http server listening {addresses}");
     match log.file() {
         Some(file) => log::info!(target: "gateway", "log file: {}", file.display()),
         None => {
@@ -149,6 +168,7 @@ fn announce(gateway: &Gateway, log: &LogSettings) {
         }
     }
     log::info!(target: "gateway", "ready");
+    supervisor.ready(&format!("listening on {addresses}"));
 }
 
 /// Why a gateway ends.
@@ -173,12 +193,18 @@ fn supervise(
     setup: Setup,
     refused: Option<Value>,
     signals: &Signals,
+    mut pulse: Pulse<'_>,
 ) -> Result<(End, Setup), Failure> {
     let mut reloader = Reloader::begin(source, gateway.context(), setup, refused);
     loop {
+        let deadline = [reloader.deadline(), pulse.due()]
+            .into_iter()
+            .flatten()
+            .min();
         let woken = signals
-            .wait(reloader.descriptor(), reloader.deadline())
+            .wait(reloader.descriptor(), deadline)
             .map_err(failed)?;
+        pulse.beat();
         if woken.stop {
             return Ok((End::Stop, reloader.applied().clone()));
         }

@@ -24,7 +24,7 @@ use crate::store::keys::{load_gateway_token, store_gateway_token};
 use crate::store::{StateDir, StoreError};
 
 /// Random bytes of a generated shared token, written as twice as many hex digits.
-const TOKEN_BYTES: usize = 24;
+pub const TOKEN_BYTES: usize = 24;
 
 /// Where every setup of this process comes from.
 #[derive(Clone, Copy, Debug)]

@@ -3,12 +3,14 @@
 //! Every socket is non-blocking and every wait has a deadline given by the caller; a thread that has
 //! nothing to do sleeps in one `poll` without periodic wake-ups. No method name is known here.
 
+pub mod child;
 pub mod dial;
 pub mod error;
 pub mod file_events;
 pub mod head;
 pub mod http;
 pub mod listener;
+pub mod notify;
 pub mod outbox;
 pub mod peer;
 pub mod processor;
@@ -28,6 +30,7 @@ pub use error::{HeadFault, NetError};
 pub use file_events::FileEvents;
 pub use head::{Head, Headers};
 pub use listener::Listener;
+pub use notify::Supervisor;
 pub use outbox::Outbox;
 pub use peer::{Closed, Peer, Side, Step, Text};
 pub use processor::thread_time;

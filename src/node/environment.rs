@@ -280,6 +280,8 @@ mod tests {
             ("CLAWDBOT_GATEWAY_TOKEN", "t"),
             ("NOTIFY_SOCKET", "/run/n"),
             ("WATCHDOG_USEC", "1"),
+            ("INVOCATION_ID", "0123"),
+            ("OPENCLAW_SERVICE_KIND", "node"),
             ("EDITOR", "vi"),
             ("CUSTOM", "1"),
             ("PATH", "/old"),

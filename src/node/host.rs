@@ -10,7 +10,7 @@ use super::invoke::{Dispatcher, Invoke, Uplink};
 use super::pause::{Failure, Next, after_close, after_failure, close_line};
 use crate::client::{Backoff, Budget, ClientError, Connector, Received, Session};
 use crate::identity::Random;
-use crate::net::Outbox;
+use crate::net::{Outbox, Supervisor};
 use crate::protocol::frame;
 
 /// How long one connect may take: name, addresses, upgrade, challenge and hello.
@@ -93,6 +93,8 @@ pub struct Host<'a> {
     pub dispatcher: Arc<Dispatcher>,
     /// Lines for people.
     pub report: &'a (dyn Fn(&str) + Sync),
+    /// The service manager, told of the first attempt to connect and of every turn of the loop.
+    pub supervisor: &'a Supervisor,
 }
 
 impl Host<'_> {
@@ -100,15 +102,20 @@ impl Host<'_> {
     pub fn run(&self, stop: &Stop) -> Ending {
         let mut backoff = Backoff::new();
         let mut memory = Memory::default();
+        let url = &self.connector.endpoint.url;
+        // A gateway that is down is no failed start of the node host.
+        self.supervisor.ready(&format!("connecting to {url}"));
         while !stop.is_requested() {
-            let next = match self.connector.connect(&Budget::new(CONNECT_BUDGET)) {
+            self.supervisor.beat_if_due();
+            let next = match self.connector.connect(&Budget::new(self.connect_budget())) {
                 Ok(session) => {
                     backoff.reset();
                     memory = Memory::default();
-                    let url = &self.connector.endpoint.url;
                     (self.report)(&format!("node host gateway connected: {url}"));
                     let node = self.dispatcher.node_id();
-                    (self.report)(&format!("node host connected to {url} as {node}"));
+                    let connected = format!("connected to {url} as {node}");
+                    (self.report)(&format!("node host {connected}"));
+                    self.supervisor.status(&connected);
                     match self.serve(session, stop) {
                         Some(next) => next,
                         None => break,
@@ -117,6 +124,9 @@ impl Host<'_> {
                 Err(error) => {
                     let (next, lines) = memory.judge(&error);
                     lines.iter().for_each(|line| (self.report)(line));
+                    if let Some(line) = lines.first() {
+                        self.supervisor.status(line);
+                    }
                     next
                 }
             };
@@ -125,11 +135,33 @@ impl Host<'_> {
                 Next::Pause(wait) => wait,
                 Next::BackOff => backoff.wait(),
             };
-            if stop.sleep(wait) {
+            if self.rest(wait, stop) {
                 break;
             }
         }
         Ending::Stopped
+    }
+
+    /// What one connect may take; less where the service manager would miss a sign of life meanwhile.
+    fn connect_budget(&self) -> Duration {
+        let interval = self.supervisor.interval();
+        interval.map_or(CONNECT_BUDGET, |interval| CONNECT_BUDGET.min(interval))
+    }
+
+    /// Sleeps, awake enough for signs of life; true when the loop has to end.
+    fn rest(&self, time: Duration, stop: &Stop) -> bool {
+        let deadline = Instant::now() + time;
+        loop {
+            self.supervisor.beat_if_due();
+            let left = deadline.saturating_duration_since(Instant::now());
+            let slice = self.supervisor.interval().map_or(left, |it| it.min(left));
+            if stop.sleep(slice) {
+                return true;
+            }
+            if slice == left {
+                return false;
+            }
+        }
     }
 
     /// Serves a session until it ends; `None` when the loop has to stop.
@@ -146,7 +178,10 @@ impl Host<'_> {
             if stop.is_requested() {
                 break None;
             }
-            match session.next(Instant::now() + WAIT_SLICE) {
+            self.supervisor.beat_if_due();
+            let slice = Instant::now() + WAIT_SLICE;
+            let deadline = self.supervisor.next_beat();
+            match session.next(deadline.map_or(slice, |beat| beat.min(slice))) {
                 Ok(Received::Event(notice)) if notice.event.name == "node.invoke.request" => {
                     if let Some(invoke) = Invoke::parse(&notice.event.payload) {
                         self.dispatcher.dispatch(invoke, &uplink);

@@ -136,6 +136,7 @@ fn start(dir: &TempDir, gateway: &Gateway) -> (Receiver<String>, JoinHandle<Endi
             let _ = sender.lock().unwrap().send(line.to_owned());
         };
         Host {
+            supervisor: &Supervisor::none(),
             connector,
             dispatcher: Dispatcher::new(machine),
             report: &report,

@@ -1,0 +1,180 @@
+//! One service on one manager: installed, controlled and asked about in the same way, whichever it is.
+
+use std::path::PathBuf;
+
+use crate::service::definition::Definition;
+use crate::service::error::ServiceError;
+use crate::service::launchd::Launchd;
+use crate::service::systemd::Systemd;
+use crate::service::unit::Installed;
+
+/// A service manager, looking at one service.
+#[derive(Debug)]
+pub enum Manager {
+    /// macOS.
+    Launchd(Launchd),
+    /// Linux.
+    Systemd(Systemd),
+}
+
+/// How a service runs at the moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Runtime {
+    /// `running`, `stopped` or `unknown`.
+    pub status: &'static str,
+    /// Why it is unknown.
+    pub detail: Option<String>,
+    /// The manager's own word.
+    pub state: Option<String>,
+    /// A finer one.
+    pub sub_state: Option<String>,
+    /// The main process.
+    pub pid: Option<u32>,
+    /// Exit code or signal of the last main process.
+    pub last_exit_status: Option<i64>,
+    /// How it ended, as the manager counts.
+    pub last_exit_reason: Option<String>,
+    /// The manager knows no such service.
+    pub missing_unit: bool,
+}
+
+impl Runtime {
+    /// A service that cannot be asked about.
+    pub fn unknown(detail: impl Into<String>) -> Self {
+        Self {
+            status: "unknown",
+            detail: Some(detail.into()),
+            ..Self::default()
+        }
+    }
+}
+
+/// What an install left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The unit or plist.
+    pub file: PathBuf,
+    /// The one before.
+    pub backup: Option<PathBuf>,
+}
+
+impl Manager {
+    /// What the manager calls its services.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Launchd(_) => "LaunchAgent",
+            Self::Systemd(_) => "systemd",
+        }
+    }
+
+    /// The word for a loaded service, and for one that is not.
+    pub fn loaded_words(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Launchd(_) => ("loaded", "not loaded"),
+            Self::Systemd(_) => ("enabled", "disabled"),
+        }
+    }
+
+    /// The unit or plist of the service, whether it is there or not.
+    pub fn file(&self) -> PathBuf {
+        match self {
+            Self::Launchd(launchd) => launchd.file(),
+            Self::Systemd(systemd) => systemd.file(),
+        }
+    }
+
+    /// What the unit or plist on the disk says; `None` where there is none that can be read.
+    pub fn installed(&self) -> Option<Installed> {
+        let text = std::fs::read_to_string(self.file()).ok()?;
+        Some(match self {
+            Self::Launchd(_) => crate::service::plist::read(&text),
+            Self::Systemd(_) => crate::service::unit::read(&text),
+        })
+    }
+
+    /// Whether the service starts by itself.
+    ///
+    /// # Errors
+    /// The manager cannot be asked.
+    pub fn is_loaded(&self) -> Result<bool, ServiceError> {
+        match self {
+            Self::Launchd(launchd) => launchd.is_loaded(),
+            Self::Systemd(systemd) => systemd.is_loaded(),
+        }
+    }
+
+    /// How the service runs; unknown when the manager cannot be asked.
+    pub fn runtime(&self) -> Runtime {
+        match self {
+            Self::Launchd(launchd) => launchd.runtime(),
+            Self::Systemd(systemd) => systemd.runtime(),
+        }
+    }
+
+    /// The unit or plist of a definition.
+    ///
+    /// # Errors
+    /// A value that cannot stand in it.
+    pub fn render(&self, definition: &Definition) -> Result<String, ServiceError> {
+        match self {
+            Self::Launchd(_) => crate::service::plist::render(definition),
+            Self::Systemd(_) => crate::service::unit::render(definition),
+        }
+    }
+
+    /// Writes the file, makes the service start by itself, and starts it anew.
+    ///
+    /// # Errors
+    /// The file cannot be written, or the manager refuses.
+    pub fn install(&self, definition: &Definition) -> Result<Written, ServiceError> {
+        let text = self.render(definition)?;
+        match self {
+            Self::Launchd(launchd) => launchd.install(definition, &text),
+            Self::Systemd(systemd) => systemd.install(&text),
+        }
+    }
+
+    /// Starts the service where it does not run.
+    ///
+    /// # Errors
+    /// The manager refuses.
+    pub fn start(&self) -> Result<(), ServiceError> {
+        match self {
+            Self::Launchd(launchd) => launchd.start(),
+            Self::Systemd(systemd) => systemd.start(),
+        }
+    }
+
+    /// Stops the service; it stays installed.
+    ///
+    /// # Errors
+    /// The manager refuses.
+    pub fn stop(&self) -> Result<(), ServiceError> {
+        match self {
+            Self::Launchd(launchd) => launchd.stop(),
+            Self::Systemd(systemd) => systemd.stop(),
+        }
+    }
+
+    /// Stops and starts the service.
+    ///
+    /// # Errors
+    /// The manager refuses.
+    pub fn restart(&self) -> Result<(), ServiceError> {
+        match self {
+            Self::Launchd(launchd) => launchd.restart(),
+            Self::Systemd(systemd) => systemd.restart(),
+        }
+    }
+
+    /// Stops the service and removes every trace of it; true when there was a file.
+    ///
+    /// # Errors
+    /// The manager refuses, or a file cannot be removed.
+    pub fn uninstall(&self) -> Result<bool, ServiceError> {
+        match self {
+            Self::Launchd(launchd) => launchd.uninstall(),
+            Self::Systemd(systemd) => systemd.uninstall(),
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! systemd: the unit of one service, written where its manager looks, and `systemctl` asked about it.
+//!
+//! A user's unit is in the user's home; root behind `sudo` works on the unit of the user it came from.
+//! Nothing is done that was not asked for: lingering is looked at, never switched.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::net::child::Finished;
+use crate::service::account::Account;
+use crate::service::ask::{Asker, CHANGE, QUESTION, command_line, complaint};
+use crate::service::environment_file;
+use crate::service::error::ServiceError;
+use crate::service::manager::{Runtime, Written};
+use crate::service::unit;
+use crate::store::atomic::{PRIVATE_FILE, create_private_directory, write};
+
+/// Where the machine's own units stand.
+const SYSTEM_UNITS: &str = "/etc/systemd/system";
+
+/// Mode of a unit of the machine: everybody may read it, nothing in it is secret.
+const PUBLIC_FILE: u32 = 0o644;
+
+/// What `systemctl` says when the user's manager is not there.
+const NO_BUS: [&str; 5] = [
+    "failed to connect to bus",
+    "failed to connect to user scope bus",
+    "no medium found",
+    "dbus_session_bus_address",
+    "host is down",
+];
+
+/// One unit and its manager.
+#[derive(Clone, Debug)]
+pub struct Systemd {
+    /// `<name>.service`.
+    pub unit: String,
+    /// The machine's manager instead of a user's.
+    pub system: bool,
+    /// Whose unit it is, where root works for somebody.
+    pub account: Option<Account>,
+    /// The home of the unit's owner.
+    pub home: PathBuf,
+    /// Runs `systemctl`.
+    pub asker: Asker,
+}
+
+impl Systemd {
+    /// Looks at a unit. A session that does not name its runtime directory gets the usual one where it is.
+    pub fn new(
+        unit: String,
+        system: bool,
+        account: Option<Account>,
+        home: PathBuf,
+        asker: Asker,
+    ) -> Self {
+        let runtime = format!("/run/user/{}", rustix::process::geteuid().as_raw());
+        let asker = match asker.has("XDG_RUNTIME_DIR") || !Path::new(&runtime).is_dir() {
+            true => asker,
+            false => asker.with("XDG_RUNTIME_DIR", runtime),
+        };
+        Self {
+            unit,
+            system,
+            account,
+            home,
+            asker,
+        }
+    }
+
+    /// The unit file.
+    pub fn file(&self) -> PathBuf {
+        let directory = match self.system {
+            true => PathBuf::from(SYSTEM_UNITS),
+            false => self.home.join(".config/systemd/user"),
+        };
+        directory.join(&self.unit)
+    }
+
+    fn backup(&self) -> PathBuf {
+        let mut name = self.file().into_os_string();
+        name.push(".bak");
+        name.into()
+    }
+
+    /// Whether the unit is enabled.
+    ///
+    /// # Errors
+    /// `systemctl` is missing or does not reach the manager.
+    pub fn is_loaded(&self) -> Result<bool, ServiceError> {
+        let answer = self.systemctl(&["is-enabled", &self.unit], QUESTION)?;
+        Ok(answer.status.success())
+    }
+
+    /// How the unit runs.
+    pub fn runtime(&self) -> Runtime {
+        let properties = "ActiveState,SubState,MainPID,ExecMainStatus,ExecMainCode,LoadState";
+        let question = ["show", &self.unit, "--no-page", "--property", properties];
+        match self.systemctl(&question, QUESTION) {
+            Ok(answer) if answer.status.success() => runtime(&answer.stdout),
+            Ok(answer) => Runtime::unknown(complaint(&answer)),
+            Err(error) => Runtime::unknown(error.to_string()),
+        }
+    }
+
+    /// Writes the unit and has it started now and at every start of its manager.
+    ///
+    /// # Errors
+    /// The file cannot be written, or `systemctl` fails.
+    pub fn install(&self, text: &str) -> Result<Written, ServiceError> {
+        let file = self.file();
+        let backup = self.put(&file, text)?;
+        self.change(&["daemon-reload"])?;
+        self.change(&["enable", &self.unit])?;
+        self.change(&["restart", &self.unit])?;
+        Ok(Written { file, backup })
+    }
+
+    /// Starts the unit.
+    ///
+    /// # Errors
+    /// `systemctl` fails.
+    pub fn start(&self) -> Result<(), ServiceError> {
+        self.change(&["start", &self.unit])
+    }
+
+    /// Stops the unit.
+    ///
+    /// # Errors
+    /// `systemctl` fails.
+    pub fn stop(&self) -> Result<(), ServiceError> {
+        self.change(&["stop", &self.unit])
+    }
+
+    /// Restarts the unit.
+    ///
+    /// # Errors
+    /// `systemctl` fails.
+    pub fn restart(&self) -> Result<(), ServiceError> {
+        self.change(&["restart", &self.unit])
+    }
+
+    /// Stops and disables the unit and removes it with its backup and its secrets.
+    ///
+    /// # Errors
+    /// `systemctl` fails where there is something to stop, or a file cannot be removed.
+    pub fn uninstall(&self) -> Result<bool, ServiceError> {
+        let file = self.file();
+        let Some(text) = read(&file)? else {
+            remove(&self.backup())?;
+            return Ok(false);
+        };
+        self.change(&["disable", "--now", &self.unit])?;
+        if let Some(secrets) = unit::read(&text).environment_file {
+            environment_file::remove(&secrets)?;
+        }
+        remove(&file)?;
+        remove(&self.backup())?;
+        self.change(&["daemon-reload"])?;
+        // A unit that had failed is remembered as such until it is forgotten; one that had not is unknown.
+        let _ = self.systemctl(&["reset-failed", &self.unit], QUESTION);
+        Ok(true)
+    }
+
+    /// Whether the user's manager stays when the user has logged out: `loginctl` says so or nothing.
+    pub fn lingers(&self, user: &str) -> Option<bool> {
+        let question = ["show-user", user, "--property=Linger"];
+        let answer = self.asker.ask("loginctl", &question, QUESTION).ok()?;
+        match answer.stdout.trim() {
+            "Linger=yes" => Some(true),
+            "Linger=no" => Some(false),
+            // Somebody without a session who does not linger is unknown to it.
+            _ if answer.stderr.contains("not logged in") => Some(false),
+            _ => None,
+        }
+    }
+
+    /// Puts the text in place of what is there, which is kept beside it.
+    fn put(&self, file: &Path, text: &str) -> Result<Option<PathBuf>, ServiceError> {
+        if fs::symlink_metadata(file).is_ok_and(|found| found.is_symlink()) {
+            let cause = io::Error::other(
+                "it is a link to somewhere else (a masked unit is one); remove the link, or: systemctl unmask",
+            );
+            return Err(ServiceError::file(file, "write", cause));
+        }
+        let directory = file.parent().unwrap_or(Path::new("/"));
+        let unwritable = |path: &Path| {
+            let path = path.to_owned();
+            move |cause| ServiceError::file(&path, "write", cause)
+        };
+        if !self.system {
+            self.make(directory).map_err(unwritable(directory))?;
+        }
+        let mode = if self.system {
+            PUBLIC_FILE
+        } else {
+            PRIVATE_FILE
+        };
+        let former = read(file)?.filter(|former| former != text);
+        let backup = self.backup();
+        if let Some(former) = &former {
+            write(&backup, former.as_bytes(), PRIVATE_FILE).map_err(unwritable(&backup))?;
+        }
+        write(file, text.as_bytes(), mode).map_err(unwritable(file))?;
+        if let Some(account) = self.account.as_ref().filter(|_| !self.system) {
+            for path in former.iter().map(|_| backup.as_path()).chain([file]) {
+                account.take_over(path).map_err(unwritable(path))?;
+            }
+        }
+        Ok(former.map(|_| backup))
+    }
+
+    /// Makes the directories of the unit; what root makes belongs to the unit's owner.
+    fn make(&self, directory: &Path) -> io::Result<()> {
+        let missing: Vec<&Path> = directory
+            .ancestors()
+            .take_while(|it| !it.exists())
+            .collect();
+        create_private_directory(directory)?;
+        let Some(account) = &self.account else {
+            return Ok(());
+        };
+        missing
+            .into_iter()
+            .try_for_each(|made| account.take_over(made))
+    }
+
+    /// Something that has to succeed.
+    fn change(&self, arguments: &[&str]) -> Result<(), ServiceError> {
+        let answer = self.systemctl(arguments, CHANGE)?;
+        if answer.status.success() {
+            return Ok(());
+        }
+        let scope: &[&str] = if self.system { &[] } else { &["--user"] };
+        Err(ServiceError::Manager {
+            command: command_line("systemctl", &[scope, arguments].concat()),
+            detail: complaint(&answer),
+        })
+    }
+
+    /// Asks `systemctl` in the right scope. A user's manager that is not reached directly is asked for through
+    /// the machine's, when it is known whose it is.
+    fn systemctl(&self, arguments: &[&str], limit: Duration) -> Result<Finished, ServiceError> {
+        let quiet = ["--no-ask-password"];
+        let ask = |scope: &[&str]| {
+            self.asker
+                .ask("systemctl", &[scope, &quiet, arguments].concat(), limit)
+        };
+        if self.system {
+            return ask(&[]);
+        }
+        let through = |name: &str| format!("{name}@");
+        if let Some(account) = &self.account {
+            let answer = ask(&["--machine", &through(&account.name), "--user"])?;
+            return reached(answer);
+        }
+        let direct = match reached(ask(&["--user"])?) {
+            Err(unreached @ ServiceError::NoUserBus { .. }) => unreached,
+            other => return other,
+        };
+        let Some(own) = Account::own() else {
+            return Err(direct);
+        };
+        let answer = ask(&["--machine", &through(&own.name), "--user"])?;
+        reached(answer).map_err(|_| direct)
+    }
+}
+
+/// An answer of the manager, not of a `systemctl` that did not reach it.
+fn reached(answer: Finished) -> Result<Finished, ServiceError> {
+    let said = answer.stderr.to_lowercase();
+    if !answer.status.success() && NO_BUS.iter().any(|words| said.contains(words)) {
+        return Err(ServiceError::NoUserBus {
+            detail: complaint(&answer),
+        });
+    }
+    Ok(answer)
+}
+
+fn read(file: &Path) -> Result<Option<String>, ServiceError> {
+    match fs::read_to_string(file) {
+        Ok(text) => Ok(Some(text)),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(ServiceError::file(file, "read", cause)),
+    }
+}
+
+fn remove(file: &Path) -> Result<(), ServiceError> {
+    environment_file::remove(file)
+}
+
+/// The answer of `systemctl show`.
+fn runtime(text: &str) -> Runtime {
+    let property = |name: &str| {
+        let lines = text.lines().filter_map(|line| line.split_once('='));
+        let mut values = lines
+            .filter(|(key, _)| *key == name)
+            .map(|(_, value)| value);
+        values
+            .next()
+            .filter(|value| !value.is_empty())
+            .map(str::to_owned)
+    };
+    let state = property("ActiveState");
+    let status = match state.as_deref() {
+        Some("active" | "reloading") => "running",
+        Some(_) => "stopped",
+        None => "unknown",
+    };
+    Runtime {
+        status,
+        detail: None,
+        state,
+        sub_state: property("SubState"),
+        pid: property("MainPID")
+            .and_then(|pid| pid.parse().ok())
+            .filter(|pid| *pid != 0),
+        last_exit_status: property("ExecMainStatus").and_then(|code| code.parse().ok()),
+        last_exit_reason: property("ExecMainCode"),
+        missing_unit: property("LoadState").as_deref() == Some("not-found"),
+    }
+}
+
+#[cfg(test)]
+#[path = "systemd_tests.rs"]
+mod tests;
