@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help build release check fmt clippy doc test demo interop attack fault fuzz bench deps
+.PHONY: help build release check fmt clippy doc test demo interop attack fault fuzz bench deps service
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -37,6 +37,10 @@ demo: build ## the main job in a temporary directory: pair a node, run uname -a 
 interop: deps ## against two unmodified OpenClaw releases from the npm registry, and behind nginx (needs npm and nginx; about 1.4 GB below target/)
 	tests/interop/install.sh target/interop
 	$(CARGO) test --locked --test interop -- --test-threads=1
+
+service: build ## install, kill, freeze and remove both services under a real systemd in namespaces; verify and score the units (root)
+	tests/service/run.sh target/debug/openclaw
+	$(CARGO) test --locked --test main services:: -- --nocapture
 
 attack: deps ## floods at full size: sockets, bytes, guesses, requests (about a minute)
 	$(CARGO) test --locked --release --test attack -- --test-threads=1 --nocapture
