@@ -38,6 +38,9 @@ pub struct Children {
 #[derive(Debug, Default)]
 struct State {
     running: Vec<Pid>,
+    /// Leaders that have ended and that their runner is about to collect: nobody else may, or the exit
+    /// code would be lost.
+    leaving: Vec<Pid>,
     /// Groups whose leader has exited while the host stops; they wait for the final signal.
     finished: Vec<Pid>,
     /// This process is given what its runs leave behind.
@@ -51,7 +54,14 @@ impl State {
         if !self.adopting {
             return Vec::new();
         }
-        orphans::adopted(|pid| self.running.contains(&pid) || self.finished.contains(&pid))
+        orphans::adopted(|pid| self.is_led(pid))
+    }
+
+    /// A runner takes care of this process.
+    fn is_led(&self, pid: Pid) -> bool {
+        [&self.running, &self.leaving, &self.finished]
+            .iter()
+            .any(|leaders| leaders.contains(&pid))
     }
 }
 
@@ -102,11 +112,12 @@ impl Children {
         adopted
     }
 
-    /// Forgets a group whose leader has ended. While the host stops this waits until the group's
-    /// remaining members have been signalled.
+    /// Takes a group whose leader has ended out of those that get signals; [`Children::forget`] follows.
+    /// While the host stops this waits until the group's remaining members have been signalled.
     pub fn release(&self, group: Pid) {
         let mut state = self.lock();
         state.running.retain(|running| *running != group);
+        state.leaving.push(group);
         if state.stopping && !state.killed {
             state.finished.push(group);
             self.changed.notify_all();
@@ -117,6 +128,11 @@ impl Children {
                     .unwrap_or_else(PoisonError::into_inner);
             }
         }
+    }
+
+    /// The runner has collected the leader, or leaves that to whoever sees its end.
+    pub fn forget(&self, group: Pid) {
+        self.lock().leaving.retain(|leaving| *leaving != group);
     }
 
     /// Ends every group and every process that left its group: SIGTERM, [`TERM_GRACE`], SIGKILL. Returns
@@ -180,5 +196,24 @@ fn signal_all(groups: &[Pid], signal: Signal) {
     for group in groups {
         // A group that is already gone needs no signal.
         let _ = kill_process_group(*group, signal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leader_is_left_to_its_runner_until_it_is_collected() {
+        let children = Children::default();
+        let mut child = children.spawn(&mut Command::new("true")).unwrap();
+        let leader = Pid::from_child(&child);
+        let led = || children.lock().is_led(leader);
+        assert!(led());
+        children.release(leader);
+        assert!(led(), "it has ended, its exit code is not read yet");
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+        children.forget(leader);
+        assert!(!led());
     }
 }

@@ -166,6 +166,7 @@ fn start(launch: &Launch, program: &Path, children: &Children) -> std::io::Resul
         children.release(group);
         // Killed before it did anything: it goes at once.
         let _ = child.wait();
+        children.forget(group);
         return Err(error);
     }
     Ok(Running {
@@ -314,14 +315,13 @@ impl Running {
         children.release(self.group);
         // Under this lock the watcher either sees the child that is left to it or has seen its end.
         let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.child.try_wait() {
-            Ok(Some(status)) => status.code(),
-            Ok(None) => {
-                *late = Some(self.child);
-                None
-            }
-            Err(_) => None,
+        let status = self.child.try_wait();
+        if matches!(status, Ok(None)) {
+            *late = Some(self.child);
         }
+        drop(late);
+        children.forget(self.group);
+        status.ok().flatten().and_then(|status| status.code())
     }
 }
 
