@@ -83,6 +83,8 @@ pub fn run(invocation: &Invocation) -> Result<Answer, CliError> {
         environment,
         here,
     ));
+    // What is wrong with the policy is told now, not at the first command.
+    machine.approvals.load();
     let tokens = DeviceTokens::new(dir.clone(), key.device_id(), &endpoint);
     let tokens = NodeTokens::new(dir, tokens, code.map(|code| code.secret));
     let ending = serve(

@@ -7,6 +7,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -80,6 +81,8 @@ pub struct ApprovalsFile {
     path: PathBuf,
     home: Option<PathBuf>,
     usage: Usage,
+    /// The fault that was logged last, so that each is logged once.
+    logged: Mutex<Option<String>>,
 }
 
 impl ApprovalsFile {
@@ -89,6 +92,7 @@ impl ApprovalsFile {
             path: state_dir.join(NAME),
             home: home.map(Path::to_owned),
             usage: Usage::new(state_dir),
+            logged: Mutex::default(),
         }
     }
 
@@ -97,13 +101,28 @@ impl ApprovalsFile {
         &self.path
     }
 
-    /// Reads what is on disk now; an absent file is an empty policy. Takes no turn.
+    /// Reads what is on disk now; an absent file is an empty policy. Takes no turn. A file that gives no policy
+    /// is logged when it is first seen.
     pub fn load(&self) -> Content {
         let mut content = self.load_as_written();
         if let Ok(document) = &mut content.document {
             document.settle();
         }
+        if self.is_news(content.document.as_ref().err()) {
+            if let Err(fault) = &content.document {
+                log::warn!("{fault}; until this is repaired, no command runs here");
+            }
+        }
         content
+    }
+
+    fn is_news(&self, fault: Option<&String>) -> bool {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.as_ref() == fault {
+            return false;
+        }
+        *logged = fault.cloned();
+        true
     }
 
     fn load_as_written(&self) -> Content {

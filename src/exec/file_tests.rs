@@ -407,3 +407,13 @@ fn the_record_of_use_forgets_rules_that_are_gone() {
         "{text}"
     );
 }
+
+#[test]
+fn a_fault_is_news_once_and_again_after_a_repair() {
+    let dir = TempDir::new();
+    let file = file(&dir);
+    let fault = "line 1".to_owned();
+    let seen = [Some(&fault), Some(&fault), None, None, Some(&fault)];
+    let news: Vec<bool> = seen.into_iter().map(|fault| file.is_news(fault)).collect();
+    assert_eq!(news, [true, false, true, false, true]);
+}
