@@ -17,6 +17,7 @@ mod guards;
 mod join_keys;
 mod logging;
 mod main_job;
+mod node_run;
 mod pairing_switch;
 mod reload;
 mod reload_proxies;

@@ -298,6 +298,10 @@ fn a_node_host_pairs_and_works_through_tls_and_keeps_its_pin() {
     node.signal("TERM");
     assert_eq!(node.exit_code(), 0, "{}", node.output());
 
+    // A wrong pin for one run is believed by that run alone.
+    let mut node = node_host(&home, port, &["--tls-fingerprint", &"0".repeat(64)]);
+    node.wait_for_output("gateway tls fingerprint mismatch");
+    drop(node);
     let mut node = node_host(&home, port, &[]);
     node.wait_for_output(&format!("node host connected to wss://127.0.0.1:{port}"));
     wait_for("another answer", which);

@@ -88,7 +88,9 @@ impl GatewayFailure {
                 ResolveError::CredentialsMissing { .. } | ResolveError::SecretUnavailable { .. },
             ) => ("CREDENTIALS_MISSING", json!({})),
             ClientError::Resolve(_) => ("CONFIG_INVALID", json!({})),
-            ClientError::Timeout(_) => ("GATEWAY_TIMEOUT", json!({})),
+            ClientError::NoChallenge { .. } | ClientError::Timeout(_) => {
+                ("GATEWAY_TIMEOUT", json!({}))
+            }
             ClientError::Tls { fault, .. } => ("GATEWAY_UNREACHABLE", tls_details(fault)),
             ClientError::NotGateway(_)
             | ClientError::Plaintext { .. }

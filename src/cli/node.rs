@@ -26,21 +26,30 @@ use crate::config::{self, Environment, Loaded, Paths, dotenv};
 use crate::exec::which::search_path;
 use crate::exec::{ApprovalsFile, HostPolicy};
 use crate::identity::{DeviceId, DeviceKey, Fingerprint, Random};
-use crate::net::Supervisor;
+use crate::net::{Supervisor, links};
 use crate::node::audit::NodeAudit;
+use crate::node::control::Control;
 use crate::node::environment::without_secrets;
-use crate::node::host::{Ending, Host, Stop};
+use crate::node::host::{Ending, Host};
 use crate::node::invoke::{COMMANDS, Dispatcher};
 use crate::node::machine::Machine;
 use crate::node::settings::{self, Flags, Settings};
 use crate::node::skills::Skills;
 use crate::node::tokens::NodeTokens;
+use crate::protocol::limits::CHALLENGE_TIMEOUT;
 use crate::service::{Kind, environment_file};
 use crate::store::node_file::NodeFile;
 use crate::store::{AuditLog, Clock, DeviceAuth, StateDir, SystemClock, load_or_create_key};
 
 /// How long an orderly end may take after a signal, beyond what children get.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The exit code after a second signal: what a shell expects of Ctrl-C.
+const FORCED: i32 = 130;
+
+/// The shortest and the longest time a gateway may get to send its challenge.
+const CHALLENGE_LIMITS: (Duration, Duration) =
+    (Duration::from_millis(250), Duration::from_secs(600));
 
 /// Runs the node host until a signal or a refusal that only other credentials change.
 pub fn run(invocation: &Invocation) -> Result<Answer, CliError> {
@@ -86,14 +95,14 @@ pub fn run(invocation: &Invocation) -> Result<Answer, CliError> {
     // What is wrong with the policy is told now, not at the first command.
     machine.approvals.load();
     let tokens = DeviceTokens::new(dir.clone(), key.device_id(), &endpoint);
-    let tokens = NodeTokens::new(dir, tokens, code.map(|code| code.secret));
+    let tokens = NodeTokens::new(dir.clone(), tokens, code.map(|code| code.secret));
+    let connected = || {
+        if let Err(fault) = settings::keep_pin(&settings, &dir) {
+            log::warn!("cannot keep the certificate's fingerprint: {fault}");
+        }
+    };
     let ending = serve(
-        &settings,
-        &endpoint,
-        &key,
-        &tokens,
-        &loaded.environment,
-        &machine,
+        &settings, &endpoint, &key, &tokens, &loaded, &machine, &connected,
     )?;
     let exit = if ending == Ending::Stopped {
         SUCCESS
@@ -223,8 +232,9 @@ fn serve(
     endpoint: &Endpoint,
     key: &DeviceKey,
     tokens: &NodeTokens,
-    environment: &Environment,
+    loaded: &Loaded,
     machine: &Arc<Machine>,
+    connected: &(dyn Fn() + Sync),
 ) -> Result<Ending, CliError> {
     let commands = COMMANDS.iter().map(|name| (*name).to_owned()).collect();
     let identity = ConnectIdentity::node_host(
@@ -237,27 +247,29 @@ fn serve(
         endpoint,
         identity: &identity,
         device: Some(Device { key, tokens }),
-        plaintext_opt_in: environment.allow_insecure_private_ws(),
+        plaintext_opt_in: loaded.environment.allow_insecure_private_ws(),
     };
-    let stop = Arc::new(Stop::default());
-    let supervisor = Arc::new(supervisor(environment));
-    stop_on_signals(
-        Arc::clone(&stop),
-        Arc::clone(machine),
-        Arc::clone(&supervisor),
-    )
-    .map_err(|error| CliError::failed("UNAVAILABLE", error.to_string()))?;
+    let control = Arc::new(Control::default());
+    let supervisor = Arc::new(supervisor(&loaded.environment));
+    stop_on_signals(&control, machine, &supervisor)
+        .map_err(|error| CliError::failed("UNAVAILABLE", error.to_string()))?;
     if let Err(error) = machine.children.adopt_orphans() {
         log::info!("processes that leave the group of their run outlive this host: {error}");
+    }
+    let watcher = Arc::clone(&control);
+    if let Err(error) = links::watch(move || watcher.network_changed()) {
+        log::warn!("changes of the network go unnoticed: {error}");
     }
     let dispatcher = Dispatcher::new(Arc::clone(machine));
     let ending = Host {
         connector,
         dispatcher: Arc::clone(&dispatcher),
+        challenge_limit: challenge_limit(loaded),
+        connected,
         report: &report,
         supervisor: &supervisor,
     }
-    .run(&stop);
+    .run(&control);
     machine.children.stop();
     machine.approvals.write_usage();
     // What has been run is in the trail before the program ends.
@@ -265,27 +277,46 @@ fn serve(
     Ok(ending)
 }
 
+/// How long the gateway may take to send its challenge (section 1.7): the handshake's limit may lengthen it, a
+/// variable of its own decides.
+fn challenge_limit(loaded: &Loaded) -> Duration {
+    let handshake = Duration::from_millis(loaded.config.gateway.handshake_timeout_ms);
+    let own = loaded.environment.challenge_timeout_ms();
+    let limit = own.map_or(handshake.max(CHALLENGE_TIMEOUT), Duration::from_millis);
+    limit.clamp(CHALLENGE_LIMITS.0, CHALLENGE_LIMITS.1)
+}
+
 /// SIGINT and SIGTERM end the host in order: the connection is closed, children are ended. A connect
-/// that cannot be interrupted does not hold up the end.
+/// that cannot be interrupted does not hold up the end, and a second signal ends everything at once.
 fn stop_on_signals(
-    stop: Arc<Stop>,
-    machine: Arc<Machine>,
-    supervisor: Arc<Supervisor>,
+    control: &Arc<Control>,
+    machine: &Arc<Machine>,
+    supervisor: &Arc<Supervisor>,
 ) -> std::io::Result<()> {
     let (mut received, signalled) = UnixStream::pair()?;
     for signal in [SIGINT, SIGTERM] {
         signal_hook::low_level::pipe::register(signal, signalled.try_clone()?)?;
     }
+    let (control, machine) = (Arc::clone(control), Arc::clone(machine));
+    let supervisor = Arc::clone(supervisor);
     let wait = move || {
         let mut byte = [0];
         if received.read_exact(&mut byte).is_err() {
             return;
         }
         supervisor.stopping("stopping");
-        stop.request();
-        machine.children.stop();
-        std::thread::sleep(STOP_PATIENCE);
-        std::process::exit(SUCCESS.into());
+        control.stop();
+        let children = Arc::clone(&machine);
+        let in_order = move || {
+            children.children.stop();
+            std::thread::sleep(STOP_PATIENCE);
+            std::process::exit(SUCCESS.into());
+        };
+        let ending = std::thread::Builder::new().spawn(in_order);
+        if ending.is_err() || received.read_exact(&mut byte).is_ok() {
+            machine.children.kill();
+            std::process::exit(FORCED);
+        }
     };
     std::thread::Builder::new()
         .name("signals".to_owned())

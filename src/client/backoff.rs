@@ -29,6 +29,14 @@ impl Backoff {
         self.wait_with(u16::from_le_bytes(Random.bytes::<2>()))
     }
 
+    /// The same, where there is nobody to spare: the waits do not grow beyond `longest`.
+    pub fn wait_at_most(&mut self, longest: Duration) -> Duration {
+        self.next = self.next.min(longest);
+        let wait = self.wait();
+        self.next = self.next.min(longest);
+        wait
+    }
+
     /// Starts over after a success.
     pub fn reset(&mut self) {
         *self = Backoff::new();
@@ -58,6 +66,16 @@ mod tests {
         assert_eq!(waits, [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
         backoff.reset();
         assert_eq!(backoff.wait_with(0).as_millis(), 1_000);
+    }
+
+    #[test]
+    fn waits_for_nobody_stay_short() {
+        let mut backoff = Backoff { next: LONGEST };
+        for _ in 0..3 {
+            let wait = backoff.wait_at_most(FIRST * 2).as_millis();
+            assert!((2_000..=2_400).contains(&wait), "{wait}");
+        }
+        assert_eq!(backoff.wait_with(0).as_millis(), 2_000);
     }
 
     #[test]

@@ -37,6 +37,13 @@ pub enum ClientError {
         /// What exactly forbids it.
         why: String,
     },
+    /// Something answers there and does not say what a gateway says first.
+    NoChallenge {
+        /// How long it was waited for.
+        waited: Duration,
+        /// How long it could take.
+        limit: Duration,
+    },
     /// What answers there is no gateway.
     NotGateway(String),
     /// The gateway refused the connect or a request.
@@ -144,6 +151,12 @@ impl fmt::Display for ClientError {
             ClientError::Closed { code, reason } => {
                 write!(out, "gateway closed ({code}): {reason}")
             }
+            ClientError::NoChallenge { waited, limit } => write!(
+                out,
+                "gateway connect challenge timeout (waited {}ms, limit {}ms)",
+                waited.as_millis(),
+                limit.as_millis()
+            ),
             ClientError::NotGateway(what) => write!(out, "not a gateway: {what}"),
             ClientError::PairingRequired(refusal) => {
                 write!(out, "{}", refusal.error.message)?;

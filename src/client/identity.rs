@@ -42,7 +42,7 @@ impl ConnectIdentity {
         ConnectIdentity::operator("cli", "probe", scopes.clone(), scopes)
     }
 
-    /// A node host: version 3 only, no scopes.
+    /// A node host, without scopes.
     pub fn node_host(
         display_name: &str,
         instance_id: &str,
@@ -53,7 +53,7 @@ impl ConnectIdentity {
         client.display_name = Some(display_name.to_owned());
         client.instance_id = Some(instance_id.to_owned());
         ConnectIdentity {
-            protocols: (3, 3),
+            protocols: (3, 4),
             client,
             role: Role::Node,
             scopes: Scopes::none(),

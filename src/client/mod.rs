@@ -23,7 +23,7 @@ pub mod tokens;
 pub mod transport;
 
 pub use backoff::Backoff;
-pub use budget::Budget;
+pub use budget::{Budget, Steps};
 pub use connect::{Connector, Device, TokenKeeper, connect_without_device};
 pub use credentials::{Credentials, Endpoint, Purpose, Sources, resolve};
 pub use error::{ClientError, PairingRefusal};

@@ -2,13 +2,14 @@
 //! goes to exactly the addresses that were checked (cli.md §1.2, node-host §1.5).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Instant;
 
 use crate::client::budget::Budget;
 use crate::client::error::ClientError;
 use crate::client::target::{GatewayUrl, UrlSource};
 use crate::client::transport::failure;
 use crate::net::address::is_private;
-use crate::net::dial;
+use crate::net::{NetError, dial};
 
 /// Addresses to connect to, in order, after the rule was applied to every one of them.
 ///
@@ -46,8 +47,13 @@ pub fn addresses(
     if !url.secure && !opted_in {
         return Err(refused("a host name other than localhost needs the opt-in"));
     }
-    let found = dial::resolve(&url.host, url.port, budget.deadline())
-        .map_err(|error| failure(error, &url.authority(), budget))?;
+    let deadline = budget.at_most(budget.steps().lookup);
+    let found = dial::resolve(&url.host, url.port, deadline).map_err(|error| match error {
+        NetError::TimedOut if Instant::now() < budget.deadline() => ClientError::Unresolvable {
+            host: url.host.clone(),
+        },
+        error => failure(error, &url.authority(), budget),
+    })?;
     let foreign = found.iter().find(|found| !permitted(found.ip(), opted_in));
     match foreign {
         Some(foreign) if !url.secure => {

@@ -18,14 +18,16 @@ use crate::protocol::connect::ConnectParams;
 use crate::protocol::error::ErrorShape;
 use crate::protocol::frame::{self, Event, Frame};
 use crate::protocol::hello::HelloReceived;
-use crate::protocol::limits::{CHALLENGE_TIMEOUT, TICK_INTERVAL, TICK_INTERVALS_UNTIL_SILENCE};
+use crate::protocol::limits::{TICK_INTERVAL, TICK_INTERVALS_UNTIL_SILENCE};
 
 /// Events kept while a request waits for its answer; the oldest go first and leave a gap.
 const MAX_QUEUED_EVENTS: usize = 1_024;
-/// The shortest tick interval that is believed.
-const SHORTEST_TICK: Duration = Duration::from_secs(1);
+/// The shortest and the longest tick interval that are believed.
+const TICKS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3_600));
 /// How long a closing message may take to leave.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(500);
+/// Why a challenge is of no use.
+const MISSING_NONCE: &str = "gateway connect challenge missing nonce";
 
 /// What a session received.
 #[derive(Debug, Clone, PartialEq)]
@@ -152,6 +154,17 @@ impl Session {
         self.transport.outbox()
     }
 
+    /// When the gateway was last heard, be it an answer to [`Outbox::ping`].
+    pub fn heard(&self) -> Instant {
+        self.transport.heard()
+    }
+
+    /// Ends the session with a gateway that does not answer any more: nobody is waited for.
+    pub fn abandon(mut self, code: u16, reason: &str) {
+        say_goodbye(&mut *self.transport, code, reason);
+        self.transport.forsake();
+    }
+
     /// Ends the session with a close code and reason instead of 1000.
     pub fn close(mut self, code: u16, reason: &str) {
         say_goodbye(&mut *self.transport, code, reason);
@@ -182,6 +195,7 @@ impl Session {
                 Carried::TimedOut if Instant::now() >= silence => {
                     let (code, reason) = (close::TICK_TIMEOUT, close::TICK_TIMEOUT_REASON);
                     say_goodbye(&mut *self.transport, code, reason);
+                    self.transport.forsake();
                     return Err(ClientError::Closed {
                         code,
                         reason: reason.to_owned(),
@@ -218,7 +232,7 @@ impl Session {
 
     fn tick(&self) -> Duration {
         let announced = self.hello.tick_interval_ms.map(Duration::from_millis);
-        announced.unwrap_or(TICK_INTERVAL).max(SHORTEST_TICK)
+        announced.unwrap_or(TICK_INTERVAL).clamp(TICKS.0, TICKS.1)
     }
 }
 
@@ -270,7 +284,12 @@ pub(super) fn handshake(
             })
         }
         Err(error) => {
-            say_goodbye(&mut *transport, close::POLICY, "connect failed");
+            let reason = match &error {
+                ClientError::NoChallenge { .. } => close::CHALLENGE_TIMEOUT,
+                ClientError::NotGateway(what) if what == MISSING_NONCE => close::MISSING_NONCE,
+                _ => close::CONNECT_FAILED,
+            };
+            say_goodbye(&mut *transport, close::POLICY, reason);
             Err(error)
         }
     }
@@ -301,9 +320,19 @@ fn shake(
 }
 
 fn challenge(transport: &mut dyn Transport, budget: &Budget) -> Result<Challenge, ClientError> {
-    let deadline = budget.at_most(CHALLENGE_TIMEOUT);
+    let (started, limit) = (Instant::now(), budget.steps().challenge);
+    let deadline = budget.at_most(limit);
     loop {
-        let Frame::Event(event) = next_frame(transport, deadline, budget)? else {
+        let frame = next_frame(transport, deadline, budget).map_err(|error| match error {
+            ClientError::Timeout(_) if Instant::now() < budget.deadline() => {
+                ClientError::NoChallenge {
+                    waited: started.elapsed(),
+                    limit,
+                }
+            }
+            error => error,
+        })?;
+        let Frame::Event(event) = frame else {
             continue;
         };
         if event.name != "connect.challenge" {
@@ -315,9 +344,7 @@ fn challenge(transport: &mut dyn Transport, budget: &Budget) -> Result<Challenge
             .and_then(Value::as_str)
             .map_or("", str::trim);
         if nonce.is_empty() {
-            return Err(ClientError::NotGateway(
-                "gateway connect challenge missing nonce".to_owned(),
-            ));
+            return Err(ClientError::NotGateway(MISSING_NONCE.to_owned()));
         }
         return Ok(Challenge {
             nonce: nonce.to_owned(),
@@ -340,9 +367,6 @@ fn next_frame(
                 }
             }
             Carried::Closed(code, reason) => return Err(ClientError::Closed { code, reason }),
-            Carried::TimedOut if Instant::now() < budget.deadline() => {
-                return Err(ClientError::NotGateway("no connect challenge".to_owned()));
-            }
             Carried::TimedOut => return Err(budget.timeout()),
             Carried::Woken => {}
         }

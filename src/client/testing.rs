@@ -75,6 +75,12 @@ impl Transport for FakeTransport {
     }
 
     fn trust(&mut self) {}
+
+    fn heard(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn forsake(&mut self) {}
 }
 
 /// A successful response to `frame`.

@@ -1,12 +1,15 @@
 //! What carries the frames of a session: a WebSocket, or in tests a gateway in memory.
 
+use std::io;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::client::budget::Budget;
 use crate::client::credentials::Endpoint;
 use crate::client::error::ClientError;
 use crate::client::plaintext;
-use crate::net::{HeadFault, NetError, Outbox, Peer, Side, Step, dial, trust, upgrade};
+use crate::client::target::GatewayUrl;
+use crate::net::{HeadFault, NetError, Outbox, Peer, Side, Step, Stream, dial, trust, upgrade};
 use crate::protocol::limits::{MAX_BUFFERED_BYTES, MAX_FRAME_BYTES, MAX_HELLO_BYTES};
 
 /// What happened while waiting.
@@ -32,6 +35,12 @@ pub trait Transport: Send {
 
     /// Accepts large messages from now on: the handshake is done.
     fn trust(&mut self);
+
+    /// When the gateway was last heard, be it an answered ping.
+    fn heard(&self) -> Instant;
+
+    /// Gives the gateway no time for a goodbye: it does not answer any more.
+    fn forsake(&mut self);
 }
 
 impl Transport for Peer {
@@ -51,6 +60,14 @@ impl Transport for Peer {
     fn trust(&mut self) {
         self.set_limit(MAX_FRAME_BYTES);
     }
+
+    fn heard(&self) -> Instant {
+        Peer::heard(self)
+    }
+
+    fn forsake(&mut self) {
+        Peer::forsake(self);
+    }
 }
 
 /// Opens a WebSocket to the endpoint: plaintext rule, connection to exactly the checked addresses, TLS with its
@@ -65,14 +82,25 @@ pub fn open(
 ) -> Result<Box<dyn Transport>, ClientError> {
     let url = &endpoint.url;
     let addresses = plaintext::addresses(url, endpoint.source, plaintext_opt_in, budget)?;
-    let deadline = budget.deadline();
     let failed = |error| failure(error, &url.authority(), budget);
-    let mut stream = dial::connect_to(&addresses, &url.host, url.port, deadline).map_err(failed)?;
+    let mut stream = reach(&addresses, url, budget)?;
+    let started = Instant::now();
+    let limit = budget.steps().challenge;
+    let deadline = budget.at_most(limit);
+    // Within the budget it was the step that took too long.
+    let unanswered = |error| match error {
+        NetError::TimedOut if Instant::now() < budget.deadline() => ClientError::NoChallenge {
+            waited: started.elapsed(),
+            limit,
+        },
+        error => failed(error),
+    };
     if url.secure {
-        stream = trust::secure(stream, &endpoint.trust(), &url.host, deadline).map_err(failed)?;
+        stream =
+            trust::secure(stream, &endpoint.trust(), &url.host, deadline).map_err(unanswered)?;
     }
     let rest =
-        upgrade::request(&mut stream, &url.authority(), &url.path, deadline).map_err(failed)?;
+        upgrade::request(&mut stream, &url.authority(), &url.path, deadline).map_err(unanswered)?;
     let outbox = Outbox::new(MAX_BUFFERED_BYTES)
         .map_err(NetError::from)
         .map_err(failed)?;
@@ -83,6 +111,23 @@ pub fn open(
         MAX_HELLO_BYTES,
         outbox,
     )))
+}
+
+/// A TCP connection to one of the checked addresses.
+fn reach(
+    addresses: &[SocketAddr],
+    url: &GatewayUrl,
+    budget: &Budget,
+) -> Result<Stream, ClientError> {
+    let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+    let deadline = budget.at_most(budget.steps().reach.saturating_mul(count));
+    dial::connect_to(addresses, &url.host, url.port, deadline).map_err(|error| match error {
+        NetError::TimedOut if Instant::now() < budget.deadline() => ClientError::Unreachable {
+            address: url.authority(),
+            cause: io::ErrorKind::TimedOut.into(),
+        },
+        error => failure(error, &url.authority(), budget),
+    })
 }
 
 /// A network error in the words of a client.
@@ -120,8 +165,8 @@ mod tests {
 
     use super::*;
     use crate::client::credentials::Credentials;
-    use crate::client::target::{GatewayUrl, UrlSource};
-    use crate::net::{Listener, Stream, Wake, http, listener};
+    use crate::client::target::UrlSource;
+    use crate::net::{Listener, Wake, http, listener};
     use crate::protocol::limits::MAX_PREAUTH_FRAME_BYTES;
 
     #[test]

@@ -141,10 +141,17 @@ impl Environment {
 
     /// `OPENCLAW_HANDSHAKE_TIMEOUT_MS` in milliseconds, when it is a positive integer.
     pub fn handshake_timeout_ms(&self) -> Option<u64> {
-        let milliseconds = self
-            .setting("OPENCLAW_HANDSHAKE_TIMEOUT_MS")?
-            .parse()
-            .ok()?;
+        self.milliseconds("OPENCLAW_HANDSHAKE_TIMEOUT_MS")
+    }
+
+    /// `OPENCLAW_CONNECT_CHALLENGE_TIMEOUT_MS` in milliseconds, when it is a positive integer: how long a client
+    /// waits for the gateway's challenge.
+    pub fn challenge_timeout_ms(&self) -> Option<u64> {
+        self.milliseconds("OPENCLAW_CONNECT_CHALLENGE_TIMEOUT_MS")
+    }
+
+    fn milliseconds(&self, name: &str) -> Option<u64> {
+        let milliseconds = self.setting(name)?.parse().ok()?;
         (milliseconds > 0).then_some(milliseconds)
     }
 
@@ -374,6 +381,7 @@ mod tests {
         let environment = Environment::from_pairs([
             ("OPENCLAW_LOG_LEVEL", "loud"),
             ("OPENCLAW_HANDSHAKE_TIMEOUT_MS", "250"),
+            ("OPENCLAW_CONNECT_CHALLENGE_TIMEOUT_MS", "0"),
             ("OPENCLAW_SERVICE_KIND", "gateway"),
             ("FORCE_COLOR", "0"),
             ("NO_COLOR", ""),
@@ -382,6 +390,7 @@ mod tests {
         ]);
         assert!(environment.log_level().is_err());
         assert_eq!(environment.handshake_timeout_ms(), Some(250));
+        assert_eq!(environment.challenge_timeout_ms(), None);
         assert_eq!(environment.service_kind(), Some(ServiceKind::Gateway));
         assert!(!environment.force_color() && !environment.no_color());
         assert_eq!(environment.columns(), Some(80));

@@ -62,6 +62,7 @@ struct Queue {
     /// The peer does not read: nothing is worth waiting for.
     slow: bool,
     poked: bool,
+    pinged: bool,
 }
 
 #[derive(Debug)]
@@ -149,6 +150,12 @@ impl Outbox {
         self.shared.wake.notify();
     }
 
+    /// Sends a ping; [`crate::net::Peer::heard`] tells whether anything came back.
+    pub fn ping(&self) {
+        self.lock().pinged = true;
+        self.shared.wake.notify();
+    }
+
     /// Whether pushes are still accepted.
     pub fn is_open(&self) -> bool {
         !self.lock().closed
@@ -190,6 +197,11 @@ impl Outbox {
     /// Whether somebody poked since this was last asked.
     pub(crate) fn take_poke(&self) -> bool {
         std::mem::take(&mut self.lock().poked)
+    }
+
+    /// Whether a ping is to be sent.
+    pub(crate) fn take_ping(&self) -> bool {
+        std::mem::take(&mut self.lock().pinged)
     }
 
     /// The goodbye that was asked for, even while texts wait before it.

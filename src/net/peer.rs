@@ -1,6 +1,6 @@
 //! One WebSocket connection over a non-blocking stream, as a server or as a client.
 //!
-//! The owner calls `wait` in a loop: it sends what the outbox holds, answers pings, and returns when a
+//! The owner calls `wait` in a loop: it sends what the outbox holds, asks and answers pings, and returns when a
 //! text arrived, the connection ended, somebody poked, or the deadline passed. Large texts are sent in
 //! fragments, so that the encoder's buffer stays small; the decoder is replaced after a large message,
 //! because it never gives its buffer back.
@@ -104,6 +104,8 @@ pub struct Peer {
     ended: Option<Closed>,
     /// The other end is there to hear a goodbye.
     reachable: bool,
+    /// When something last arrived, be it a ping or its answer.
+    heard: Instant,
 }
 
 #[derive(Debug)]
@@ -140,6 +142,7 @@ impl Peer {
             resting: None,
             ended: None,
             reachable: true,
+            heard: Instant::now(),
         }
     }
 
@@ -180,6 +183,11 @@ impl Peer {
         self.reachable = false;
     }
 
+    /// When something last arrived, be it a ping or its answer.
+    pub fn heard(&self) -> Instant {
+        self.heard
+    }
+
     /// Sends, answers pings and sleeps until there is something for the owner. A deadline in the past
     /// still sends and reads what is possible at once. Without a deadline it waits as long as it takes.
     pub fn wait(&mut self, deadline: Option<Instant>) -> Step {
@@ -202,6 +210,12 @@ impl Peer {
     /// One round of writing, reading and sleeping.
     fn turn(&mut self, deadline: Option<Instant>) -> Result<Option<Step>, Fault> {
         self.wire.quota = TURN_BYTES;
+        if self.outbox.take_ping() {
+            let written = self
+                .context
+                .write(&mut self.wire, Message::Ping(Bytes::new()));
+            self.unflushed |= !complete(written)?;
+        }
         let emptied = self.pump()?;
         // Asked once: a sleep that waits for input must come after a look at what was received already.
         let holds_back = self.holds_back();
@@ -305,6 +319,7 @@ impl Peer {
             }
             Err(error) => return Err(error.into()),
         };
+        self.heard = Instant::now();
         self.swollen |= message.len() > LARGE_MESSAGE_BYTES;
         match message {
             Message::Text(text) => Ok(Some(Step::Text(Text(text)))),

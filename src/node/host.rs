@@ -3,23 +3,42 @@
 //! One thread owns the connection and sleeps in it; invokes answer through its uplink from their own
 //! threads. It ends when it is told to stop, or when only other credentials could help.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::control::{Control, Patience, Waited};
 use super::invoke::{Dispatcher, Invoke, Uplink};
 use super::pause::{Failure, Next, after_close, after_failure, close_line};
-use crate::client::{Backoff, Budget, ClientError, Connector, Received, Session};
+use crate::client::{Backoff, Budget, ClientError, Connector, Received, Session, Steps};
 use crate::identity::Random;
-use crate::net::{Outbox, Supervisor};
-use crate::protocol::frame;
+use crate::net::Supervisor;
+use crate::protocol::limits::CHALLENGE_TIMEOUT;
+use crate::protocol::scope::Role;
+use crate::protocol::{close, frame};
 
-/// How long one connect may take: name, addresses, upgrade, challenge and hello.
+/// How long one connect may take at least: name, addresses, upgrade, challenge and hello.
 const CONNECT_BUDGET: Duration = Duration::from_secs(30);
+
+/// How long a name is looked up: the system's resolver asks a second server after 5 s.
+const LOOKUP_LIMIT: Duration = Duration::from_secs(12);
+
+/// How long one address may take to answer. The system repeats a lost SYN after 1 s and 3 s and would then
+/// wait ever longer; a new attempt starts over.
+const REACH_LIMIT: Duration = Duration::from_millis(3_500);
+
+/// While nothing at all answers, attempts follow each other this fast: there is nobody to spare, and the
+/// network may come back where this machine cannot see it.
+const LOST_LONGEST: Duration = Duration::from_millis(2_000);
+
+/// How long the gateway may take to answer a ping after the network changed. Within this it also repeats
+/// what it sent while the network was away for less than that.
+const PROBE_PATIENCE: Duration = Duration::from_secs(3);
+
+/// The same failure again is told no more often than this.
+const REPEAT_LINES: Duration = Duration::from_secs(60);
 
 /// Without events the loop looks around this often; the session notices silence by itself.
 const WAIT_SLICE: Duration = Duration::from_secs(3_600);
-
-const NORMAL_CLOSE: u16 = 1000;
 
 /// How the loop ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,67 +49,16 @@ pub enum Ending {
     GaveUp,
 }
 
-/// Tells a run loop to stop, from any thread, whatever it is doing.
-#[derive(Default)]
-pub struct Stop {
-    state: Mutex<StopState>,
-    requested: Condvar,
-}
-
-#[derive(Default)]
-struct StopState {
-    requested: bool,
-    /// What wakes the loop out of its session.
-    session: Option<Outbox>,
-}
-
-impl Stop {
-    /// Asks the loop to end.
-    pub fn request(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.requested = true;
-        if let Some(session) = &state.session {
-            session.poke();
-        }
-        self.requested.notify_all();
-    }
-
-    fn is_requested(&self) -> bool {
-        self.state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .requested
-    }
-
-    fn watch(&self, session: Option<Outbox>) {
-        self.state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .session = session;
-    }
-
-    /// Sleeps; true when the loop has to end.
-    fn sleep(&self, time: Duration) -> bool {
-        let deadline = Instant::now() + time;
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        while !state.requested {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            let waited = self.requested.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        true
-    }
-}
-
 /// What a run loop works with.
 pub struct Host<'a> {
     /// Where and as whom it connects.
     pub connector: Connector<'a>,
     /// Who carries out invokes.
     pub dispatcher: Arc<Dispatcher>,
+    /// How long the gateway may take to send its challenge.
+    pub challenge_limit: Duration,
+    /// Called after each hello: what was given for this run has worked.
+    pub connected: &'a (dyn Fn() + Sync),
     /// Lines for people.
     pub report: &'a (dyn Fn(&str) + Sync),
     /// The service manager, told of the first attempt to connect and of every turn of the loop.
@@ -99,30 +67,31 @@ pub struct Host<'a> {
 
 impl Host<'_> {
     /// Runs until told to stop, or until it gives up.
-    pub fn run(&self, stop: &Stop) -> Ending {
+    pub fn run(&self, control: &Control) -> Ending {
         let mut backoff = Backoff::new();
         let mut memory = Memory::default();
         let url = &self.connector.endpoint.url;
         // A gateway that is down is no failed start of the node host.
         self.supervisor.ready(&format!("connecting to {url}"));
-        while !stop.is_requested() {
+        while !control.is_stopped() {
             self.supervisor.beat_if_due();
-            let next = match self.connector.connect(&Budget::new(self.connect_budget())) {
+            let next = match self.connector.connect(&self.budget()) {
                 Ok(session) => {
                     backoff.reset();
                     memory = Memory::default();
+                    (self.connected)();
                     (self.report)(&format!("node host gateway connected: {url}"));
                     let node = self.dispatcher.node_id();
                     let connected = format!("connected to {url} as {node}");
                     (self.report)(&format!("node host {connected}"));
                     self.supervisor.status(&connected);
-                    match self.serve(session, stop) {
+                    match self.serve(session, control) {
                         Some(next) => next,
                         None => break,
                     }
                 }
                 Err(error) => {
-                    let (next, lines) = memory.judge(&error);
+                    let (next, lines) = memory.judge(&error, Instant::now());
                     lines.iter().for_each(|line| (self.report)(line));
                     if let Some(line) = lines.first() {
                         self.supervisor.status(line);
@@ -130,58 +99,77 @@ impl Host<'_> {
                     next
                 }
             };
-            let wait = match next {
+            let (wait, patience) = match next {
                 Next::Exit => return Ending::GaveUp,
-                Next::Pause(wait) => wait,
-                Next::BackOff => backoff.wait(),
+                Next::Pause(wait) => (wait, Patience::Steady),
+                Next::BackOff => (backoff.wait(), Patience::Hasty),
+                Next::Lost => (backoff.wait_at_most(LOST_LONGEST), Patience::Hasty),
             };
-            if self.rest(wait, stop) {
-                break;
+            match self.rest(wait, patience, control) {
+                Waited::NetworkChanged => backoff.reset(),
+                Waited::Passed => {}
+                Waited::Stopped => break,
             }
         }
         Ending::Stopped
     }
 
     /// What one connect may take; less where the service manager would miss a sign of life meanwhile.
-    fn connect_budget(&self) -> Duration {
+    fn budget(&self) -> Budget {
+        let steps = Steps {
+            lookup: LOOKUP_LIMIT,
+            reach: REACH_LIMIT,
+            challenge: self.challenge_limit,
+        };
+        let extra = self.challenge_limit.saturating_sub(CHALLENGE_TIMEOUT);
+        let whole = CONNECT_BUDGET.saturating_add(extra);
         let interval = self.supervisor.interval();
-        interval.map_or(CONNECT_BUDGET, |interval| CONNECT_BUDGET.min(interval))
+        Budget::new(interval.map_or(whole, |interval| whole.min(interval))).with_steps(steps)
     }
 
-    /// Sleeps, awake enough for signs of life; true when the loop has to end.
-    fn rest(&self, time: Duration, stop: &Stop) -> bool {
+    /// Waits before the next attempt, awake enough for signs of life.
+    fn rest(&self, time: Duration, patience: Patience, control: &Control) -> Waited {
         let deadline = Instant::now() + time;
         loop {
             self.supervisor.beat_if_due();
             let left = deadline.saturating_duration_since(Instant::now());
             let slice = self.supervisor.interval().map_or(left, |it| it.min(left));
-            if stop.sleep(slice) {
-                return true;
-            }
-            if slice == left {
-                return false;
+            let waited = control.wait(slice, patience);
+            if waited != Waited::Passed || slice == left {
+                return waited;
             }
         }
     }
 
     /// Serves a session until it ends; `None` when the loop has to stop.
-    fn serve(&self, mut session: Session, stop: &Stop) -> Option<Next> {
+    fn serve(&self, mut session: Session, control: &Control) -> Option<Next> {
         let outbox = session.outbox().clone();
-        stop.watch(Some(outbox.clone()));
-        let uplink: Uplink = Arc::new(move |method, params| {
-            // A session that is gone takes nothing, and nobody waits for an answer.
-            let id = Random.uuid();
-            outbox.push_text(frame::request(&id, method, Some(&params)));
-            id
-        });
+        control.watch(Some(outbox.clone()));
+        // What changed while it was connected has not hurt.
+        control.take_network_change();
+        let uplink: Uplink = {
+            let outbox = outbox.clone();
+            Arc::new(move |method, params| {
+                // A session that is gone takes nothing, and nobody waits for an answer.
+                let id = Random.uuid();
+                outbox.push_text(frame::request(&id, method, Some(&params)));
+                id
+            })
+        };
+        let mut probed: Option<Instant> = None;
         let ended = loop {
-            if stop.is_requested() {
+            if control.is_stopped() {
                 break None;
             }
+            if control.take_network_change() && probed.is_none() {
+                outbox.ping();
+                probed = Some(Instant::now());
+            }
             self.supervisor.beat_if_due();
+            let probe = probed.map(|since| since + PROBE_PATIENCE);
+            let wakes = [probe, self.supervisor.next_beat()];
             let slice = Instant::now() + WAIT_SLICE;
-            let deadline = self.supervisor.next_beat();
-            match session.next(deadline.map_or(slice, |beat| beat.min(slice))) {
+            match session.next(wakes.into_iter().flatten().fold(slice, Instant::min)) {
                 Ok(Received::Event(notice)) if notice.event.name == "node.invoke.request" => {
                     if let Some(invoke) = Invoke::parse(&notice.event.payload) {
                         self.dispatcher.dispatch(invoke, &uplink);
@@ -191,15 +179,22 @@ impl Host<'_> {
                 Ok(_) => {}
                 Err(error) => break Some(error),
             }
+            if probed.is_some_and(|since| session.heard() > since) {
+                probed = None;
+            } else if probe.is_some_and(|deadline| Instant::now() >= deadline) {
+                control.watch(None);
+                return Some(self.give_up(session));
+            }
         };
-        stop.watch(None);
+        control.watch(None);
         match ended {
             None => {
-                session.close(NORMAL_CLOSE, "");
+                session.close(close::NORMAL, "");
                 None
             }
             Some(ClientError::Closed { code, reason }) => {
                 (self.report)(&close_line(code, &reason));
+                self.forget_refused_token(code, &reason);
                 Some(after_close(code, &reason))
             }
             Some(error) => {
@@ -208,24 +203,50 @@ impl Host<'_> {
             }
         }
     }
+
+    /// Ends a session that did not survive a change of the network.
+    fn give_up(&self, session: Session) -> Next {
+        let reason = "no answer after the network changed";
+        (self.report)(&close_line(close::TICK_TIMEOUT, reason));
+        session.abandon(close::TICK_TIMEOUT, reason);
+        Next::Pause(Duration::ZERO)
+    }
+
+    /// Drops the device token that a close calls wrong, unless a shared secret was shown instead (section 1.8).
+    fn forget_refused_token(&self, code: u16, reason: &str) {
+        let refused = code == close::POLICY && reason.contains("device token mismatch");
+        if refused && !self.connector.endpoint.credentials.any() {
+            if let Some(device) = self.connector.device {
+                device.tokens.forget(Role::Node);
+            }
+        }
+    }
 }
 
-/// The last failure, so that a request that still waits for its approval is told once.
+/// The last failure, so that one that goes on is not told at every attempt.
 #[derive(Default)]
 struct Memory {
-    waiting: Option<Failure>,
+    last: Option<(Failure, Instant)>,
 }
 
 impl Memory {
-    /// What follows a failed connect, and what is to be said about it.
-    fn judge(&mut self, error: &ClientError) -> (Next, Vec<String>) {
+    /// What follows a failed connect, and what is to be said about it: nothing about a request that still waits
+    /// for its approval, and the rest at most once a minute.
+    fn judge(&mut self, error: &ClientError, now: Instant) -> (Next, Vec<String>) {
         let failure = after_failure(error);
-        if self.waiting.as_ref() == Some(&failure) {
-            return (failure.next, Vec::new());
-        }
         let (next, lines) = (failure.next, failure.lines.clone());
-        self.waiting = failure.request_id.is_some().then_some(failure);
-        (next, lines)
+        match &self.last {
+            Some((last, told))
+                if *last == failure
+                    && (failure.request_id.is_some() || now < *told + REPEAT_LINES) =>
+            {
+                (next, Vec::new())
+            }
+            _ => {
+                self.last = Some((failure, now));
+                (next, lines)
+            }
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 use std::net::{TcpListener, TcpStream};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 
@@ -102,11 +103,11 @@ fn read(socket: &mut WebSocket<TcpStream>) -> Value {
 }
 
 /// Runs a node host for the gateway in a thread of its own; gives its lines, its ending, and what stops it.
-fn start(dir: &TempDir, gateway: &Gateway) -> (Receiver<String>, JoinHandle<Ending>, Arc<Stop>) {
+fn start(dir: &TempDir, gateway: &Gateway) -> (Receiver<String>, JoinHandle<Ending>, Arc<Control>) {
     let port = gateway.0.local_addr().unwrap().port();
     let state = StateDir::open(dir.path()).unwrap();
     let machine = Arc::new(machine(dir));
-    let stop = Arc::new(Stop::default());
+    let stop = Arc::new(Control::default());
     let stopper = Arc::clone(&stop);
     let (sender, lines) = channel();
     let sender = Mutex::new(sender);
@@ -139,6 +140,8 @@ fn start(dir: &TempDir, gateway: &Gateway) -> (Receiver<String>, JoinHandle<Endi
             supervisor: &Supervisor::none(),
             connector,
             dispatcher: Dispatcher::new(machine),
+            challenge_limit: PATIENCE,
+            connected: &|| {},
             report: &report,
         }
         .run(&stop)
@@ -188,7 +191,7 @@ fn it_waits_for_the_approval_then_serves_reconnects_and_stops() {
     again.send(&json!({"type": "event", "event": "node.invoke.request",
         "payload": {"id": "8", "nodeId": "abc", "command": "x"}}));
     assert_eq!(read(&mut again.socket)["params"]["id"], "8");
-    stop.request();
+    stop.stop();
     let closed = loop {
         if let Message::Close(frame) = again.socket.read().unwrap() {
             break frame.unwrap();
@@ -225,8 +228,8 @@ fn a_request_that_still_waits_is_told_once() {
             ErrorShape::not_paired("pairing required").with_details(error["details"].clone()),
         )
     };
-    let mut memory = Memory::default();
-    let mut told = |error: &ClientError| memory.judge(error).1.len();
+    let (mut memory, now) = (Memory::default(), Instant::now());
+    let mut told = |error: &ClientError| memory.judge(error, now).1.len();
     let lines = [
         failure("1"),
         failure("1"),
@@ -236,8 +239,92 @@ fn a_request_that_still_waits_is_told_once() {
     ];
     assert_eq!(lines.each_ref().map(&mut told), [3, 0, 3, 0, 3]);
     assert_eq!(told(&ClientError::NotGateway("x".to_owned())), 1);
-    assert_eq!(told(&ClientError::NotGateway("x".to_owned())), 1);
     assert_eq!(told(&failure("1")), 3);
+}
+
+#[test]
+fn a_failure_that_goes_on_is_told_once_a_minute() {
+    let (mut memory, start) = (Memory::default(), Instant::now());
+    let failure = |text: &str| ClientError::NotGateway(text.to_owned());
+    let mut told = |text: &str, second| {
+        let now = start + Duration::from_secs(second);
+        memory.judge(&failure(text), now).1.len()
+    };
+    for (text, second, lines) in [
+        ("x", 0, 1),
+        ("x", 1, 0),
+        ("x", 59, 0),
+        ("x", 60, 1),
+        ("x", 61, 0),
+        ("y", 62, 1),
+        ("x", 63, 1),
+    ] {
+        assert_eq!(told(text, second), lines, "{text} {second}");
+    }
+}
+
+#[test]
+fn a_change_of_the_network_is_survived_by_a_gateway_that_answers_and_ends_a_dead_session() {
+    let (dir, gateway) = (TempDir::new(), Gateway::new());
+    let (lines, host, control) = start(&dir, &gateway);
+    let mut first = gateway.accept().welcome("t");
+    let question = |id: &str| {
+        json!({"type": "event", "event": "node.invoke.request",
+            "payload": {"id": id, "nodeId": "abc", "command": "x"}})
+    };
+    first.send(&question("1"));
+    assert_eq!(read(&mut first.socket)["params"]["id"], "1");
+    control.network_changed();
+    // Reading answers the ping; what is asked afterwards arrives in the same session.
+    while !matches!(first.socket.read().unwrap(), Message::Ping(_)) {}
+    first.send(&question("2"));
+    assert_eq!(read(&mut first.socket)["params"]["id"], "2");
+
+    // Nobody reads here any more, so nothing is answered: a new connection comes without a wait for ticks.
+    control.network_changed();
+    let again = gateway.accept().welcome("t");
+    drop(first);
+    control.stop();
+    drop(again);
+    assert_eq!(host.join().unwrap(), Ending::Stopped);
+    let said: Vec<String> = lines.try_iter().collect();
+    let dead = "node host gateway closed (4000): no answer after the network changed";
+    assert_eq!(
+        said.iter().filter(|line| *line == dead).count(),
+        1,
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_change_of_the_network_ends_the_wait_for_a_gateway_that_was_away() {
+    let (dir, gateway) = (TempDir::new(), Gateway::new());
+    let (_lines, host, control) = start(&dir, &gateway);
+    // The waits have grown beyond this test's patience: 1, 2, 4, 8, 16 and 30 s would be due.
+    for _ in 0..6 {
+        gateway
+            .accept()
+            .refuse(json!({"code": "UNAVAILABLE", "message": "x"}));
+        control.network_changed();
+    }
+    control.stop();
+    assert_eq!(host.join().unwrap(), Ending::Stopped);
+}
+
+#[test]
+fn a_close_that_calls_the_device_token_wrong_drops_it() {
+    let (dir, gateway) = (TempDir::new(), Gateway::new());
+    let (_lines, host, control) = start(&dir, &gateway);
+    let first = gateway.accept().welcome("token-1");
+    first.finish(
+        1008,
+        "unauthorized: device token mismatch (rotate/reissue device token)",
+    );
+    let second = gateway.accept();
+    assert_eq!(second.connect.get("auth"), None);
+    control.stop();
+    drop(second);
+    assert_eq!(host.join().unwrap(), Ending::Stopped);
 }
 
 #[test]
@@ -266,6 +353,6 @@ fn it_stops_while_it_waits() {
         .iter()
         .find(|line| line.contains("waiting for operator action"));
     assert!(paused.is_some());
-    stop.request();
+    stop.stop();
     assert_eq!(host.join().unwrap(), Ending::Stopped);
 }

@@ -3,6 +3,7 @@
 //!
 //! Pure decisions and texts; the run loop waits and prints.
 
+use std::io;
 use std::time::Duration;
 
 use crate::client::{ClientError, PairingRefusal};
@@ -17,6 +18,9 @@ const REPAIR_RETRY: Duration = Duration::from_secs(30);
 
 /// Between two attempts when the gateway counts failures and does not say how long.
 const LIMITED_RETRY: Duration = Duration::from_secs(60);
+
+/// The shortest and the longest such wait that is obeyed: the gateway's own lockout lasts five minutes.
+const LIMITED_RETRIES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3_600));
 
 /// The wait a starting gateway may ask for: shortest, when it does not say, longest.
 const STARTING_RETRY: (Duration, Duration, Duration) = (
@@ -51,6 +55,9 @@ pub enum Next {
     BackOff,
     /// End with exit code 1.
     Exit,
+    /// Nothing answered: the network, the name or the gateway's machine is away. Short waits, for nobody is
+    /// bothered by them.
+    Lost,
     /// Wait this long; the backoff is not touched.
     Pause(Duration),
 }
@@ -86,7 +93,9 @@ pub fn after_failure(error: &ClientError) -> Failure {
     } else if code == "AUTH_RATE_LIMITED" {
         lines.push(pause_line(&message, code, "waiting for operator action"));
         let asked = error.shape().and_then(|shape| shape.retry_after_ms);
-        Next::Pause(asked.map_or(LIMITED_RETRY, Duration::from_millis))
+        let (shortest, longest) = LIMITED_RETRIES;
+        let wait = asked.map_or(LIMITED_RETRY, Duration::from_millis);
+        Next::Pause(wait.clamp(shortest, longest))
     } else if REPAIRABLE.contains(&code) {
         lines.push(pause_line(&message, code, "waiting for operator action"));
         Next::Pause(REPAIR_RETRY)
@@ -96,6 +105,8 @@ pub fn after_failure(error: &ClientError) -> Failure {
         match error {
             ClientError::Plaintext { .. } | ClientError::Resolve(_) => Next::Exit,
             ClientError::Closed { code, reason } => after_close(*code, reason),
+            ClientError::Unresolvable { .. } => Next::Lost,
+            ClientError::Unreachable { cause, .. } if is_lost(cause) => Next::Lost,
             _ => Next::BackOff,
         }
     };
@@ -104,6 +115,18 @@ pub fn after_failure(error: &ClientError) -> Failure {
         lines,
         request_id: None,
     }
+}
+
+/// Whether the failure says that nobody is there, rather than that somebody refuses.
+fn is_lost(cause: &io::Error) -> bool {
+    matches!(
+        cause.kind(),
+        io::ErrorKind::AddrNotAvailable
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::TimedOut
+    )
 }
 
 /// Judges the end of a connection that had been accepted.
@@ -302,6 +325,39 @@ mod tests {
             after_failure(&ClientError::refused(limited)).next,
             ms(7_000)
         );
+    }
+
+    #[test]
+    fn nobody_there_is_told_from_somebody_who_refuses() {
+        use std::io::ErrorKind::{
+            ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, TimedOut,
+        };
+        for (kind, next) in [
+            (ConnectionRefused, Next::BackOff),
+            (ConnectionReset, Next::BackOff),
+            (HostUnreachable, Next::Lost),
+            (NetworkUnreachable, Next::Lost),
+            (TimedOut, Next::Lost),
+        ] {
+            let address = "10.0.0.1:1".to_owned();
+            let cause = kind.into();
+            let error = ClientError::Unreachable { address, cause };
+            assert_eq!(after_failure(&error).next, next, "{kind}");
+        }
+        let host = "gw.lan".to_owned();
+        let error = ClientError::Unresolvable { host };
+        assert_eq!(after_failure(&error).next, Next::Lost);
+    }
+
+    #[test]
+    fn a_wait_that_is_asked_for_stays_within_reason() {
+        for (asked, seconds) in [(0, 1), (7_000, 7), (u64::MAX, 3_600)] {
+            let mut limited =
+                ErrorShape::invalid("x").with_details(json!({"code": "AUTH_RATE_LIMITED"}));
+            limited.retry_after_ms = Some(asked);
+            let next = after_failure(&ClientError::refused(limited)).next;
+            assert_eq!(next, Next::Pause(Duration::from_secs(seconds)), "{asked}");
+        }
     }
 
     #[test]

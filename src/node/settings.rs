@@ -8,6 +8,7 @@ use std::fs;
 
 use crate::client::GatewayUrl;
 use crate::store::node_file::{NodeFile, NodeGateway};
+use crate::store::{StateDir, StoreError};
 
 const DEFAULT_HOST: &str = "127.0.0.1";
 const DEFAULT_PORT: u16 = 18_789;
@@ -30,7 +31,7 @@ pub struct Flags<'a> {
     pub display_name: Option<&'a str>,
 }
 
-/// What a node host starts with; all of it also stands in the file.
+/// What a node host starts with; all of it also stands in the file, but a pin that was typed: see [`keep_pin`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The gateway.
@@ -63,7 +64,7 @@ pub fn resolve(
     // TLS settings belong to an endpoint: another one starts without them.
     let same_endpoint = host == stored_host && port == stored_port;
     let kept = stored.tls_fingerprint.clone().filter(|_| same_endpoint);
-    let tls_fingerprint = flags.tls_fingerprint.map(str::to_owned).or(kept);
+    let typed = flags.tls_fingerprint.map(str::to_owned);
     let tls = flags.tls || flags.tls_fingerprint.is_some() || (same_endpoint && stored.tls);
     let forget_tokens = flags
         .node_id
@@ -89,16 +90,39 @@ pub fn resolve(
         host: Some(host.clone()),
         port: Some(port),
         tls,
-        tls_fingerprint: tls_fingerprint.clone(),
+        tls_fingerprint: kept.clone(),
     });
     Settings {
         url,
-        tls_fingerprint,
+        tls_fingerprint: typed.or(kept),
         node_id,
         display_name,
         forget_tokens,
         former_url,
     }
+}
+
+/// Stores the pin that the gateway at `settings.url` was found to match. One that was only typed stands in no
+/// file before: a wrong one would keep every later run from a gateway that an earlier pin still matches.
+///
+/// # Errors
+/// When the file cannot be read or written.
+pub fn keep_pin(settings: &Settings, dir: &StateDir) -> Result<(), StoreError> {
+    let mut file = NodeFile::load(dir)?;
+    let url = &settings.url;
+    // Another run may have chosen another gateway meanwhile.
+    let Some(gateway) = file.gateway.as_mut().filter(|gateway| {
+        gateway.host.as_deref() == Some(&url.host)
+            && gateway.port == Some(url.port)
+            && gateway.tls == url.secure
+    }) else {
+        return Ok(());
+    };
+    if gateway.tls_fingerprint == settings.tls_fingerprint {
+        return Ok(());
+    }
+    gateway.tls_fingerprint = settings.tls_fingerprint.clone();
+    file.save(dir)
 }
 
 /// This machine's name for people: the host name without a trailing `.local`.
@@ -137,6 +161,7 @@ fn computer_name() -> Option<String> {
 mod tests {
     use super::*;
     use crate::identity::Token;
+    use crate::node::testing::TempDir;
 
     fn stored() -> NodeFile {
         let mut file = NodeFile::default();
@@ -167,7 +192,9 @@ mod tests {
             gateway.tls, settings.url.secure,
             "what is used is what is stored"
         );
-        assert_eq!(gateway.tls_fingerprint, settings.tls_fingerprint);
+        if flags.tls_fingerprint.is_none() {
+            assert_eq!(gateway.tls_fingerprint, settings.tls_fingerprint);
+        }
         (
             settings.url.to_string(),
             settings.tls_fingerprint.clone(),
@@ -246,6 +273,32 @@ mod tests {
                 "{flags:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_typed_pin_is_stored_once_it_has_worked_and_replaces_no_other_before() {
+        let dir = TempDir::new();
+        let dir = StateDir::open(dir.path()).unwrap();
+        let typed = Flags {
+            tls_fingerprint: Some("CD"),
+            ..Flags::default()
+        };
+        let pin = |file: &NodeFile| file.gateway.clone().unwrap().tls_fingerprint;
+        let (_, used, settings, mut file) = settle(stored(), typed);
+        assert_eq!(
+            (used.as_deref(), pin(&file).as_deref()),
+            (Some("CD"), Some("AB"))
+        );
+        file.save(&dir).unwrap();
+        keep_pin(&settings, &dir).unwrap();
+        let mut file = NodeFile::load(&dir).unwrap();
+        assert_eq!(pin(&file).as_deref(), Some("CD"));
+        // What another run chose meanwhile stays.
+        file.gateway.as_mut().unwrap().port = Some(1);
+        file.gateway.as_mut().unwrap().tls_fingerprint = None;
+        file.save(&dir).unwrap();
+        keep_pin(&settings, &dir).unwrap();
+        assert_eq!(pin(&NodeFile::load(&dir).unwrap()), None);
     }
 
     #[test]

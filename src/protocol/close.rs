@@ -49,6 +49,12 @@ pub const DEVICE_REMOVED: &str = "device removed";
 pub const GATEWAY_AUTH_CHANGED: &str = "gateway auth changed";
 /// Reason of [`POLICY`] when a live session's browser origin is taken off the list.
 pub const ORIGIN_NOT_ALLOWED: &str = "origin not allowed";
+/// Reason of [`POLICY`] from a client that was sent no challenge in time.
+pub const CHALLENGE_TIMEOUT: &str = "connect challenge timeout";
+/// Reason of [`POLICY`] from a client whose challenge has nothing to sign.
+pub const MISSING_NONCE: &str = "connect challenge missing nonce";
+/// Reason of [`POLICY`] from a client whose connect failed otherwise.
+pub const CONNECT_FAILED: &str = "connect failed";
 /// Reason of [`TICK_TIMEOUT`].
 pub const TICK_TIMEOUT_REASON: &str = "tick timeout";
 

@@ -13,6 +13,7 @@ pub mod job;
 pub mod peer;
 pub mod process;
 pub mod reloading;
+pub mod scripted;
 pub mod stand_in;
 pub mod tls;
 pub mod websocket;

@@ -252,6 +252,7 @@ fn passes(error: &CliError) -> bool {
     };
     match &failure.error {
         ClientError::Closed { .. }
+        | ClientError::NoChallenge { .. }
         | ClientError::NotGateway(_)
         | ClientError::Timeout(_)
         | ClientError::Unreachable { .. }

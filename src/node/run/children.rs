@@ -161,6 +161,14 @@ impl Children {
             let waited = self.changed.wait_timeout(state, left.min(pause));
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+        drop(state);
+        self.kill();
+    }
+
+    /// Ends every group at once; nothing can be started afterwards.
+    pub fn kill(&self) {
+        let mut state = self.lock();
+        state.stopping = true;
         signal_all(&state.running, Signal::KILL);
         signal_all(&state.finished, Signal::KILL);
         state = self.sweep(state);
