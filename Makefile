@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help build release check fmt clippy doc test demo interop attack fault fuzz bench deps service
+.PHONY: help build release check fmt clippy doc test demo interop attack fault endurance fuzz bench deps service
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -23,7 +23,7 @@ fmt:
 	$(CARGO) fmt --check
 
 clippy: deps
-	$(CARGO) clippy --locked --all-targets --test attack --test fault --test fuzz --test interop -- -D warnings
+	$(CARGO) clippy --locked --all-targets --test attack --test endurance --test fault --test fuzz --test interop -- -D warnings
 
 doc: deps
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --quiet
@@ -45,8 +45,11 @@ service: build ## install, kill, freeze and remove both services under a real sy
 attack: deps ## floods at full size: sockets, bytes, guesses, requests (about a minute)
 	$(CARGO) test --locked --release --test attack -- --test-threads=1 --nocapture
 
-fault: deps ## broken on purpose: kill -9 loops, full disk, an idle minute with 100 nodes
-	$(CARGO) test --locked --release --test fault -- --test-threads=1
+endurance: deps ## a day of a node host in minutes (about 20): 10,000 runs, 1,000 reconnects, nothing may grow
+	$(CARGO) test --locked --release --test endurance -- --nocapture
+
+fault: deps ## broken on purpose: kill -9 loops, full disk, an idle minute with 100 nodes, cut networks (as root; about 8 minutes)
+	$(CARGO) test --locked --release --test fault -- --test-threads=1 --nocapture
 
 TIME ?= 60
 

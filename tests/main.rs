@@ -11,6 +11,7 @@ mod attacks;
 mod bad_input;
 mod commands;
 mod device_tokens;
+mod endurance;
 mod floods;
 mod fuzz;
 mod guards;

@@ -6,6 +6,8 @@
 mod support;
 
 mod crash;
+mod cuts;
 mod full_disk;
 mod idle;
 mod joins;
+mod names;

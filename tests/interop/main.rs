@@ -14,6 +14,7 @@ mod command_line;
 mod newer_command_line;
 mod newer_node_host;
 mod node_host;
+mod node_life;
 mod proxy;
 mod silent_ssh;
 mod state_directory;

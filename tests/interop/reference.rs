@@ -10,13 +10,36 @@ use std::time::{Duration, Instant};
 use crate::support::home::Home;
 use serde_json::Value;
 
-use crate::support::process::{Outcome, Running, SECRET, command};
+use crate::support::process::{self, Outcome, Running, SECRET, command};
 
 /// The reference needs seconds where this program needs milliseconds.
-pub const REFERENCE_PATIENCE: Duration = Duration::from_secs(120);
+pub const REFERENCE_PATIENCE: Duration = Duration::from_secs(300);
 
 fn install() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/interop")
+}
+
+/// The Node that runs the reference.
+pub fn node_program() -> PathBuf {
+    let node = install().join("node24/bin/node");
+    assert!(
+        node.exists(),
+        "run `make interop`, which installs the reference first"
+    );
+    node
+}
+
+/// Keeps the reference to itself: its own Node first, no mDNS, no updates.
+pub fn quiet(command: &mut Command) {
+    let folder = install().join("node24/bin");
+    let path = format!(
+        "{}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+        folder.display()
+    );
+    command
+        .env("PATH", path)
+        .env("OPENCLAW_DISABLE_BONJOUR", "1")
+        .env("OPENCLAW_NO_AUTO_UPDATE", "1");
 }
 
 /// A home for reference processes: plugins off, gateway on `port` (if any).
@@ -48,21 +71,33 @@ pub const NEWER: Release = Release("2026.9.6");
 impl Release {
     /// A command line of this release at `home`; the shared secret comes from the configuration.
     pub fn bare_command(self, home: &Home) -> Command {
-        let node = install().join("node24/bin/node");
+        let mut command = command(&node_program(), home);
+        quiet(&mut command);
+        command.arg(self.package());
+        command
+    }
+
+    /// The program that its Node runs.
+    pub fn package(self) -> PathBuf {
         let package = format!("openclaw-{}/node_modules/openclaw/openclaw.mjs", self.0);
+        let package = install().join(package);
         assert!(
-            node.exists() && install().join(&package).exists(),
+            package.exists(),
             "run `make interop`, which installs the reference first"
         );
-        let mut command = command(&node, home);
-        let folder = install().join("node24/bin");
-        let path = format!("{}:/usr/local/bin:/usr/bin:/bin", folder.display());
-        command
-            .env("PATH", path)
-            .env("OPENCLAW_DISABLE_BONJOUR", "1")
-            .env("OPENCLAW_NO_AUTO_UPDATE", "1")
-            .arg(install().join(package));
-        command
+        package
+    }
+
+    /// Starts a gateway of this release and waits until it is ready.
+    #[track_caller]
+    pub fn gateway(self, home: &Home) -> Running {
+        let mut process = Running::start_group({
+            let mut command = self.bare_command(home);
+            command.args(["gateway", "run"]);
+            command
+        });
+        ready(&mut process);
+        process
     }
 
     /// The same with the shared secret in the environment.
@@ -97,12 +132,8 @@ impl Release {
 
 /// Runs a prepared command to its end.
 pub fn finish(mut command: Command, arguments: &[&str]) -> Outcome {
-    let output = command.args(arguments).output().expect("node starts");
-    Outcome {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    command.args(arguments);
+    process::finish(command)
 }
 
 /// stdout of a command whose text mode may print notes before the JSON.
@@ -145,20 +176,19 @@ pub fn run(home: &Home, arguments: &[&str]) -> Outcome {
     OLDER.run(home, arguments)
 }
 
-/// Starts a long-running command of the older release.
-pub fn start(home: &Home, arguments: &[&str]) -> Running {
-    OLDER.start(home, arguments)
-}
-
 /// Starts its gateway and waits until it is ready.
 #[track_caller]
 pub fn gateway(home: &Home) -> Running {
-    let mut process = start(home, &["gateway", "run"]);
+    OLDER.gateway(home)
+}
+
+/// Waits until a gateway says that it is ready.
+#[track_caller]
+pub fn ready(gateway: &mut Running) {
     wait_long("the reference gateway", || {
-        assert!(process.alive(), "it ended:\n{}", process.output());
-        process.output().contains("[gateway] ready").then_some(())
+        assert!(gateway.alive(), "it ended:\n{}", gateway.output());
+        gateway.output().contains("[gateway] ready").then_some(())
     });
-    process
 }
 
 /// A node host of the older release.

@@ -1,5 +1,5 @@
 //! The sentences of the product documents that require or forbid something, each beside the test that
-//! proves it: `pairing.tsv` has one row per sentence. Here it is checked that every named test exists;
+//! proves it: `pairing.tsv` and `node_host.tsv` have one row per sentence. Here it is checked that every named test exists;
 //! `sentences` proves those that no other test does.
 
 mod sentences;
@@ -8,10 +8,17 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Columns: id, document, the requirement in short, the tests that prove it (separated by blanks).
-const TABLE: &str = include_str!("pairing.tsv");
+const TABLES: [&str; 2] = [include_str!("pairing.tsv"), include_str!("node_host.tsv")];
 
 /// Documents that the table may name.
-const DOCUMENTS: [&str; 3] = ["gateway-pairing", "gateway-pairing-older", "devices-cli"];
+const DOCUMENTS: [&str; 6] = [
+    "gateway-pairing",
+    "gateway-pairing-older",
+    "devices-cli",
+    "node-cli",
+    "node-host",
+    "users",
+];
 
 /// Source folders with the path under which their tests run.
 const ROOTS: [(&str, &str); 4] = [
@@ -29,8 +36,9 @@ struct Row<'a> {
 }
 
 fn rows() -> impl Iterator<Item = Row<'static>> {
-    let lines = TABLE
-        .lines()
+    let lines = TABLES
+        .iter()
+        .flat_map(|table| table.lines())
         .filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.map(|line| {
         let columns: Vec<&str> = line.split('\t').map(str::trim).collect();

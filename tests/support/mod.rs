@@ -7,9 +7,11 @@
 #![allow(dead_code)]
 
 pub mod device;
+pub mod endurance;
 pub mod flood;
 pub mod home;
 pub mod job;
+pub mod network;
 pub mod peer;
 pub mod process;
 pub mod reloading;
@@ -25,8 +27,18 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Polls `condition` until it yields a value; panics with `what` when patience ends.
 #[track_caller]
-pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub fn wait_for<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
+    wait_within(PATIENCE, what, condition)
+}
+
+/// The same with another patience.
+#[track_caller]
+pub fn wait_within<T>(
+    patience: Duration,
+    what: &str,
+    mut condition: impl FnMut() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(value) = condition() {
             return value;

@@ -67,6 +67,12 @@ pub fn openclaw(home: &Home, arguments: &[&str]) -> Outcome {
 pub fn openclaw_with(home: &Home, environment: &[(&str, &str)], arguments: &[&str]) -> Outcome {
     let mut command = command(&program(), home);
     command.args(arguments).envs(environment.iter().copied());
+    finish(command)
+}
+
+/// Runs a prepared command to its end.
+#[track_caller]
+pub fn finish(mut command: Command) -> Outcome {
     let output = command.output().expect("the program starts");
     Outcome {
         code: output.status.code().unwrap_or(-1),
