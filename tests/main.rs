@@ -12,6 +12,7 @@ mod bad_input;
 mod commands;
 mod device_tokens;
 mod endurance;
+mod exec_approvals;
 mod floods;
 mod fuzz;
 mod guards;

@@ -152,8 +152,13 @@ pub fn fail_invokes(context: &Context, conn: &ConnId) -> usize {
     for open in departure.unanswered {
         rpc::conclude(context, open, Err(Fault::Disconnected));
     }
-    for timer in departure.unasked.into_iter().filter_map(|open| open.timer) {
-        context.timer.cancel(timer);
+    for open in departure.unasked {
+        if let Some(timer) = open.timer {
+            context.timer.cancel(timer);
+        }
+        if let Some(line) = open.audit {
+            rpc::note_edit(context, *line, None);
+        }
     }
     if let Some(successor) = departure.successor {
         log::info!(target: "gateway", "node {} is now served by {}", successor.node(), successor.conn);

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::gateway::timer::TimerId;
 use crate::identity::ids::{ConnId, NodeId};
+use crate::pairing::AuditEntry;
 use crate::protocol::error::ErrorShape;
 use crate::protocol::limits::DAY_MS;
 
@@ -70,6 +71,8 @@ pub struct OpenInvoke {
     pub origin: Origin,
     /// The deadline's timer entry, once it is scheduled.
     pub timer: Option<TimerId>,
+    /// The line for the trail when the node has done it.
+    pub audit: Option<Box<AuditEntry>>,
 }
 
 /// Why an invoke cannot be opened now.
@@ -239,6 +242,7 @@ mod tests {
             command: "system.which".to_owned(),
             origin: Origin::Invoke,
             timer: None,
+            audit: None,
         }
     }
 

@@ -183,6 +183,7 @@ pub(crate) mod tests {
             command: "system.which".to_owned(),
             origin: Origin::Invoke,
             timer: None,
+            audit: None,
         }
     }
 

@@ -176,8 +176,8 @@ impl From<AuditEntry> for Change {
 }
 
 impl AuditEntry {
-    /// A line about what `caller` did to `subject`.
-    pub(super) fn by(caller: &Caller<'_>, action: &'static str, subject: &str) -> AuditEntry {
+    /// A line about what `caller` did to `subject`: a device, a node, a request or a command's approval.
+    pub fn by(caller: &Caller<'_>, action: &'static str, subject: &str) -> AuditEntry {
         AuditEntry {
             action,
             subject: subject.to_owned(),

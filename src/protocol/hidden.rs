@@ -18,13 +18,18 @@ pub fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
         if is_hidden(letter) {
-            // Writing to a text cannot fail.
-            let _ = write!(out, "\\u{{{:X}}}", u32::from(letter));
+            spell_out(&mut out, letter);
         } else {
             out.push(letter);
         }
     }
     out
+}
+
+/// Appends a character spelled out as `\u{202E}`.
+pub fn spell_out(out: &mut String, letter: char) {
+    // Writing to a text cannot fail.
+    let _ = write!(out, "\\u{{{:X}}}", u32::from(letter));
 }
 
 /// JSON text with every hidden character written as an escape; it still says the same. Line breaks, which

@@ -102,7 +102,7 @@ fn expired(context: &Arc<Context>, settled: Settled, via: &str) {
 
 /// Tells a decision: to approvers, to who waits, and to the trail.
 pub fn resolved(context: &Arc<Context>, settled: Settled, by: &str, caller: &Caller<'_>) {
-    let line = caller_line("exec.approval.resolve", caller);
+    let line = AuditEntry::by(caller, "exec.approval.resolve", &settled.approval.id);
     let detail = json!({"decision": settled.decision, "resolvedBy": by});
     write(context, line, &settled.approval, detail);
     announce(context, &settled, by);
@@ -182,7 +182,7 @@ fn revoke(context: &Arc<Context>, chosen: impl Fn(&Approval) -> bool) -> usize {
 
 /// Notes a request in the trail.
 pub fn note_request(context: &Context, approval: &Approval, caller: &Caller<'_>) {
-    let line = caller_line("exec.approval.request", caller);
+    let line = AuditEntry::by(caller, "exec.approval.request", &approval.id);
     let detail = json!({"expiresAtMs": approval.expires_at_ms});
     write(context, line, approval, detail);
 }
@@ -191,24 +191,13 @@ pub fn note_request(context: &Context, approval: &Approval, caller: &Caller<'_>)
 pub fn note_use(context: &Context, permit: &Permit, node: &NodeId, caller: &Caller<'_>) {
     let command = shown(permit.command());
     context.store.audit(&AuditEntry {
-        subject: permit.id.clone(),
         detail: Some(json!({
             "decision": permit.decision,
             "command": clean(&command, AUDIT_CHARS),
             "nodeId": node,
         })),
-        ..caller_line("exec.approval.use", caller)
+        ..AuditEntry::by(caller, "exec.approval.use", &permit.id)
     });
-}
-
-fn caller_line(action: &'static str, caller: &Caller<'_>) -> AuditEntry {
-    AuditEntry {
-        action,
-        by: caller.label.clone(),
-        via: caller.via.clone(),
-        from: caller.from.map(|address| address.to_string()),
-        ..AuditEntry::default()
-    }
 }
 
 fn gateway_line(action: &'static str, via: &str) -> AuditEntry {

@@ -4,9 +4,7 @@
 //! What is left out as a secret consists of letters, digits and a few harmless signs alone, so that no part
 //! of a command that a shell would act on can be hidden as one.
 
-use std::fmt::Write;
-
-use crate::protocol::hidden::is_hidden;
+use crate::protocol::hidden::{is_hidden, spell_out};
 
 /// Characters of a command that are shown.
 pub const MAX_CHARS: usize = 16 * 1024;
@@ -88,8 +86,7 @@ fn render(text: &str, plain: impl Fn(char) -> bool) -> String {
                 out.push_str(REDACTED);
             }
         } else if is_misleading(*letter) && !plain(*letter) {
-            // Writing to a text cannot fail.
-            let _ = write!(out, "\\u{{{:X}}}", u32::from(*letter));
+            spell_out(&mut out, *letter);
         } else {
             out.push(*letter);
         }

@@ -10,7 +10,7 @@ use crate::gateway::apply::{Applied, apply};
 use crate::gateway::context::Context;
 use crate::gateway::session::Session;
 use crate::identity::ids::NodeId;
-use crate::pairing::{Caller, Changes, Refusal, SessionEnd, State};
+use crate::pairing::{AuditEntry, Caller, Changes, Refusal, SessionEnd, State};
 use crate::protocol::error::ErrorShape;
 use crate::store::TransactError;
 
@@ -51,6 +51,11 @@ impl Call<'_> {
             via: self.method.to_owned(),
             from: self.session.reported_ip,
         }
+    }
+
+    /// The begin of a line in the trail about something this caller does.
+    pub fn audit_line(&self, action: &'static str) -> AuditEntry {
+        AuditEntry::by(&self.caller(), action, "")
     }
 
     /// The calling node's id; every session with role node has one.

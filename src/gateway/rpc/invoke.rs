@@ -15,6 +15,7 @@ use crate::gateway::gate;
 use crate::gateway::invoke::Origin;
 use crate::gateway::run_params;
 use crate::identity::ids::NodeId;
+use crate::pairing::AuditEntry;
 use crate::protocol::error::ErrorShape;
 use crate::protocol::params::{
     ExecApprovalsNodeGet, ExecApprovalsNodeSet, NodeInvoke, NodeInvokeResult,
@@ -35,6 +36,7 @@ pub fn invoke(call: &Call<'_>, params: Option<Value>) -> Outcome {
         timeout_ms: asked.timeout_ms,
         idempotency_key: Some(asked.idempotency_key),
         permit: None,
+        audit: None,
     };
     let live = question.live(call)?;
     question.judge(call, &live)?;
@@ -57,14 +59,25 @@ pub fn invoke(call: &Call<'_>, params: Option<Value>) -> Outcome {
 /// `exec.approvals.node.get`.
 pub fn approvals_get(call: &Call<'_>, params: Option<Value>) -> Outcome {
     let asked = ExecApprovalsNodeGet::parse(params)?;
-    relay(call, asked.node_id, gate::POLICY_GET, json!({}))
+    relay(call, asked.node_id, gate::POLICY_GET, json!({}), None)
 }
 
 /// `exec.approvals.node.set`.
 pub fn approvals_set(call: &Call<'_>, params: Option<Value>) -> Outcome {
     let asked = ExecApprovalsNodeSet::parse(params)?;
     let relayed = asked.relayed();
-    relay(call, asked.node_id, gate::POLICY_SET, relayed)
+    let line = AuditEntry {
+        subject: asked.node_id.to_string(),
+        before: Some(json!({"hash": asked.base_hash})),
+        ..call.audit_line("exec.approvals.node.set")
+    };
+    relay(
+        call,
+        asked.node_id,
+        gate::POLICY_SET,
+        relayed,
+        Some(Box::new(line)),
+    )
 }
 
 /// `node.invoke.result`: late, unknown and foreign results are accepted and ignored.
@@ -87,7 +100,13 @@ pub fn result(call: &Call<'_>, params: Option<Value>) -> Outcome {
 
 /// Asks for or replaces a node's own exec policy: no allowlist names these commands, but the node must be
 /// paired (D19).
-fn relay(call: &Call<'_>, node: NodeId, command: &str, params: Value) -> Outcome {
+fn relay(
+    call: &Call<'_>,
+    node: NodeId,
+    command: &str,
+    params: Value,
+    audit: Option<Box<AuditEntry>>,
+) -> Outcome {
     let question = Question {
         origin: Origin::Relay,
         node,
@@ -96,6 +115,7 @@ fn relay(call: &Call<'_>, node: NodeId, command: &str, params: Value) -> Outcome
         timeout_ms: None,
         idempotency_key: None,
         permit: None,
+        audit,
     };
     let live = question.live(call)?;
     question.judge(call, &live)?;

@@ -382,4 +382,30 @@ fn policies_of_nodes_are_relayed_only_to_paired_ones() {
         json!({"id": request["id"], "nodeId": "n", "ok": true, "payloadJSON": "{\"hash\":\"x\"}"}),
     );
     assert_eq!(person.answer(&open)["payload"], json!({"hash": "x"}));
+    let edit = json!({"nodeId": "n", "file": {"version": 1}, "baseHash": "x"});
+    person.start("exec.approvals.node.set", edit);
+    received(&node);
+    person.leave();
+    let trail = house.context.store.audit_log().newest(2).unwrap();
+    let told = |line: &Value| {
+        let names = ["action", "subject", "before", "after", "detail"];
+        names.map(|name| line[name].clone())
+    };
+    let line = |before: &str, after: Value, detail: Value| {
+        let before = json!({"hash": before});
+        [
+            json!("exec.approvals.node.set"),
+            json!("n"),
+            before,
+            after,
+            detail,
+        ]
+    };
+    assert_eq!(
+        [told(&trail[0]), told(&trail[1])],
+        [
+            line("h", json!({"hash": "x"}), Value::Null),
+            line("x", Value::Null, json!({"outcome": "unknown"})),
+        ]
+    );
 }

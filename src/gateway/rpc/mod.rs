@@ -41,7 +41,7 @@ use crate::protocol::frame::Request;
 use crate::protocol::method;
 
 pub use call::{Call, Outcome, Reply, refusal_shape};
-pub use question::conclude;
+pub use question::{conclude, note_edit};
 pub use system::health;
 
 /// Bytes of a peer's own words in one log line.

@@ -21,6 +21,7 @@ use crate::gateway::session::Session;
 use crate::identity::Random;
 use crate::identity::ids::{ConnId, NodeId};
 use crate::net::Outbox;
+use crate::pairing::AuditEntry;
 use crate::protocol::error::ErrorShape;
 use crate::protocol::limits::{FIRST_WITH_TIMEOUT_ALWAYS, INVOKE_TIMEOUT, MAX_BUFFERED_BYTES};
 
@@ -49,6 +50,8 @@ pub struct Question {
     /// question that never gets so far (the node is gone, busy, or may not be asked) leaves it as it is; what
     /// was queued counts as run, whatever becomes of it then.
     pub permit: Option<Permit>,
+    /// The line for the trail when the node has done it, without what holds then.
+    pub audit: Option<Box<AuditEntry>>,
 }
 
 /// Bars what could not be answered later: what one caller can make the gateway remember must be bounded.
@@ -113,6 +116,7 @@ impl Question {
             command: self.command.clone(),
             origin: self.origin,
             timer: None,
+            audit: self.audit.clone(),
         };
         let opened = {
             // Under the registry's lock: the end of an asker ends what it opened before, and bars the rest.
@@ -236,11 +240,32 @@ pub fn conclude(context: &Context, open: OpenInvoke, ending: Ending) {
     if let Some(timer) = open.timer {
         context.timer.cancel(timer);
     }
-    let Some(asker) = context.hub.session(&open.asker) else {
-        return;
+    let done = match &ending {
+        Ok(result) => result.ok.then_some(true),
+        Err(_) => Some(false),
     };
     let outcome = answer(open.origin, &open.node, &open.command, ending);
-    asker.answer(&open.request, &outcome);
+    if let (Some(line), Some(known)) = (open.audit, done) {
+        note_edit(context, *line, outcome.as_ref().ok().filter(|_| known));
+    }
+    if let Some(asker) = context.hub.session(&open.asker) {
+        asker.answer(&open.request, &outcome);
+    }
+}
+
+/// Notes an edit of a node's policy in the trail: with the hash that the node told, or as one whose outcome
+/// is not known.
+pub fn note_edit(context: &Context, line: AuditEntry, answer: Option<&Value>) {
+    context.store.audit(&match answer {
+        Some(answer) => AuditEntry {
+            after: Some(json!({"hash": answer["hash"]})),
+            ..line
+        },
+        None => AuditEntry {
+            detail: Some(json!({"outcome": "unknown"})),
+            ..line
+        },
+    });
 }
 
 fn set_deadline(context: &Arc<Context>, owner: &ConnId, id: &str, timeout_ms: Option<u64>) {
