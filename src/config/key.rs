@@ -268,7 +268,7 @@ pub const KEYS: &[Key] = &[
     key("meta.lastTouchedVersion", Text, Unset, Free, "written by writers, never required"),
     key("nodeHost.browserProxy.allowProfiles", TextList, Unset, Free, "only these browser profiles"),
     key("nodeHost.browserProxy.enabled", Flag, ON, Free, "offer this machine's browser to the gateway"),
-    key("nodeHost.execApprovals.remoteEdits", Kind::Word(RemoteEdits::NAMES), Preset::Text("narrow"), Free, "whether edits of this node's exec policy from elsewhere may also allow more"),
+    key("nodeHost.execApprovals.remoteEdits", Kind::Word(RemoteEdits::NAMES), Preset::Text("narrow"), Hot, "whether edits of this node's exec policy from elsewhere may also allow more"),
     key("plugins.*", Any, Unset, Restart, "accepted and not used by this program"),
     key("plugins.enabled", Flag, Unset, Restart, "accepted and not used by this program"),
     key("plugins.entries.*", Object, Unset, Restart, "accepted and not used by this program"),

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
+use crate::exec::ApprovalsFile;
 use crate::gateway::connections::Connections;
 use crate::gateway::crowd::Crowd;
 use crate::gateway::exec_approval::Book;
@@ -71,6 +72,8 @@ pub struct Context {
     pub timer: Timer,
     /// What connections are accepted with; `None` is plaintext.
     pub tls: Option<ServerTls>,
+    /// This machine's exec policy.
+    pub exec_policy: ApprovalsFile,
     /// What the timer does about pairing requests and unsaved trifles.
     pub upkeep: Upkeep,
     /// Version of this program.
@@ -97,6 +100,7 @@ impl Context {
         tls: Option<ServerTls>,
     ) -> Arc<Self> {
         let whois = Whois::new(settings.tailscale.clone());
+        let exec_policy = ApprovalsFile::new(&settings.state_dir, settings.home.as_deref());
         Arc::new(Self {
             arrivals: Arrivals::new(settings.arrivals),
             chatter: Arc::default(),
@@ -113,6 +117,7 @@ impl Context {
             store,
             timer,
             tls,
+            exec_policy,
             upkeep: Upkeep::default(),
             version: env!("CARGO_PKG_VERSION"),
             whois,

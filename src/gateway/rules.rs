@@ -10,6 +10,7 @@
 use std::time::Duration;
 
 use crate::config::Config;
+use crate::config::word::RemoteEdits;
 use crate::gateway::auth::SharedAuth;
 use crate::gateway::forwarded::ProxyTrust;
 use crate::gateway::limits::AttemptPolicy;
@@ -37,6 +38,8 @@ pub struct Rules {
     pub origins: OriginPolicy,
     /// Whose forwarding headers count.
     pub proxies: ProxyTrust,
+    /// What edits of this machine's exec policy may do that do not come from this machine.
+    pub remote_edits: RemoteEdits,
     /// Of `auth`, kept because every request asks for it; [`Rules::sealed`] brings it up to date.
     generation: Option<Generation>,
 }
@@ -52,6 +55,7 @@ impl Rules {
             handshake_timeout: HANDSHAKE_TIMEOUT,
             origins: OriginPolicy::default(),
             proxies: ProxyTrust::default(),
+            remote_edits: RemoteEdits::default(),
             generation: None,
         }
         .sealed()
@@ -82,6 +86,7 @@ impl Rules {
                 host_header_fallback: gateway.control_ui.host_header_origin_fallback,
             },
             proxies,
+            remote_edits: config.node_host.remote_edits,
             generation: None,
         }
         .sealed()

@@ -35,6 +35,8 @@ pub struct GatewaySettings {
     pub control_ui_break_glass: bool,
     /// `gateway.controlUi.allowInsecureAuth`.
     pub control_ui_insecure: bool,
+    /// The home of who runs it; below it no link is written through.
+    pub home: Option<PathBuf>,
     /// Where to listen; the first address must work, the others are tried.
     pub listen: Vec<IpAddr>,
     /// Sockets that are not admitted.
@@ -69,6 +71,7 @@ impl GatewaySettings {
             config_file: state_dir.join("openclaw.json"),
             control_ui_break_glass: false,
             control_ui_insecure: false,
+            home: None,
             listen: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
             max_preauth: MAX_PREAUTH_SOCKETS_PER_ADDRESS,
             multi_gateway: false,
@@ -143,6 +146,7 @@ pub fn build(
         config_file: paths.config_file.clone(),
         control_ui_break_glass: gateway.control_ui.device_auth_disabled,
         control_ui_insecure: gateway.control_ui.insecure_auth_allowed,
+        home: Some(paths.home.clone()),
         listen: addresses(bind, gateway.custom_bind_host.as_deref(), tailnet)?,
         max_preauth: max_preauth(&loaded.environment),
         multi_gateway: loaded.environment.allow_multi_gateway(),

@@ -11,6 +11,7 @@ mod events;
 mod exec_approval;
 #[cfg(test)]
 mod exec_approval_tests;
+mod exec_policy;
 mod invoke;
 #[cfg(test)]
 mod invoke_tests;
@@ -124,8 +125,10 @@ fn run(
         "exec.approval.request" => exec_approval::request(&call, params),
         "exec.approval.resolve" => exec_approval::resolve(&call, params),
         "exec.approval.waitDecision" => exec_approval::wait_decision(&call, params),
+        "exec.approvals.get" => exec_policy::get(&call, params),
         "exec.approvals.node.get" => invoke::approvals_get(&call, params),
         "exec.approvals.node.set" => invoke::approvals_set(&call, params),
+        "exec.approvals.set" => exec_policy::set(&call, params),
         "gateway.identity.get" => system::identity(&call, params),
         "gateway.limits.clear" => limits::clear(&call, params),
         "gateway.limits.list" => limits::list(&call, params),

@@ -1,4 +1,4 @@
-//! Params of the approval files that are relayed to a node, and the schema of such a file (specification
+//! Params of the approval files, the gateway's own and those that are relayed to a node, and the schema of such a file (specification
 //! sections 8.1 and 8.2).
 
 use serde_json::{Value, json};
@@ -12,6 +12,28 @@ use crate::{
         schema::{COUNT, Kind, NAME, TEXT, optional, parse_params, required},
     },
 };
+
+/// `exec.approvals.set`: the policy of the gateway's own machine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExecApprovalsSet {
+    /// The new file, checked against the schema of section 8.1.
+    pub file: Value,
+    /// Hash of the file that is replaced.
+    pub base_hash: Option<String>,
+}
+
+impl ExecApprovalsSet {
+    /// Reads the params.
+    pub fn parse(params: Option<Value>) -> Result<Self, ErrorShape> {
+        const KIND: Kind =
+            Kind::Object(&[required("file", APPROVALS_FILE), optional("baseHash", NAME)]);
+        let mut fields = parse_params("exec.approvals.set", params, &KIND)?;
+        Ok(Self {
+            file: fields.value("file").unwrap_or_default(),
+            base_hash: fields.text("baseHash"),
+        })
+    }
+}
 
 /// `exec.approvals.node.get`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -98,6 +98,16 @@ mod tests {
         ("node.pending.enqueue", |value| {
             text(PendingEnqueue::parse(value))
         }),
+        ("exec.approvals.set", |value| {
+            text(ExecApprovalsSet::parse(value))
+        }),
+        ("exec.approval.request", |value| {
+            text(ExecApprovalRequest::parse(value))
+        }),
+        ("exec.approval.resolve", |value| {
+            text(ExecApprovalResolve::parse(value))
+        }),
+        ("exec.approval.get", |value| text(parse_approval_id(value))),
         ("exec.approvals.node.get", |value| {
             text(ExecApprovalsNodeGet::parse(value))
         }),
@@ -296,6 +306,26 @@ mod tests {
                 "node.pending.enqueue",
                 json!({"nodeId":"n","type":"x"}),
                 "invalid node.pending.enqueue params: at /type: must be equal to one of the allowed values",
+            ),
+            (
+                "exec.approvals.set",
+                json!({"file":{"version":2,"agents":{"a":{"allowlist":[{}]}}}}),
+                "invalid exec.approvals.set params: at /file/version: must be equal to constant; at /file/agents/a/allowlist/0: must have required property 'pattern'",
+            ),
+            (
+                "exec.approvals.set",
+                json!({"baseHash":""}),
+                "invalid exec.approvals.set params: must have required property 'file'; at /baseHash: must NOT have fewer than 1 characters",
+            ),
+            (
+                "exec.approval.resolve",
+                json!({"id":"x","decision":"allow"}),
+                "invalid decision",
+            ),
+            (
+                "exec.approval.request",
+                json!({"id":"","systemRunPlan":{"argv":[1]},"turnSourceThreadId":true}),
+                "invalid exec.approval.request params: at /id: must NOT have fewer than 1 characters; at /systemRunPlan: must have required property 'cwd'; at /systemRunPlan: must have required property 'commandText'; at /systemRunPlan: must have required property 'agentId'; at /systemRunPlan: must have required property 'sessionKey'; at /systemRunPlan/argv/0: must be string; at /systemRunPlan: must be null; at /systemRunPlan: must match a schema in anyOf; at /turnSourceThreadId: must be string; at /turnSourceThreadId: must be number; at /turnSourceThreadId: must be null; at /turnSourceThreadId: must match a schema in anyOf",
             ),
             (
                 "exec.approvals.node.get",
