@@ -53,7 +53,7 @@ fault: deps ## broken on purpose: kill -9 loops, full disk, an idle minute with 
 
 TIME ?= 60
 
-fuzz: deps ## random frames, connect params and HTTP heads for TIME seconds (60); FUZZ_SEED=n repeats a run
+fuzz: deps ## random frames, connect params, HTTP heads and shell scripts for TIME seconds (60); FUZZ_SEED=n repeats a run
 	FUZZ_SECONDS=$(TIME) $(CARGO) test --locked --test fuzz
 
 bench: release ## the budget, measured

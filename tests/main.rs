@@ -31,6 +31,7 @@ mod secrecy;
 mod services;
 mod sessions;
 mod setup_codes;
+mod shell_reading;
 mod silent_ssh;
 mod stalled;
 mod state_files;

@@ -5,15 +5,16 @@
 
 use std::path::{Path, PathBuf};
 
-use super::allowlist::{Candidate, Judgement, judge};
 use super::document::Entry;
-use super::inline::inline_evaluation;
+use super::judge::{Judge, Opened};
 use super::miss::Miss;
 use super::policy::Effective;
 use super::programs::Programs;
 use super::safe_bins::SafeBins;
+use super::script::Word;
 use super::which::Unresolved;
-use super::wrapper::unwrap;
+use super::wrapper::{Unwrapped, base_name, unwrap};
+use crate::protocol::command_text::format_command;
 
 /// What the meaning of a command depends on besides its words and the policy.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +63,8 @@ pub struct Segment<'a> {
     pub cover: Result<Cover<'a>, Miss>,
     /// The commands of the script it runs, when it is a shell with one.
     pub inner: Vec<Segment<'a>>,
+    /// What in it evaluates text as a program, as `tools.exec.strictInlineEval` names it (section 3.11).
+    pub inline_evaluation: Option<String>,
 }
 
 impl<'a> Segment<'a> {
@@ -73,6 +76,16 @@ impl<'a> Segment<'a> {
         };
         let inner = self.inner.iter().flat_map(Segment::rules);
         own.into_iter().chain(inner).collect()
+    }
+}
+
+impl Segment<'_> {
+    /// Why it is not covered, each of its inner commands by itself.
+    fn misses(&self) -> Vec<&Miss> {
+        if self.inner.is_empty() {
+            return self.cover.as_ref().err().into_iter().collect();
+        }
+        self.inner.iter().flat_map(Segment::misses).collect()
     }
 }
 
@@ -114,13 +127,12 @@ impl<'a> Assessment<'a> {
         self.analysis_ok() && self.segments.iter().all(|segment| segment.cover.is_ok())
     }
 
-    /// The first reason why it is not satisfied.
+    /// Why it is not satisfied: the first reason that no rule could remove, else the first.
     pub fn miss(&self) -> Option<&Miss> {
-        let missed = |segment: &'_ Segment<'a>| segment.cover.is_err();
-        let first = self.segments.iter().find(|segment| missed(segment));
-        self.fault
-            .as_ref()
-            .or_else(|| first.and_then(|segment| segment.cover.as_ref().err()))
+        let misses: Vec<&Miss> = self.segments.iter().flat_map(Segment::misses).collect();
+        let lasting = misses.iter().find(|miss| miss.pattern().is_none());
+        let miss = lasting.or_else(|| misses.first()).copied();
+        self.fault.as_ref().or(miss)
     }
 
     /// The rules that cover it, in order, each as often as it is used.
@@ -133,7 +145,7 @@ impl<'a> Assessment<'a> {
         if self.fault.is_some() {
             return None;
         }
-        let misses = self.segments.iter().filter_map(|s| s.cover.as_ref().err());
+        let misses = self.segments.iter().flat_map(Segment::misses);
         let patterns: Option<Vec<String>> = misses.map(Miss::pattern).collect();
         let mut patterns = patterns.filter(|patterns| !patterns.is_empty())?;
         patterns.sort_unstable();
@@ -149,36 +161,86 @@ pub fn assess<'a>(
     context: &Context<'_>,
 ) -> Assessment<'a> {
     let unwrapped = unwrap(command);
-    let program = unwrapped.effective.first().map_or("", String::as_str);
-    let resolved = context.programs.resolve(program, context.cwd);
-    let candidate = Candidate {
-        unwrapped: &unwrapped,
-        resolved: resolved.clone(),
-        home: context.home,
+    let words: Vec<Word> = command.iter().map(|word| Word::literal(word)).collect();
+    let judge = Judge { policy, context };
+    let payload = unwrapped.payload().is_some();
+    let (fault, segments) = if command.iter().any(|word| word.contains('\0')) {
+        (Some(Miss::Nul), Vec::new())
+    } else if payload {
+        let opened = judge
+            .starts_for_certain(&words, &unwrapped, None)
+            .and_then(|()| judge.open(&words, &unwrapped, 0));
+        match opened {
+            Ok(Opened::Script(segments)) => (None, segments),
+            Ok(Opened::Path(_)) => (None, vec![judge.segment(&words, None)]),
+            Err(miss) => (Some(miss), Vec::new()),
+        }
+    } else {
+        (None, vec![judge.segment(&words, None)])
     };
-    let cover = match judge(&candidate, &policy.allowlist) {
-        Judgement::Allowed { entry, index } => Ok(Cover::Rule { entry, index }),
-        Judgement::Missed(miss) => Err(miss),
-    };
-    let program = match &resolved {
-        Ok(path) => context.programs.canonical(path).map(Ok),
-        Err(unresolved) => Some(Err(*unresolved)),
-    };
+    let hidden = fault.is_some().then(|| {
+        let program = unwrapped.effective.first().map_or("", String::as_str);
+        format!("{} -c", base_name(program))
+    });
+    let mut inline = segments.iter();
     Assessment {
-        payload: unwrapped.payload().is_some(),
-        fault: None,
-        segments: vec![Segment {
-            argv: unwrapped.effective.to_vec(),
-            path: resolved.ok(),
-            blocked: unwrapped.blocked,
-            cover,
-            inner: Vec::new(),
-        }],
-        durable: false,
-        inline_evaluation: inline_evaluation(&unwrapped),
-        execution: program.map(|program| Execution {
-            argv: unwrapped.effective.to_vec(),
-            program,
-        }),
+        payload,
+        durable: is_durable(command, policy, &segments),
+        inline_evaluation: inline
+            .find_map(|segment| segment.inline_evaluation.clone())
+            .or(hidden),
+        execution: execution(command, &unwrapped, payload, context),
+        fault,
+        segments,
     }
 }
+
+/// The command line itself, or every program in it, was approved for good.
+fn is_durable(command: &[String], policy: &Effective<'_>, segments: &[Segment<'_>]) -> bool {
+    let text = format_command(command);
+    fn programs(segments: &[Segment<'_>]) -> bool {
+        !segments.is_empty()
+            && segments.iter().all(|segment| match segment.cover {
+                Ok(Cover::Rule { entry, .. }) => entry.is_durable(),
+                Ok(Cover::Inner) => programs(&segment.inner),
+                Ok(Cover::SafeBin | Cover::Skill) | Err(_) => false,
+            })
+    }
+    let line = policy
+        .allowlist
+        .iter()
+        .any(|entry| entry.trusts_text(&text));
+    line || programs(segments)
+}
+
+/// A shell with a script is executed as it was received; otherwise the program behind the wrappers is.
+/// Its name stays the path it was found by: a program with many names goes by that, not by the file.
+fn execution(
+    command: &[String],
+    unwrapped: &Unwrapped<'_>,
+    payload: bool,
+    context: &Context<'_>,
+) -> Option<Execution> {
+    let argv = if payload {
+        command
+    } else {
+        unwrapped.effective
+    };
+    let typed = argv.first().map_or("", String::as_str);
+    let mut argv = argv.to_vec();
+    let program = match context.programs.resolve(typed, context.cwd) {
+        Ok(path) => {
+            let named = argv.first_mut().filter(|_| !payload);
+            if let (Some(name), Some(path)) = (named, path.to_str()) {
+                *name = path.to_owned();
+            }
+            Ok(context.programs.canonical(&path)?)
+        }
+        Err(unresolved) => Err(unresolved),
+    };
+    Some(Execution { argv, program })
+}
+
+#[cfg(test)]
+#[path = "verdicts_tests.rs"]
+mod tests;

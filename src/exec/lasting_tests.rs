@@ -36,6 +36,7 @@ fn segment(path: &str) -> Segment<'static> {
         blocked: false,
         cover: Err(Miss::NotFound(path.to_owned())),
         inner: Vec::new(),
+        inline_evaluation: None,
     }
 }
 

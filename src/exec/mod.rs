@@ -11,26 +11,29 @@
 pub mod command;
 pub mod operand;
 pub mod plan;
-mod runner;
+pub mod script;
 pub mod shell;
-mod shown;
-mod simple_commands;
 pub mod which;
 pub mod wrapper;
 
-mod allowlist;
 mod assessment;
 mod document;
 mod error;
 mod file;
 mod inline;
+mod judge;
 mod lasting;
 mod miss;
 mod narrow;
+mod pattern;
 mod policy;
 mod programs;
+mod runner;
 mod safe_bins;
 mod scopes;
+mod shell_words;
+mod shown;
+mod simple_commands;
 mod strict;
 #[cfg(test)]
 pub(crate) mod testing;

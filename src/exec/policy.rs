@@ -8,10 +8,11 @@ use super::document::{
     AgentPolicy, Ask, Document, EVERY_AGENT, Entry, MAIN_AGENT, Scalars, Security,
 };
 use super::file::NAME;
+use super::safe_bins::SafeBins;
 use crate::config::word::{RemoteEdits, Word};
 
 /// What this machine's own configuration says about exec; under `tools.exec` what it sets explicitly.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostPolicy {
     /// `tools.exec.security`
     pub security: Option<Security>,
@@ -21,6 +22,8 @@ pub struct HostPolicy {
     pub strict_inline_eval: bool,
     /// `nodeHost.execApprovals.remoteEdits`
     pub remote_edits: RemoteEdits,
+    /// `tools.exec.safeBins`, `safeBinProfiles` and `safeBinTrustedDirs`
+    pub safe_bins: SafeBins,
 }
 
 impl HostPolicy {
@@ -41,6 +44,7 @@ impl HostPolicy {
             remote_edits: remote_edits
                 .and_then(RemoteEdits::parse)
                 .unwrap_or_default(),
+            safe_bins: SafeBins::read(&places.into_iter().flatten().collect::<Vec<_>>()),
         }
     }
 }
@@ -306,10 +310,31 @@ mod tests {
         };
         use Security::{Allowlist, Deny, Full};
         let cases = [
-            (&document, Some("a"), none, Deny, Ask::Always, "every own"),
-            (&document, Some("b"), none, Allowlist, Ask::Off, "every"),
-            (&document, None, none, Allowlist, Ask::Off, "every"),
-            (&document, Some("*"), none, Allowlist, Ask::Off, "every"),
+            (
+                &document,
+                Some("a"),
+                none.clone(),
+                Deny,
+                Ask::Always,
+                "every own",
+            ),
+            (
+                &document,
+                Some("b"),
+                none.clone(),
+                Allowlist,
+                Ask::Off,
+                "every",
+            ),
+            (&document, None, none.clone(), Allowlist, Ask::Off, "every"),
+            (
+                &document,
+                Some("*"),
+                none.clone(),
+                Allowlist,
+                Ask::Off,
+                "every",
+            ),
             (
                 &document,
                 Some("b"),
@@ -326,7 +351,7 @@ mod tests {
                 Ask::OnMiss,
                 "every",
             ),
-            (&empty, None, none, Allowlist, Ask::OnMiss, ""),
+            (&empty, None, none.clone(), Allowlist, Ask::OnMiss, ""),
             (&empty, None, host(Full, Ask::Off), Full, Ask::Off, ""),
         ];
         for (document, agent, host, security, ask, rules) in cases {

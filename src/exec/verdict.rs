@@ -202,7 +202,7 @@ fn missing(question: &Question<'_>) -> String {
 }
 
 /// One word of a command line that a person can paste.
-fn shell_word(text: &str) -> String {
+pub fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:,".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         return text.to_owned();
@@ -291,8 +291,8 @@ mod tests {
             (
                 Miss::Shell("sh".to_owned()),
                 None,
-                "sh is a shell and its script is not matched against the allowlist; call the program \
-                 itself",
+                "sh is a shell that would run something the command line does not show for certain; \
+                 call the program itself, or approve it once",
             ),
             (
                 Miss::NotFound("nope".to_owned()),
@@ -325,6 +325,7 @@ mod tests {
                 blocked: false,
                 cover,
                 inner: Vec::new(),
+                inline_evaluation: None,
             }],
             durable: false,
             inline_evaluation: None,
@@ -348,7 +349,7 @@ mod tests {
     fn no_rule(path: &str) -> Miss {
         Miss::NoRule {
             path: PathBuf::from(path),
-            skipped: Vec::new(),
+            name: None,
         }
     }
 }

@@ -113,6 +113,8 @@ pub struct Unwrapped<'a> {
     pub assignments: Vec<&'a str>,
     /// `busybox` or `toybox` was stepped over.
     pub multicall: bool,
+    /// Indexes of the wrappers stepped over in the whole argv.
+    pub launchers: Vec<usize>,
 }
 
 impl<'a> Unwrapped<'a> {
@@ -170,6 +172,7 @@ pub fn unwrap(argv: &[String]) -> Unwrapped<'_> {
         environment_modified: false,
         assignments: Vec::new(),
         multicall: false,
+        launchers: Vec::new(),
     };
     while let Some(program) = found.effective.first() {
         let name = base_name(program);
@@ -196,6 +199,7 @@ pub fn unwrap(argv: &[String]) -> Unwrapped<'_> {
             }
             Step::Command(index) => {
                 found.wrappers += 1;
+                found.launchers.push(found.offset);
                 found.offset += index;
                 found.effective = &found.effective[index..];
             }

@@ -223,3 +223,34 @@ pub fn vary_head(corpus: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
     head.truncate(LONGEST);
     head
 }
+
+/// What shells treat in a way of their own.
+const SHELL_PIECES: [&str; 36] = [
+    " ", "\t", "\n", "\r", "\u{0}", "\\", "\\\n", "'", "\"", "`", "$", "$(", "${", ")", "(", "{",
+    "}", "<", ">", "<<X", "|", "||", "&", "&&", ";", "#", "!", "=", "~", "*", "$'", "$x", "eval ",
+    "A=1 ", "\u{4f60}", "\u{a0}",
+];
+
+/// A script of the corpus with pieces put in, taken out or doubled.
+pub fn vary_script(corpus: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
+    let mut script = dice.pick(corpus).clone();
+    for _ in 0..=dice.below(4) {
+        let at = dice.below(script.len() + 1);
+        match dice.below(8) {
+            0 => script.truncate(at),
+            1 => script.extend_from_slice(dice.pick(corpus)),
+            2 => {
+                let tail = script[at..].repeat(dice.below(40));
+                script.extend_from_slice(&tail);
+            }
+            3 => {
+                script.splice(at..(at + 1).min(script.len()), []);
+            }
+            _ => {
+                script.splice(at..at, dice.pick::<&str>(&SHELL_PIECES).bytes());
+            }
+        }
+    }
+    script.truncate(LONGEST);
+    script
+}

@@ -1,5 +1,10 @@
 //! What is tried, and what must hold for every input whatever it is.
 
+use std::path::{Path, PathBuf};
+
+use openclaw::exec::script::{MAX_COMMANDS, Word, split};
+use openclaw::exec::which::Unresolved;
+use openclaw::exec::{Context, Effective, Entry, Programs, SafeBins, assess};
 use openclaw::gateway::forwarded::ProxyTrust;
 use openclaw::gateway::locality::{Locality, RequestHeaders, place};
 use openclaw::gateway::origin::{OriginPolicy, check_origin};
@@ -13,7 +18,7 @@ use openclaw::protocol::params;
 use openclaw::protocol::scope::{Role, Scopes};
 use serde_json::{Value, json};
 
-use super::mutate::{Dice, vary_document, vary_head};
+use super::mutate::{Dice, vary_document, vary_head, vary_script};
 
 /// One thing that reads what a stranger sent.
 pub struct Target {
@@ -30,7 +35,7 @@ pub struct Target {
     pub check: fn(&[u8]) -> Result<(), String>,
 }
 
-pub static TARGETS: [Target; 4] = [
+pub static TARGETS: [Target; 5] = [
     Target {
         name: "frames",
         corpus: include_str!("corpus/frames.jsonl"),
@@ -72,6 +77,14 @@ pub static TARGETS: [Target; 4] = [
         vary: vary_head,
         accepts: |input| head(input).is_some(),
         check: heads,
+    },
+    Target {
+        name: "scripts",
+        corpus: include_str!("corpus/scripts.txt"),
+        separator: "\n",
+        vary: vary_script,
+        accepts: |input| split(&text(input), false).is_ok(),
+        check: scripts,
     },
 ];
 
@@ -339,5 +352,97 @@ fn whereabouts(head: Head) -> Result<(), String> {
         open.is_err() == headers.has_origin(),
         "an origin from afar: {open:?}"
     );
+    Ok(())
+}
+
+/// Finds every program in one directory.
+struct Everywhere;
+
+impl Programs for Everywhere {
+    fn resolve(&self, program: &str, cwd: &Path) -> Result<PathBuf, Unresolved> {
+        match program.contains('/') {
+            true => Ok(cwd.join(program)),
+            false => Ok(Path::new("/usr/bin").join(program)),
+        }
+    }
+
+    fn canonical(&self, path: &Path) -> Option<PathBuf> {
+        Some(path.to_owned())
+    }
+
+    fn is_file(&self, _: &Path) -> bool {
+        true
+    }
+
+    fn is_link(&self, _: &Path) -> bool {
+        false
+    }
+}
+
+/// A script is read within bounds, means the same when its words are quoted, and is covered by nothing
+/// when no rule is there.
+fn scripts(input: &[u8]) -> Result<(), String> {
+    let script = text(input);
+    for fish in [false, true] {
+        let Ok(commands) = split(&script, fish) else {
+            continue;
+        };
+        let size: usize = commands.iter().flatten().map(|word| word.text.len()).sum();
+        hold!(
+            commands.len() <= MAX_COMMANDS,
+            "{} commands",
+            commands.len()
+        );
+        hold!(size <= script.len(), "{size} bytes out of {}", script.len());
+        hold!(
+            commands.iter().all(|words| !words.is_empty()),
+            "an empty command"
+        );
+        let quoted = commands.iter().map(|words| {
+            let words = words
+                .iter()
+                .map(|word| format!("'{}'", word.text.replace('\'', "'\\''")));
+            words.collect::<Vec<_>>().join(" ")
+        });
+        let quoted = quoted.collect::<Vec<_>>().join(";");
+        if let Ok(again) = split(&quoted, false) {
+            let texts = |commands: &[Vec<Word>]| -> Vec<Vec<String>> {
+                let words =
+                    |words: &Vec<Word>| words.iter().map(|word| word.text.clone()).collect();
+                commands.iter().map(words).collect()
+            };
+            hold!(
+                texts(&again) == texts(&commands),
+                "not the same when quoted: {quoted}"
+            );
+        }
+    }
+    let rule = Entry::new("*");
+    for shell in ["sh", "bash", "fish", "zsh"] {
+        let argv = [shell.to_owned(), "-c".to_owned(), script.clone()];
+        let none = SafeBins {
+            names: Vec::new(),
+            ..SafeBins::default()
+        };
+        let context = Context {
+            cwd: Path::new("/w"),
+            home: None,
+            programs: &Everywhere,
+            skills: &[],
+            safe_bins: &none,
+        };
+        let listed = |allowlist| {
+            let policy = Effective {
+                allowlist,
+                ..Effective::default()
+            };
+            let found = assess(&argv, &policy, &context);
+            (found.satisfied(), found.miss().map(ToString::to_string))
+        };
+        let (satisfied, miss) = listed(Vec::new());
+        hold!(!satisfied && miss.is_some(), "covered without a rule");
+        let (satisfied, miss) = listed(vec![&rule]);
+        hold!(satisfied != miss.is_some(), "{satisfied}, but {miss:?}");
+    }
     Ok(())
 }

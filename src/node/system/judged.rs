@@ -4,9 +4,7 @@
 
 use super::params::CommandParams;
 use crate::config::word::RemoteEdits;
-use crate::exec::{
-    Content, Context, Denial, Disk, Question, SafeBins, Verdict, assess, decide, effective,
-};
+use crate::exec::{Content, Context, Denial, Disk, Question, Verdict, assess, decide, effective};
 use crate::node::machine::Machine;
 
 /// Judges a command and hands question and verdict to `then`. The error is a policy or configuration that
@@ -36,7 +34,7 @@ pub fn judged<T>(
             home,
         },
         skills: &skills,
-        safe_bins: &SafeBins::default(),
+        safe_bins: &host.safe_bins,
     };
     let assessment = assess(&command.argv, &policy, &context);
     let question = Question {

@@ -255,15 +255,19 @@ fn permitted(
     };
     // Where only the allowlist permits the run, exactly what it judged must be executed.
     let execution = question.assessment.execution.clone();
-    let admitted = match execution.filter(|_| listed) {
-        _ if request.approved || request.plan.is_some() => bound(machine, request)?,
-        None => received(machine, request),
-        Some(Execution { argv, program }) => Admitted {
-            argv,
-            program,
-            ..received(machine, request)
-        },
+    let mut admitted = match request.approved || request.plan.is_some() {
+        true => bound(machine, request)?,
+        false => received(machine, request),
     };
+    if let Some(Execution { argv, program }) = execution.filter(|_| listed) {
+        // The wrappers of a listed command were not judged; without them a script stands elsewhere.
+        let moved = argv.len() != admitted.argv.len();
+        if let Some(bound) = admitted.bound.as_mut().filter(|_| moved) {
+            bound.operand = None;
+        }
+        admitted.argv = argv;
+        admitted.program = program;
+    }
     if request.screen_recording {
         let message = "PERMISSION_MISSING: screenRecording".to_owned();
         return Err(Denial {

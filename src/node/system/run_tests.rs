@@ -166,11 +166,20 @@ fn strict_inline_evaluation_needs_an_approval_under_every_policy() {
         strict_inline_eval: true,
         ..HostPolicy::default()
     };
-    machine.host_policy = Box::new(move |_| Ok(strict));
-    let reply = run(&machine, &json!({"command": ["sh", "-c", "true"]}));
-    assert!(message(&reply).contains("requires explicit approval in strictInlineEval mode"));
-    let approved = json!({"command": ["sh", "-c", "true"], "approved": true});
+    machine.host_policy = Box::new(move |_| Ok(strict.clone()));
+    let find = json!(["find", ".", "-maxdepth", "0", "-exec", "true", ";"]);
+    let reply = run(&machine, &json!({"command": find}));
+    assert_eq!(
+        message(&reply),
+        "SYSTEM_RUN_DENIED: approval required (find -exec requires explicit approval in strictInlineEval mode)"
+    );
+    let approved = json!({"command": find, "approved": true});
     assert!(run(&machine, &approved).result.is_ok());
+    assert!(
+        run(&machine, &json!({"command": ["sh", "-c", "true"]}))
+            .result
+            .is_ok()
+    );
     assert!(run(&machine, &json!({"command": ["true"]})).result.is_ok());
 }
 
@@ -184,7 +193,7 @@ fn the_configuration_may_only_tighten() {
         ask: Some(Ask::Off),
         ..HostPolicy::default()
     };
-    machine.host_policy = Box::new(move |_| Ok(strict));
+    machine.host_policy = Box::new(move |_| Ok(strict.clone()));
     let reply = run(&machine, &json!({"command": ["true"]}));
     assert_eq!(
         message(&reply),
