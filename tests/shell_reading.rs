@@ -9,7 +9,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use openclaw::exec::{Context, Disk, Effective, Entry, SafeBins, assess};
+use openclaw::exec::{BoundLine, Context, Disk, Effective, Entry, SafeBins, assess};
 use proptest::prelude::*;
 
 use crate::support::home::Home;
@@ -127,6 +127,7 @@ impl Stage {
                 trusted_directories: directories,
                 ..SafeBins::default()
             },
+            line: &BoundLine::default(),
         };
         assess(argv, &policy, &context).satisfied()
     }

@@ -58,7 +58,14 @@ pub fn parse(
         arguments: Vec::new(),
     };
     let mut parser = Parser::from_args(arguments);
-    while let Some(argument) = parser.next().map_err(|fault| unwanted(&fault))? {
+    loop {
+        if let Some(word) = dashed_value(&mut parser, &typed) {
+            read_word(word, &mut typed)?;
+            continue;
+        }
+        let Some(argument) = parser.next().map_err(|fault| unwanted(&fault))? else {
+            return finish(typed);
+        };
         match argument {
             Arg::Short('h') | Arg::Long("help") => return Ok(Parsed::Help(typed.path)),
             Arg::Short('V') | Arg::Long("version") if typed.path.len() == 1 => {
@@ -79,7 +86,21 @@ pub fn parse(
             Arg::Value(word) => read_word(word, &mut typed)?,
         }
     }
-    finish(typed)
+}
+
+/// The next argument when it stands where a positional one belongs and is too long for letters of options:
+/// one public key in 64 starts with a dash.
+fn dashed_value(parser: &mut Parser, typed: &Typed) -> Option<OsString> {
+    const LETTERS: usize = 20;
+    let wanted = typed.path.last()?.arguments.len() > typed.arguments.len();
+    let mut rest = parser.try_raw_args()?;
+    let word = rest.peek()?.to_str()?;
+    let letters = word
+        .strip_prefix('-')
+        .filter(|rest| !rest.starts_with('-'))?;
+    (wanted && letters.len() > LETTERS && !letters.contains('='))
+        .then(|| rest.next())
+        .flatten()
 }
 
 fn names(flag: &Flag, name: &str) -> bool {

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::bound_line::BoundLine;
 use super::document::Entry;
 use super::judge::{Judge, Opened};
 use super::miss::Miss;
@@ -29,6 +30,8 @@ pub struct Context<'a> {
     pub skills: &'a [(String, PathBuf)],
     /// Filters that may run without a rule.
     pub safe_bins: &'a SafeBins,
+    /// What the command is bound to, for rules that mean one line.
+    pub line: &'a BoundLine,
 }
 
 /// What covers a segment.
@@ -185,7 +188,7 @@ pub fn assess<'a>(
     let mut inline = segments.iter();
     Assessment {
         payload,
-        durable: is_durable(command, policy, &segments),
+        durable: is_durable(command, policy, context.line, &segments),
         inline_evaluation: inline
             .find_map(|segment| segment.inline_evaluation.clone())
             .or(hidden),
@@ -196,7 +199,12 @@ pub fn assess<'a>(
 }
 
 /// The command line itself, or every program in it, was approved for good.
-fn is_durable(command: &[String], policy: &Effective<'_>, segments: &[Segment<'_>]) -> bool {
+fn is_durable(
+    command: &[String],
+    policy: &Effective<'_>,
+    bound: &BoundLine,
+    segments: &[Segment<'_>],
+) -> bool {
     let text = format_command(command);
     fn programs(segments: &[Segment<'_>]) -> bool {
         !segments.is_empty()
@@ -209,7 +217,7 @@ fn is_durable(command: &[String], policy: &Effective<'_>, segments: &[Segment<'_
     let line = policy
         .allowlist
         .iter()
-        .any(|entry| entry.trusts_text(&text));
+        .any(|entry| bound.is_trusted_by(entry, &text));
     line || programs(segments)
 }
 

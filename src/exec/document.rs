@@ -291,6 +291,11 @@ impl Entry {
         format!("{FINGERPRINT}{}", &digest[..FINGERPRINT_DIGITS])
     }
 
+    /// The pattern that means one command line with all it is bound to: `=command:` and 64 hex digits.
+    pub fn line_pattern(digest: &str) -> String {
+        format!("{FINGERPRINT}{digest}")
+    }
+
     /// Whether the pattern means one command text, not programs.
     pub fn is_fingerprint(&self) -> bool {
         self.pattern.trim().starts_with(FINGERPRINT)

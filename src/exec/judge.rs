@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use super::assessment::{Context, Cover, Segment};
 use super::document::Entry;
 use super::inline::inline_evaluation;
+use super::lasting::starts_others;
 use super::miss::Miss;
 use super::pattern::Pattern;
 use super::policy::Effective;
@@ -130,7 +131,8 @@ impl<'a> Judge<'_, 'a> {
         };
         let payload = unwrapped.payload().is_some();
         match shell::invocation(argv) {
-            Invocation::File(index) if !payload => {
+            // What a multi-call binary would run is its own; executed alone it would be another file.
+            Invocation::File(index) if !payload && !unwrapped.multicall => {
                 plain_until(index)?;
                 let script = &argv[index];
                 let path = self.lexical(&self.context.cwd.join(script), script)?;
@@ -251,7 +253,10 @@ impl<'a> Judge<'_, 'a> {
             return Ok(Cover::SafeBin);
         }
         let skill = |(skill, at): &(String, PathBuf)| Some(skill.as_str()) == name && *at == path;
-        if certain && self.context.skills.iter().any(skill) {
+        if certain
+            && self.context.skills.iter().any(skill)
+            && !starts_others(&path, self.context.programs)
+        {
             return Ok(Cover::Skill);
         }
         Err(Miss::NoRule {

@@ -5,6 +5,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::super::assessment::{Assessment, assess};
+use super::super::bound_line::BoundLine;
 use super::super::testing::MapOfPrograms;
 use super::*;
 
@@ -98,6 +99,7 @@ fn assessed<'a>(argv: &[String], rules: &'a [Entry]) -> Assessment<'a> {
             names: Vec::new(),
             ..safe_bins::SafeBins::default()
         },
+        line: &BoundLine::default(),
     };
     assess(argv, &policy, &context)
 }

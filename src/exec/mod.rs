@@ -17,6 +17,7 @@ pub mod which;
 pub mod wrapper;
 
 mod assessment;
+mod bound_line;
 mod document;
 mod error;
 mod file;
@@ -41,6 +42,7 @@ mod usage;
 mod verdict;
 
 pub use self::assessment::{Assessment, Context, Cover, Execution, Segment, assess};
+pub use self::bound_line::BoundLine;
 pub use self::document::{
     AgentPolicy, Agents, Ask, Document, EVERY_AGENT, Entry, MAIN_AGENT, Scalars, Security, Socket,
     Source,

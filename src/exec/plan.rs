@@ -13,9 +13,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, Mode, OFlags, access, fstat, open};
 use serde_json::{Map, Value};
 
+use super::command::preview;
 use super::operand::Operand;
 use super::which;
-use super::wrapper::Unwrapped;
+use super::wrapper::{Unwrapped, unwrap};
+use crate::protocol::command_text::format_command;
 
 /// What a command can be bound to; also the record a gateway stores and sends back.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,7 +55,8 @@ impl Plan {
         Value::Object(plan)
     }
 
-    /// Reads a plan that came back; `None` when it is none. `rawCommand` may stand for `commandText`.
+    /// Reads a plan that came back; `None` when it is none, or when its text is not that of its argv.
+    /// `rawCommand` may stand for `commandText`; the preview is what the argv says, not what was sent.
     pub fn parse(value: &Value) -> Option<Self> {
         let plan = value.as_object()?;
         let text = |name: &str| plan.get(name).and_then(Value::as_str).map(str::to_owned);
@@ -63,15 +66,21 @@ impl Plan {
             .map(|word| word.as_str().map(str::to_owned))
             .collect();
         let argv = argv.filter(|argv| !argv.is_empty())?;
+        // What a person is shown and what would run are one thing, whoever wrote the plan.
+        let command_text = text("commandText").or_else(|| text("rawCommand"))?;
+        if command_text.trim() != format_command(&argv).trim() {
+            return None;
+        }
+        let shorter = preview(&unwrap(&argv)).filter(|shorter| *shorter != command_text);
         let operand = match plan.get("mutableFileOperand") {
             None | Some(Value::Null) => None,
             Some(operand) => Some(Operand::parse(operand)?),
         };
         Some(Self {
-            argv,
             cwd: text("cwd"),
-            command_text: text("commandText").or_else(|| text("rawCommand"))?,
-            command_preview: text("commandPreview"),
+            command_text,
+            command_preview: shorter,
+            argv,
             agent_id: text("agentId"),
             session_key: text("sessionKey"),
             operand,
@@ -295,5 +304,21 @@ mod tests {
         ] {
             assert_eq!(Plan::parse(&bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_plan_whose_text_is_not_its_argv_is_none() {
+        let plan = |argv: serde_json::Value, text: &str| {
+            let value = serde_json::json!({"argv": argv, "cwd": null, "commandText": text,
+                "commandPreview": "something harmless"});
+            Plan::parse(&value).map(|plan| (plan.command_text, plan.command_preview))
+        };
+        let evil = serde_json::json!(["/tmp/evil/sh", "-c", "echo hi"]);
+        assert_eq!(plan(evil.clone(), "echo hi"), None);
+        let text = "/tmp/evil/sh -c \"echo hi\"";
+        let shown = (text.to_owned(), Some("echo hi".to_owned()));
+        assert_eq!(plan(evil, text), Some(shown));
+        let shown = ("ls -l".to_owned(), None);
+        assert_eq!(plan(serde_json::json!(["ls", "-l"]), "ls -l"), Some(shown));
     }
 }

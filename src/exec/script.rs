@@ -88,7 +88,7 @@ pub fn split(script: &str, fish: bool) -> Result<Vec<Vec<Word>>, Unread> {
     if script.contains('\0') {
         return Err(Unread::ControlCharacter);
     }
-    if fish && script.contains(['\\', '^', '%']) {
+    if fish && script.contains(['\\', '^', '%', '{', '}', '[', ']']) {
         return Err(Unread::Dialect);
     }
     if swallows(script) {
@@ -99,6 +99,7 @@ pub fn split(script: &str, fish: bool) -> Result<Vec<Vec<Word>>, Unread> {
         commands: Vec::new(),
         words: Vec::new(),
         word: None,
+        filled: false,
     };
     reader.read()?;
     Ok(reader.commands)
@@ -123,6 +124,8 @@ struct Reader<'a> {
     words: Vec<Word>,
     /// The word being read.
     word: Option<Word>,
+    /// The shell fills something into that word.
+    filled: bool,
 }
 
 impl Reader<'_> {
@@ -166,6 +169,8 @@ impl Reader<'_> {
                     self.push(escaped, true);
                 }
                 '$' => self.dollar(false)?,
+                // A subscript of what was filled in is arithmetic, which can run text.
+                '[' if self.filled => return Err(Unread::Expansion),
                 c if c.is_control() => return Err(Unread::ControlCharacter),
                 c => self.push(c, false),
             }
@@ -188,6 +193,7 @@ impl Reader<'_> {
                 '\n' => return Err(Unread::Line),
                 '`' => return Err(Unread::Substitution),
                 '$' => self.dollar(true)?,
+                '[' if self.filled => return Err(Unread::Expansion),
                 '\\' if self.rest.starts_with(['\\', '"', '$', '`']) => {
                     let escaped = self.next().ok_or(Unread::Unterminated)?;
                     self.push(escaped, true);
@@ -223,6 +229,8 @@ impl Reader<'_> {
                 length if rest[1 + length..].starts_with('}') => length + 2,
                 _ => return Err(Unread::Expansion),
             },
+            // `$#name` is a length in some shells.
+            Some('#') if !ends_word(&rest[1..]) => return Err(Unread::Expansion),
             Some('@' | '*' | '#' | '?' | '-' | '$' | '!') => 1,
             Some(c) if c.is_ascii_digit() => 1,
             Some(_) => match name(rest) {
@@ -235,6 +243,7 @@ impl Reader<'_> {
             return Err(Unread::Expansion);
         }
         self.rest = rest;
+        self.filled = true;
         let word = self.current();
         word.plain = false;
         word.text.push('$');
@@ -255,6 +264,7 @@ impl Reader<'_> {
 
     fn end_word(&mut self) {
         self.words.extend(self.word.take());
+        self.filled = false;
     }
 
     fn end_command(&mut self) -> Result<(), Unread> {
@@ -268,6 +278,10 @@ impl Reader<'_> {
         self.commands.push(std::mem::take(&mut self.words));
         Ok(())
     }
+}
+
+fn ends_word(rest: &str) -> bool {
+    rest.is_empty() || rest.starts_with([' ', '\t', '"', ';', '|', '&'])
 }
 
 /// Characters that stand for themselves outside quotes, in every shell. `=` in front is a path lookup

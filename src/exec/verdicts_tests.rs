@@ -197,6 +197,7 @@ fn every_line_of_the_table_gets_its_verdict() {
             programs: &disk,
             skills: &named.skills,
             safe_bins: &named.safe_bins,
+            line: &BoundLine::default(),
         };
         let verdict = |ask, approved| {
             let policy = effective(&named.rules, ask);
@@ -253,6 +254,7 @@ fn a_suggested_rule_allows_the_command() {
             programs: &disk,
             skills: &named.skills,
             safe_bins: &named.safe_bins,
+            line: &BoundLine::default(),
         };
         let before = effective(&named.rules, Ask::OnMiss);
         let Some(patterns) = assess(&row.argv, &before, &context).allowing_patterns() else {
@@ -304,6 +306,7 @@ fn what_runs_is_what_was_judged() {
             programs: &disk,
             skills: &[],
             safe_bins: &named.safe_bins,
+            line: &BoundLine::default(),
         };
         let found = assess(&argv, &policy, &context);
         assert!(found.satisfied(), "{line}: {:?}", found.miss());

@@ -60,21 +60,20 @@ const DISPATCH: &[Dispatch] = &[
     Dispatch {
         name: "time",
         flags: &[
-            "-a",
             "-h",
             "-l",
             "-p",
             "-q",
             "-v",
             "-V",
-            "--append",
             "--help",
             "--portability",
             "--quiet",
             "--verbose",
             "--version",
         ],
-        values: &["-f", "--format", "-o", "--output"],
+        // Not `-o` and `-f`: together they write any text to any file.
+        values: &[],
         joined: &[],
         operands: 0,
     },

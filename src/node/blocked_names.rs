@@ -263,9 +263,29 @@ pub const INHERITABLE: &[&str] = &[
 /// Prefixes blocked on both ways: loader variables and exported shell functions.
 pub const PREFIXES_EVERYWHERE: &[&str] = &["DYLD_", "LD_", "BASH_FUNC_"];
 
-/// Further prefixes a caller may not override.
-pub const PREFIXES_OVERRIDE: &[&str] =
-    &["GIT_CONFIG_", "NPM_CONFIG_", "CARGO_REGISTRIES_", "TF_VAR_"];
+/// Further prefixes a caller may not override. The last three are ours: every interpreter of these families
+/// reads more names than a list can hold.
+pub const PREFIXES_OVERRIDE: &[&str] = &[
+    "GIT_CONFIG_",
+    "NPM_CONFIG_",
+    "CARGO_REGISTRIES_",
+    "TF_VAR_",
+    "PERL",
+    "PYTHON",
+    "RUBY",
+];
+
+/// Further names a caller may not override, beyond the specification's: they name code or options that a
+/// command would run.
+pub const ALSO_OVERRIDE: &[&str] = &[
+    "FPATH",
+    "LOCPATH",
+    "RSYNC_CONNECT_PROG",
+    "RSYNC_RSH",
+    "TAR_OPTIONS",
+    "TCLLIBPATH",
+    "XDG_DATA_DIRS",
+];
 
 /// The only overrides that survive when the command is a shell; `LC_*` survives too.
 pub const SHELL_SAFE: &[&str] = &[

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 
 use super::blocked_names::{
-    EVERYWHERE, INHERITABLE, OVERRIDE_ONLY, PREFIXES_EVERYWHERE, PREFIXES_OVERRIDE, PRIVATE,
-    SHELL_SAFE,
+    ALSO_OVERRIDE, EVERYWHERE, INHERITABLE, OVERRIDE_ONLY, PREFIXES_EVERYWHERE, PREFIXES_OVERRIDE,
+    PRIVATE, SHELL_SAFE,
 };
 
 /// Characters of a secret that is recognised by its value.
@@ -167,6 +167,7 @@ fn blocks_override(upper: &str) -> bool {
     upper == "PATH"
         || EVERYWHERE.contains(&upper)
         || OVERRIDE_ONLY.contains(&upper)
+        || ALSO_OVERRIDE.contains(&upper)
         || has_prefix(upper, PREFIXES_EVERYWHERE)
         || has_prefix(upper, PREFIXES_OVERRIDE)
 }

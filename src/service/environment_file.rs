@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::config::Environment;
 use crate::service::error::ServiceError;
+use crate::service::name::Kind;
 use crate::service::quote::one_line;
 use crate::store::atomic::{PRIVATE_FILE, create_private_directory, write};
 use crate::store::directory::read_optional;
@@ -73,6 +74,14 @@ pub fn save(path: &Path, variables: &[(String, String)]) -> Result<(), ServiceEr
     let made = path.parent().map_or(Ok(()), create_private_directory);
     made.and_then(|()| write(path, text.as_bytes(), PRIVATE_FILE))
         .map_err(|cause| ServiceError::file(path, "write", cause))
+}
+
+/// Whether a path has the name of such a file, of whatever service.
+pub fn is_named(path: &Path) -> bool {
+    let kinds = [Kind::Gateway, Kind::Node].map(|kind| kind.environment_file(Path::new("/")));
+    kinds
+        .iter()
+        .any(|usual| usual.file_name() == path.file_name())
 }
 
 /// Removes the file; a missing one is as good.

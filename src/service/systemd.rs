@@ -153,7 +153,9 @@ impl Systemd {
             return Ok(false);
         };
         self.change(&["disable", "--now", &self.unit])?;
-        if let Some(secrets) = unit::read(&text).environment_file {
+        // A unit may be somebody else's to write: only a file of such a service goes with it.
+        let named = unit::read(&text).environment_file;
+        if let Some(secrets) = named.filter(|path| environment_file::is_named(path)) {
             environment_file::remove(&secrets)?;
         }
         remove(&file)?;
@@ -191,6 +193,12 @@ impl Systemd {
             move |cause| ServiceError::file(&path, "write", cause)
         };
         if !self.system {
+            if let Some(link) = self.account.as_ref().and_then(|_| self.link_above(file)) {
+                let cause = io::Error::other(
+                    "it is a link, which root does not follow in somebody's home; run this as that user",
+                );
+                return Err(ServiceError::file(&link, "write below", cause));
+            }
             self.make(directory).map_err(unwritable(directory))?;
         }
         let mode = if self.system {
@@ -210,6 +218,20 @@ impl Systemd {
             }
         }
         Ok(former.map(|_| backup))
+    }
+
+    /// The first link between the home and a file.
+    fn link_above(&self, file: &Path) -> Option<PathBuf> {
+        let inside = file
+            .ancestors()
+            .skip(1)
+            .take_while(|path| *path != self.home);
+        let is_link =
+            |path: &&Path| fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
+        inside
+            .filter(|path| path.starts_with(&self.home))
+            .find(is_link)
+            .map(Path::to_owned)
     }
 
     /// Makes the directories of the unit; what root makes belongs to the unit's owner.

@@ -238,7 +238,7 @@ pub fn vary_script(corpus: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
         let at = dice.below(script.len() + 1);
         match dice.below(8) {
             0 => script.truncate(at),
-            1 => script.extend_from_slice(dice.pick(corpus)),
+            1 => script.extend_from_slice(dice.pick::<Vec<u8>>(corpus)),
             2 => {
                 let tail = script[at..].repeat(dice.below(40));
                 script.extend_from_slice(&tail);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use openclaw::exec::script::{MAX_COMMANDS, Word, split};
 use openclaw::exec::which::Unresolved;
-use openclaw::exec::{Context, Effective, Entry, Programs, SafeBins, assess};
+use openclaw::exec::{BoundLine, Context, Effective, Entry, Programs, SafeBins, assess};
 use openclaw::gateway::forwarded::ProxyTrust;
 use openclaw::gateway::locality::{Locality, RequestHeaders, place};
 use openclaw::gateway::origin::{OriginPolicy, check_origin};
@@ -430,6 +430,7 @@ fn scripts(input: &[u8]) -> Result<(), String> {
             programs: &Everywhere,
             skills: &[],
             safe_bins: &none,
+            line: &BoundLine::default(),
         };
         let listed = |allowlist| {
             let policy = Effective {

@@ -191,3 +191,17 @@ fn bytes_that_are_no_text_are_refused() {
     let words = ["nodes".into(), OsString::from_vec(vec![0xff, 0xfe])];
     assert_eq!(parse(&TABLE, words).unwrap_err(), Usage::NotText);
 }
+
+#[test]
+fn a_key_that_starts_with_a_dash_is_an_argument_and_no_option() {
+    let key = "-N3m5yJ0m5q7bH0dQm2b1l9v1xk4vFZzC9n2mVw8e0Q";
+    let words = ["nodes", "approve", key].map(OsString::from);
+    let Ok(Parsed::Run(typed)) = parse(&TABLE, words) else {
+        unreachable!("it is a command")
+    };
+    assert_eq!(typed.arguments, [key]);
+    for wrong in ["-N", "-Nabc"] {
+        let words = ["nodes", "approve", wrong].map(OsString::from);
+        assert!(parse(&TABLE, words).is_err(), "{wrong}");
+    }
+}

@@ -4,7 +4,10 @@
 
 use super::params::CommandParams;
 use crate::config::word::RemoteEdits;
-use crate::exec::{Content, Context, Denial, Disk, Question, Verdict, assess, decide, effective};
+use crate::exec::{
+    BoundLine, Content, Context, Denial, Disk, Question, Verdict, assess, decide, effective,
+};
+use crate::node::environment::Variables;
 use crate::node::machine::Machine;
 
 /// Judges a command and hands question and verdict to `then`. The error is a policy or configuration that
@@ -12,6 +15,7 @@ use crate::node::machine::Machine;
 pub fn judged<T>(
     machine: &Machine,
     command: &CommandParams,
+    overrides: &Variables,
     approved: bool,
     then: impl FnOnce(&Question<'_>, Verdict) -> T,
 ) -> Result<T, Denial> {
@@ -26,6 +30,10 @@ pub fn judged<T>(
         Vec::new()
     };
     let home = machine.home.as_deref();
+    let line = match policy.allowlist.iter().any(|entry| entry.is_fingerprint()) {
+        true => bound_line(machine, command, overrides),
+        false => BoundLine::default(),
+    };
     let context = Context {
         cwd: &command.directory(&machine.cwd),
         home,
@@ -35,6 +43,7 @@ pub fn judged<T>(
         },
         skills: &skills,
         safe_bins: &host.safe_bins,
+        line: &line,
     };
     let assessment = assess(&command.argv, &policy, &context);
     let question = Question {
@@ -46,4 +55,18 @@ pub fn judged<T>(
     };
     let verdict = decide(&question);
     Ok(then(&question, verdict))
+}
+
+/// What a command is bound to now, on this machine.
+pub fn bound_line(machine: &Machine, command: &CommandParams, overrides: &Variables) -> BoundLine {
+    let pairs = overrides
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    BoundLine::look(
+        &command.argv,
+        &command.directory(&machine.cwd),
+        &machine.path,
+        machine.home.as_deref(),
+        pairs,
+    )
 }

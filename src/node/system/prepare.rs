@@ -12,6 +12,7 @@ use crate::exec::operand::{self, Operand};
 use crate::exec::plan::{Directory, Plan, pin};
 use crate::exec::wrapper::unwrap;
 use crate::exec::{shown, shown_broken};
+use crate::node::environment::Variables;
 use crate::node::machine::Machine;
 use crate::protocol::command_text::format_command;
 use crate::protocol::error::ErrorShape;
@@ -24,9 +25,13 @@ pub fn prepare(machine: &Machine, params: &Value) -> Result<Value, ErrorShape> {
         let plan = plan(machine, params).map_err(ErrorShape::invalid)?;
         return Ok(json!({ "plan": plan.to_value() }));
     }
-    let policy = judged(machine, &params, false, |question, verdict| {
-        shown(question, &verdict)
-    });
+    let policy = judged(
+        machine,
+        &params,
+        &Variables::new(),
+        false,
+        |question, verdict| shown(question, &verdict),
+    );
     let policy = policy.unwrap_or_else(|denial| shown_broken(&denial));
     Ok(match plan(machine, params) {
         Ok(plan) => json!({"plan": plan.to_value(), "policy": policy}),

@@ -4,8 +4,11 @@
 //! What fails here is logged; the run was permitted and does not depend on it.
 
 use super::approvals::edit_line;
+use super::judged::bound_line;
+use super::params::CommandParams;
 use crate::exec::{Assessment, Disk, Effective, RuleUse, holds_lasting_rules, lasting_patterns};
 use crate::node::audit::{NodeAuditEntry, bounded};
+use crate::node::environment::Variables;
 use crate::node::machine::Machine;
 use crate::protocol::command_text::format_command;
 use crate::store::{Clock, SystemClock};
@@ -14,7 +17,9 @@ use crate::store::{Clock, SystemClock};
 #[derive(Debug)]
 pub struct Permitted<'a> {
     /// Its words as they were received: what the approver may call them does not count.
-    pub argv: &'a [String],
+    pub command: &'a CommandParams,
+    /// The environment it gets from its caller.
+    pub overrides: &'a Variables,
     /// The policy it was judged by.
     pub policy: &'a Effective<'a>,
     /// What it would run and what covers it.
@@ -30,7 +35,7 @@ pub fn record(machine: &Machine, run: &Permitted<'_>) {
     let Permitted {
         policy, assessment, ..
     } = run;
-    let text = format_command(run.argv);
+    let text = format_command(&run.command.argv);
     let now_ms = SystemClock.now_ms();
     let inline = run.strict_inline_eval && assessment.inline_evaluation.is_some();
     if run.allow_always && !inline && holds_lasting_rules(&policy.agent) {
@@ -38,7 +43,8 @@ pub fn record(machine: &Machine, run: &Permitted<'_>) {
             path: &machine.path,
             home: machine.home.as_deref(),
         };
-        let patterns = lasting_patterns(assessment, &text, &disk);
+        let line = bound_line(machine, run.command, run.overrides);
+        let patterns = lasting_patterns(assessment, &line, &disk);
         let before = machine.approvals.load();
         let added = machine.approvals.edit(None, |document| {
             document.trust(&policy.agent, &patterns, now_ms)

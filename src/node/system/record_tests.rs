@@ -1,6 +1,8 @@
 use serde_json::{Value, json};
 
+use super::super::params::CommandParams;
 use crate::exec::{AgentPolicy, Entry, HostPolicy, Source};
+use crate::node::environment::Variables;
 use crate::node::machine::Machine;
 use crate::node::system::{approvals_get, run};
 use crate::node::testing::{TempDir, machine, policy};
@@ -50,15 +52,54 @@ fn an_approval_of_one_time_leaves_no_rule() {
 }
 
 #[test]
-fn what_runs_other_programs_sticks_as_its_text_alone() {
+fn what_runs_other_programs_sticks_as_its_line_alone() {
     let dir = TempDir::new();
     let machine = machine(&dir);
-    approve(
+    let find = |depth: &str| json!({"command": ["find", ".", "-maxdepth", depth]});
+    approve(&machine, find("0"));
+    let rules = rules(&machine, "main");
+    assert_eq!(rules.len(), 1);
+    assert!(rules[0].0.starts_with("=command:"), "{rules:?}");
+    assert!(run(&machine, &find("0")).result.is_ok());
+    assert!(run(&machine, &find("1")).result.is_err());
+}
+
+/// A line that was approved for good is one program, directory, script content and environment.
+#[test]
+fn a_line_that_sticks_is_bound_to_directory_script_and_environment() {
+    let dir = TempDir::new();
+    let machine = machine(&dir);
+    for name in ["a", "b"] {
+        std::fs::create_dir(dir.path().join(name)).unwrap();
+        std::fs::write(dir.path().join(name).join("s.sh"), "echo good").unwrap();
+    }
+    let script = |name: &str, env: Value| json!({"command": ["sh", "s.sh"], "cwd": dir.path().join(name), "env": env});
+    // The rule names the line and no path: a script file of one's own may change.
+    let text = Entry::fingerprint("sh s.sh");
+    let line = super::super::judged::bound_line(
         &machine,
-        json!({"command": ["find", ".", "-maxdepth", "0"]}),
+        &CommandParams::parse(&script("a", json!({}))).unwrap(),
+        &Variables::new(),
     );
-    let text = Entry::fingerprint("find . -maxdepth 0");
-    assert_eq!(rules(&machine, "main"), [lasting(&text)]);
+    let rule = line.pattern().unwrap();
+    for (pattern, runs) in [(rule.as_str(), true), (text.as_str(), false)] {
+        let file = json!({"version": 1, "agents": {"main": {"allowlist": [
+            {"pattern": pattern, "source": "allow-always"}]}}});
+        policy(&dir, &file.to_string());
+        let found = run(&machine, &script("a", json!({}))).result;
+        assert_eq!(found.is_ok(), runs, "{pattern}: {found:?}");
+        assert!(run(&machine, &script("b", json!({}))).result.is_err());
+        let changed = script("a", json!({"LANG": "C"}));
+        assert!(run(&machine, &changed).result.is_err());
+    }
+    policy(
+        &dir,
+        &json!({"version": 1, "agents": {"main": {"allowlist": [
+            {"pattern": rule, "source": "allow-always"}]}}})
+        .to_string(),
+    );
+    std::fs::write(dir.path().join("a/s.sh"), "echo evil").unwrap();
+    assert!(run(&machine, &script("a", json!({}))).result.is_err());
 }
 
 #[test]

@@ -68,7 +68,7 @@ pub fn run(machine: &Machine, params: &Value) -> Reply {
         command: &command,
         suppress_notify: request.suppress_notify,
     };
-    let ended = admit(machine, &request).and_then(|admitted| {
+    let ended = admit(machine, &request, &overrides).and_then(|admitted| {
         let grounds = admitted.grounds.clone();
         let outcome = admitted.start(machine, &request, &overrides, unwrapped.is_shell())?;
         Ok((grounds, outcome))
@@ -233,12 +233,13 @@ struct Binding {
     operand: Option<Operand>,
 }
 
-fn admit(machine: &Machine, request: &Request) -> Result<Admitted, Denial> {
+fn admit(machine: &Machine, request: &Request, overrides: &Variables) -> Result<Admitted, Denial> {
     judged(
         machine,
         &request.command,
+        overrides,
         request.approved,
-        |question, verdict| permitted(machine, request, question, verdict),
+        |question, verdict| permitted(machine, request, overrides, question, verdict),
     )?
 }
 
@@ -246,6 +247,7 @@ fn admit(machine: &Machine, request: &Request) -> Result<Admitted, Denial> {
 fn permitted(
     machine: &Machine,
     request: &Request,
+    overrides: &Variables,
     question: &Question<'_>,
     verdict: Verdict,
 ) -> Result<Admitted, Denial> {
@@ -279,7 +281,8 @@ fn permitted(
     record(
         machine,
         &Permitted {
-            argv: &request.command.argv,
+            command: &request.command,
+            overrides,
             policy: question.policy,
             assessment: question.assessment,
             allow_always: request.approval == Some("allow-always"),
