@@ -215,6 +215,29 @@ fn an_approved_command_runs_once_and_exactly_as_it_was_shown() {
 }
 
 #[test]
+fn a_lasting_approval_lets_the_same_program_run_without_another() {
+    let mut scene = Scene::new(ASKS);
+    let plan = scene.plan(json!(["uname", "-s"]));
+    let bare = json!({"approved": false, "approvalDecision": null, "runId": "later"});
+    let mut unasked = scene.run("none", &plan, bare);
+    let denied = scene.requester.call("node.invoke", unasked.clone());
+    assert!(denied.is_err(), "{denied:?}");
+    scene.decided("always", &plan, "allow-always");
+    let approved = scene.run("always", &plan, json!({"approvalDecision": "allow-always"}));
+    let ran = scene.requester.call("node.invoke", approved).unwrap();
+    assert_eq!(ran["payload"]["stdout"], "Linux\n", "{ran}");
+    // A node answers a question it has answered before without asking itself again.
+    unasked["idempotencyKey"] = json!("again");
+    let ran = scene.requester.call("node.invoke", unasked).unwrap();
+    assert_eq!(ran["payload"]["stdout"], "Linux\n", "{ran}");
+    let other = json!({"approved": false, "approvalDecision": null, "command": ["/usr/bin/id"],
+        "rawCommand": "/usr/bin/id", "systemRunPlan": null});
+    let other = scene.run("other", &plan, other);
+    let denied = scene.requester.call("node.invoke", other).unwrap_err();
+    assert!(denied.to_string().contains("approval required"), "{denied}");
+}
+
+#[test]
 fn what_was_denied_or_is_too_late_or_forgotten_does_not_run() {
     let mut scene = Scene::new(ASKS);
     let plan = scene.plan(json!(["echo", "hi"]));
