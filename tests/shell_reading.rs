@@ -17,9 +17,9 @@ use crate::support::home::Home;
 /// Programs that rules name: the first by its path, the second by its name.
 const LISTED: [&str; 2] = ["listed", "named"];
 
-/// Programs that no rule names.
+/// Programs that no rule names; none that the start-up files of a machine may use.
 const UNLISTED: [&str; 9] = [
-    "evil", "rm", "id", "x", "5", "c", "listedx", "xlisted", "namedx",
+    "evil", "rm9", "ls9", "x", "5", "c", "listedx", "xlisted", "namedx",
 ];
 
 /// Shells that are looked for where the system keeps its own.
@@ -56,7 +56,7 @@ const PIECES: [&str; 76] = [
     " ", "\t", "\n", "\r", "\u{b}", "\\", "\\\n", "'", "\"", "`", "$", "$(", ")", "(", "{", "}",
     "[", "]", "<", ">", "<<", "|", "||", "|&", "&", "&&", "&!", ";", ";;", "#", "!", "!!", "^",
     "%", "*", "?", "~", "=", "+", "-", "--", ":", ".", ",", "@", "$'", "$\"", "${", "$[", "$((",
-    "))", "evil", " evil", "evil ", ";evil;", "listed", " named ", "x", "5", "-c", "rm", "id",
+    "))", "evil", " evil", "evil ", ";evil;", "listed", " named ", "x", "5", "-c", "rm9", "ls9",
     "$LC_X", "$LC_Y", "${LC_Z}", "$IFS", "$0", "$@", "A=1 ", "eval ", "exec ", ". ", "command ",
     "\u{4f60}", "\u{a0}", "\u{e9}",
 ];
