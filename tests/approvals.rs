@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::process::{Outcome, Running, command, openclaw, program};
-use crate::support::stand_in::StandIn;
+use crate::support::peer::Peer;
+use crate::support::process::{Gateway, Running, command, openclaw, program};
+use crate::support::stand_in::{StandIn, with_gateway};
 
 /// Far enough in the future that nothing expires by itself.
 const LATE: u64 = 4_000_000_000_000;
@@ -16,16 +17,6 @@ fn entry(id: &str, command: &str) -> Value {
 
 fn nodes() -> Value {
     json!({"ts": 1, "nodes": [{"nodeId": "n-1", "displayName": "Build\u{202e} Node", "connected": true}]})
-}
-
-/// Runs one command line while the test plays the gateway.
-fn with_gateway(gateway: &StandIn, arguments: &[&str], play: impl FnOnce(&StandIn)) -> Outcome {
-    let home = gateway.home();
-    std::thread::scope(|scope| {
-        let run = scope.spawn(|| openclaw(&home, arguments));
-        play(gateway);
-        run.join().unwrap()
-    })
 }
 
 #[test]
@@ -208,4 +199,76 @@ fn a_refused_decision_says_why_and_what_to_do() {
             "{line:?}: {refused:?}"
         );
     }
+}
+
+#[test]
+fn a_command_that_asks_is_seen_and_decided_from_terminals() {
+    let gateway = Gateway::start();
+    let mut watch = command(&program(), &gateway.home);
+    watch.args(["approvals", "pending", "--watch"]);
+    let mut watch = Running::start(watch);
+    watch.wait_for_output("No commands wait for approval.");
+    let mut asking = Peer::operator(gateway.address, &gateway.token);
+    let ask = |asking: &mut Peer, id: &str| {
+        let plan = json!({"argv": ["/bin/echo", "hi"], "cwd": "/tmp", "commandText": "/bin/echo hi",
+            "commandPreview": null, "agentId": "main", "sessionKey": "s"});
+        let params = json!({"id": id, "host": "node", "nodeId": "n-1", "systemRunPlan": plan, "twoPhase": true});
+        let request = asking.send("exec.approval.request", params);
+        assert_eq!(asking.answer(&request).unwrap()["status"], "accepted");
+        request
+    };
+    let first = ask(&mut asking, "3f2a91c0-aaaa");
+    watch.wait_for_output(
+        "Waiting   3f2a91c0  n-1: /bin/echo hi  (cwd /tmp, agent main, expires in ",
+    );
+    let second = ask(&mut asking, "77777777-bbbb");
+
+    let rows = gateway
+        .cli(&["approvals", "pending", "--json"])
+        .success()
+        .json();
+    assert_eq!(rows.as_array().unwrap().len(), 2);
+    let told = gateway
+        .cli(&["approvals", "resolve", "3f2a", "allow-once"])
+        .success();
+    assert_eq!(
+        told.stdout,
+        "Allowed once: /bin/echo hi on n-1 (3f2a91c0-aaaa)\n"
+    );
+    assert_eq!(asking.answer(&first).unwrap()["decision"], "allow-once");
+    let denied = gateway.cli(&["approvals", "resolve", "77777777-bbbb", "deny", "--json"]);
+    assert_eq!(denied.success().json()["command"], "/bin/echo hi");
+    assert_eq!(asking.answer(&second).unwrap()["decision"], "deny");
+    watch.wait_for_output("Resolved  77777777  n-1: /bin/echo hi  (deny by ");
+
+    let again = gateway
+        .cli(&["approvals", "resolve", "77777777-bbbb", "deny"])
+        .success();
+    assert!(
+        again.stdout.starts_with("Denied: "),
+        "the same again is a success: {again:?}"
+    );
+    let other = gateway.cli(&[
+        "approvals",
+        "resolve",
+        "77777777-bbbb",
+        "allow-once",
+        "--json",
+    ]);
+    assert_eq!(other.code, 1);
+    assert_eq!(
+        other.json()["error"]["message"],
+        "approval already resolved"
+    );
+    let unknown = gateway.cli(&["approvals", "resolve", "zzzz", "deny"]);
+    assert!(
+        unknown.stderr.contains("unknown or expired approval id"),
+        "{unknown:?}"
+    );
+    assert!(
+        unknown.stderr.contains("Re-request the action"),
+        "{unknown:?}"
+    );
+    let empty = gateway.cli(&["approvals", "pending"]).success();
+    assert_eq!(empty.stdout, "No commands wait for approval.\n");
 }

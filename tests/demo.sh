@@ -50,11 +50,7 @@ until_true grep -q 'ready' "$work/gateway.log"
 token=$(gateway config get gateway.auth.token --reveal)
 
 say "a node host that may run one program: $(command -v uname)"
-mkdir -p "$work/node/.openclaw"
-cat >"$work/node/.openclaw/exec-approvals.json" <<JSON
-{ "version": 1, "defaults": { "security": "allowlist", "ask": "off" },
-  "agents": { "*": { "allowlist": [ { "pattern": "$(command -v uname)" } ] } } }
-JSON
+node approvals allowlist add "$(command -v uname)"
 env -i PATH="$PATH" HOME="$work/node" TMPDIR="$work/node/tmp" OPENCLAW_GATEWAY_TOKEN="$token" \
   "$program" node run --port "$port" --display-name "Demo Node" >"$work/node.log" 2>&1 &
 node_pid=$!
@@ -73,6 +69,10 @@ done
 say "the node, approved"
 until_true sh -c "env -i PATH='$PATH' HOME='$work/gateway' TMPDIR='$work/gateway/tmp' '$program' nodes status --connected --json | grep -q system.run"
 gateway nodes status
+
+say "what the node would do with two commands"
+gateway approvals check --node "Demo Node" -- uname -a
+if gateway approvals check --node "Demo Node" -- id; then echo "id must not run" >&2; exit 1; fi
 
 say "uname -a on the node"
 node_id=$(gateway nodes status --json | sed -n 's/.*"nodeId": *"\([^"]*\)".*/\1/p' | head -n 1)

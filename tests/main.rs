@@ -13,6 +13,7 @@ mod commands;
 mod device_tokens;
 mod endurance;
 mod exec_approvals;
+mod exec_policy;
 mod floods;
 mod fuzz;
 mod guards;

@@ -11,7 +11,7 @@ use crate::support::wait_for;
 const COMMANDS: [&str; 3] = ["system.run.prepare", "system.run", "system.which"];
 
 /// A node host of the program under test, on a home of its own.
-fn start_node(home: &Home, gateway: &Gateway) -> Running {
+pub fn start_node(home: &Home, gateway: &Gateway) -> Running {
     let mut command = command(&program(), home);
     command.env("OPENCLAW_GATEWAY_TOKEN", &gateway.token).args([
         "node",
@@ -33,7 +33,7 @@ fn pending(gateway: &Gateway) -> Vec<Value> {
 }
 
 /// Approves everything that waits until the node is usable.
-fn approve_all(gateway: &Gateway) {
+pub fn approve_all(gateway: &Gateway) {
     wait_for("an approved node", || {
         for row in pending(gateway) {
             let id = row["requestId"].as_str().unwrap();

@@ -176,7 +176,9 @@ fn endpoint(
         .map_err(|error| GatewayFailure::nowhere(error.into()).into())
 }
 
-fn machine(
+/// This machine as commands of its node host see it. `device`: its id on the wire; `captured`: the environment before
+/// the configuration's own; `here`: the working directory.
+pub fn machine(
     device: &DeviceId,
     dir: &StateDir,
     gateway: &GatewayUrl,

@@ -257,6 +257,15 @@ pub fn starts_others(path: &Path, programs: &dyn Programs) -> bool {
     is_named(path, &[is_wrapper]) || evaluates(path) || canonical.as_deref().is_some_and(evaluates)
 }
 
+/// Whether a program of this name runs what its arguments or its input say: a shell, an interpreter, or one that
+/// starts others. A rule for it allows whatever it can be told.
+pub fn runs_what_it_is_told(name: &str) -> bool {
+    is_named(
+        Path::new(name),
+        &[is_wrapper, is_interpreter, shell::is_shell],
+    )
+}
+
 fn is_interpreter(name: &str) -> bool {
     INTERPRETERS.contains(&name) || FAMILIES.iter().any(|family| name.starts_with(family))
 }

@@ -49,7 +49,7 @@ pub use self::document::{
 };
 pub use self::error::ApprovalsError;
 pub use self::file::{ApprovalsFile, Content, Snapshot};
-pub use self::lasting::{holds_lasting_rules, lasting_patterns};
+pub use self::lasting::{holds_lasting_rules, lasting_patterns, runs_what_it_is_told};
 pub use self::miss::Miss;
 pub use self::narrow::{Before, Widening, widens};
 pub use self::policy::{Effective, HostPolicy, effective};

@@ -8,6 +8,7 @@ use tungstenite::{Message, WebSocket};
 
 use super::PATIENCE;
 use super::home::Home;
+use super::process::{Outcome, openclaw};
 
 /// The listener; nothing is answered by itself.
 pub struct StandIn(TcpListener);
@@ -17,6 +18,16 @@ pub struct Visitor {
     socket: WebSocket<TcpStream>,
     /// The params of its connect request.
     pub connect: Value,
+}
+
+/// Runs one command line while the test plays the gateway.
+pub fn with_gateway(gateway: &StandIn, arguments: &[&str], play: impl FnOnce(&StandIn)) -> Outcome {
+    let home = gateway.home();
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| openclaw(&home, arguments));
+        play(gateway);
+        run.join().unwrap()
+    })
 }
 
 impl StandIn {

@@ -139,7 +139,13 @@ pub fn with_note(answer: Answer, gateway: &dyn Administration) -> Answer {
 
 /// The id of the node that `--node` means. When the list cannot be had, the paired records have to do;
 /// the first error is the one reported.
-fn select(invocation: &Invocation, gateway: &mut dyn Administration) -> Result<String, CliError> {
+///
+/// # Errors
+/// Unknown or ambiguous node, and why the nodes cannot be listed.
+pub fn select(
+    invocation: &Invocation,
+    gateway: &mut dyn Administration,
+) -> Result<String, CliError> {
     let query = invocation.text("node").unwrap_or_default();
     let nodes = match gateway.call("node.list", &json!({})) {
         Ok(listed) => row::rows(&listed, "nodes").to_vec(),
