@@ -246,6 +246,32 @@ fn a_broken_policy_is_kept_and_named_with_line_and_column() {
         );
         assert_eq!(home.read(FILE), broken);
     }
+    let gateway = Gateway::start();
+    let _node = start_node(&home, &gateway);
+    approve_all(&gateway);
+    let add = [
+        "allowlist",
+        "add",
+        "/usr/bin/id",
+        "--node",
+        "lab node",
+        "--json",
+    ];
+    let refused = gateway.cli(&[&["approvals"], &add[..]].concat());
+    assert_eq!(refused.code, 1);
+    let message = refused.json()["error"]["message"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        message.contains("line 2 column"),
+        "no rule is added to an empty policy: {message}"
+    );
+    assert_eq!(home.read(FILE), broken);
+    let shown = gateway
+        .cli(&["approvals", "get", "--node", "lab node"])
+        .success();
+    assert!(shown.stdout.contains("│ Broken "), "{shown:?}");
     let judged = approvals(&home, &["check", "--json", "--", "/bin/true"]);
     assert_eq!(judged.code, 1);
     assert!(

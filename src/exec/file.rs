@@ -52,13 +52,15 @@ pub struct Snapshot {
     pub path: PathBuf,
     /// SHA-256 of its bytes in hex; `None` when there is no file.
     pub hash: Option<String>,
-    /// The policy with what is known about the use of its rules.
+    /// The policy with what is known about the use of its rules; the empty one where the file gives none.
     pub document: Document,
+    /// Why the file gives no policy (with path, line and column).
+    pub fault: Option<String>,
 }
 
 impl Snapshot {
-    /// `{"path","exists","hash","file"}` without the socket's token; the hash of a missing file is that of
-    /// the empty text (cli.md §2.4).
+    /// `{"path","exists","hash","file","fault"?}` without the socket's token; the hash of a missing file is
+    /// that of the empty text (cli.md §2.4). `fault` is ours: without it a broken file looks like an empty one.
     pub fn answer(&self) -> Value {
         let mut shown = self.document.clone();
         let path = shown.socket.and_then(|socket| socket.path);
@@ -66,12 +68,16 @@ impl Snapshot {
             path: Some(path),
             token: None,
         });
-        json!({
+        let mut answer = json!({
             "path": self.path,
             "exists": self.hash.is_some(),
             "hash": self.hash.clone().unwrap_or_else(empty_hash),
             "file": shown,
-        })
+        });
+        if let Some(fault) = &self.fault {
+            answer["fault"] = json!(fault);
+        }
+        answer
     }
 }
 
@@ -157,8 +163,14 @@ impl ApprovalsFile {
     pub fn get(&self) -> Result<Snapshot, ApprovalsError> {
         self.in_turn(|| {
             let Content { document, hash } = self.load_as_written();
-            let Ok(stored) = document else {
-                return Ok(self.shown(Document::default(), hash));
+            let stored = match document {
+                Ok(stored) => stored,
+                Err(fault) => {
+                    return Ok(Snapshot {
+                        fault: Some(fault),
+                        ..self.shown(Document::default(), hash)
+                    });
+                }
             };
             let mut document = stored.clone();
             document.normalize(|| Random.uuid());
@@ -309,6 +321,7 @@ impl ApprovalsFile {
             path: self.path.clone(),
             hash,
             document,
+            fault: None,
         }
     }
 

@@ -121,6 +121,7 @@ fn a_broken_file_is_kept_until_it_is_repaired_knowingly() {
         told.answer()["file"],
         json!({"version":1,"defaults":{},"agents":{}})
     );
+    assert_eq!(told.answer()["fault"], json!(fault));
     assert_eq!(told.hash, Some(sha256_hex(&before)));
     assert!(matches!(file.snapshot(), Err(ApprovalsError::Broken(_))));
     assert!(matches!(

@@ -9,6 +9,7 @@ use crate::cli::administration::{Administration, Fallback, open};
 use crate::cli::error::{CliError, Failed};
 use crate::cli::invocation::Invocation;
 use crate::cli::nodes::select;
+use crate::cli::row;
 use crate::config::Paths;
 use crate::config::word::RemoteEdits;
 use crate::exec::{ApprovalsError, ApprovalsFile, Document};
@@ -166,8 +167,12 @@ fn hash(snapshot: &Value) -> &str {
 /// The policy of a snapshot, for an edit: what is not understood must not be lost by it.
 ///
 /// # Errors
-/// Members that this version does not know.
+/// A file that gives none, and members that this version does not know.
 pub fn policy(snapshot: &Value) -> Result<Document, CliError> {
+    if let Some(fault) = row::text(snapshot, "fault") {
+        let broken = ApprovalsError::Broken(fault.to_owned());
+        return Err(CliError::failed("CONFIG_INVALID", broken.to_string()));
+    }
     Document::from_value(snapshot["file"].clone()).map_err(|fault| {
         let message =
             format!("the exec policy there is not understood, nothing was changed: {fault}");
