@@ -161,7 +161,8 @@ impl Host<'_> {
             if control.is_stopped() {
                 break None;
             }
-            if control.take_network_change() && probed.is_none() {
+            // A change during a probe waits for the next one: its answer may be older.
+            if probed.is_none() && control.take_network_change() {
                 outbox.ping();
                 probed = Some(Instant::now());
             }
