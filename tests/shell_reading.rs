@@ -22,6 +22,12 @@ const UNLISTED: [&str; 9] = [
     "evil", "rm9", "ls9", "x", "5", "c", "listedx", "xlisted", "namedx",
 ];
 
+/// Programs that rules name by their names too, though to a shell these words are something else.
+const SHELL_WORDS: [&str; 14] = [
+    "alias", "builtin", "cd", "command", "coproc", "eval", "exec", "export", "hash", "noglob",
+    "printf", "test", "time", "trap",
+];
+
 /// Shells that are looked for where the system keeps its own.
 const SHELLS: [&str; 7] = ["sh", "ash", "bash", "dash", "fish", "ksh", "zsh"];
 
@@ -49,6 +55,46 @@ const ALLOWED: [&str; 22] = [
     "listed a#b",
     "listed -x --y=z 100%",
     "sh -c '$0 \"$@\"' ./listed x",
+];
+
+/// Scripts that would run what no rule names, in one shell or another.
+const HOSTILE: [&str; 36] = [
+    "eval evil",
+    "exec evil",
+    "command evil",
+    "builtin eval evil",
+    "noglob evil",
+    "coproc evil",
+    "time evil",
+    "alias listed=evil; listed",
+    "alias named=evil\nnamed",
+    "trap evil EXIT",
+    "hash -p ./evil named; named",
+    "export PATH=/; named",
+    "cd ..; ./evil",
+    "printf -v 'a[$(evil)]' x",
+    "test -v 'a[$(evil)]'",
+    "A=1 evil",
+    "PATH=. named; evil",
+    "$LC_Y",
+    "timeout $LC_Z listed x",
+    "timeout $LC_Z",
+    "nice $LC_Y listed",
+    "env $LC_Y",
+    "sh -c \"$LC_Y\"",
+    "sh $LC_W listed",
+    "listed `evil`",
+    "listed $(evil)",
+    "listed \"$(evil)\"",
+    "listed <(evil)",
+    "listed & evil",
+    "listed $'\\' ' ; evil ; named ' '",
+    "listed ${LC_X@P}",
+    "listed $[LC_V]",
+    "listed() { evil; }; listed",
+    "{ evil; }",
+    "! evil",
+    "if listed; then evil; fi",
 ];
 
 /// What is put into them, and what other scripts are made of.
@@ -80,7 +126,7 @@ impl Stage {
         let log = home.path().join("tmp/log");
         let stage = home.path().join("stage");
         std::fs::create_dir(&stage).unwrap();
-        for name in LISTED.iter().chain(&UNLISTED) {
+        for name in LISTED.iter().chain(&UNLISTED).chain(&SHELL_WORDS) {
             let script = format!("#!/bin/sh\necho \"${{0##*/}}\" >>'{}'\n", log.display());
             let path = stage.join(name);
             std::fs::write(&path, script).unwrap();
@@ -97,9 +143,11 @@ impl Stage {
         self.home.path().join("stage")
     }
 
-    fn rules(&self) -> [Entry; 2] {
+    fn rules(&self) -> Vec<Entry> {
         let listed = self.path().join(LISTED[0]);
-        [Entry::new(listed.to_str().unwrap()), Entry::new(LISTED[1])]
+        let names = [LISTED[1]].into_iter().chain(SHELL_WORDS);
+        let rules = std::iter::once(listed.to_str().unwrap()).chain(names);
+        rules.map(Entry::new).collect()
     }
 
     fn is_allowed(&self, argv: &[String]) -> bool {
@@ -145,6 +193,8 @@ impl Stage {
             .env("LC_X", "$(evil) `evil` a[$(evil)] ;evil")
             .env("LC_Y", "evil")
             .env("LC_Z", "5 evil")
+            .env("LC_W", "-c evil")
+            .env("LC_V", "a[$(evil)]")
             .stdin(Stdio::null());
         if let Some(libraries) = std::env::var_os("LD_LIBRARY_PATH") {
             command.env("LD_LIBRARY_PATH", libraries);
@@ -162,7 +212,8 @@ impl Stage {
             return Ok(false);
         }
         let ran = self.run(argv);
-        let unnamed = ran.iter().find(|name| !LISTED.contains(&name.as_str()));
+        let named = |name: &str| LISTED.contains(&name) || SHELL_WORDS.contains(&name);
+        let unnamed = ran.iter().find(|name| !named(name));
         prop_assert!(unnamed.is_none(), "{argv:?} ran {ran:?}");
         Ok(true)
     }
@@ -201,7 +252,7 @@ fn cases() -> ProptestConfig {
 fn script() -> impl Strategy<Value = String> {
     let piece = || prop::sample::select(&PIECES[..]);
     let changed = (
-        prop::sample::select(&ALLOWED[..]),
+        prop::sample::select([&ALLOWED[..], &HOSTILE[..]].concat()),
         prop::collection::vec((any::<prop::sample::Index>(), piece()), 0..4),
     );
     let changed = changed.prop_map(|(script, changes)| {
@@ -249,6 +300,23 @@ fn allowed_scripts_run_in_every_shell_what_they_say() {
         ran.contains(&"evil".to_owned()),
         "the stubs write down their names: {ran:?}"
     );
+}
+
+#[test]
+fn hostile_scripts_are_not_allowed_and_do_run_something_else() {
+    let stage = Stage::new();
+    let mut bite = 0;
+    for script in HOSTILE {
+        let mut ran = Vec::new();
+        for shell in shells() {
+            let argv = argv_around(&shell, &["-c"], script, &[]);
+            assert!(!stage.is_allowed(&argv), "{argv:?}");
+            ran.extend(stage.run(&argv));
+        }
+        bite += usize::from(ran.contains(&"evil".to_owned()));
+    }
+    // Which of them work depends on the shells that are there; in dash and bash most do.
+    assert!(bite > HOSTILE.len() / 2, "{bite}");
 }
 
 proptest! {
