@@ -537,6 +537,18 @@ fn a_nodes_policy_is_asked_and_narrowed_from_elsewhere_and_widened_where_it_says
         .success()
         .json();
     assert_eq!(patterns(&taken, "*"), ["/usr/bin/uname"]);
+    // The gateway's own machine has a policy of its own.
+    let line = [
+        "approvals",
+        "allowlist",
+        "add",
+        "/usr/bin/tail",
+        "--gateway",
+        "--json",
+    ];
+    let own = gateway.cli(&line).success().json();
+    assert_eq!(patterns(&own, "*"), ["/usr/bin/tail"]);
+    assert!(gateway.home.read(FILE).contains("/usr/bin/tail"));
     let unknown = gateway.cli(&["approvals", "get", "--node", "zzz", "--json"]);
     assert_eq!(unknown.json()["error"]["code"], "NODE_UNKNOWN");
 }
