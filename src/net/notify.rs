@@ -2,7 +2,7 @@
 //!
 //! It owns the socket and the time of the last sign of life. It has no thread: signs of life are sent by
 //! the loop whose life they prove, so a loop that hangs sends none. Without a manager every call does
-//! nothing. The socket is closed in children; they are not given its name either (`node::blocked_names`).
+//! nothing. The socket is closed in children; who starts one leaves its name out as well.
 
 use std::ffi::OsStr;
 use std::io;

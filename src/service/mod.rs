@@ -2,8 +2,8 @@
 //! asked about them. systemd units (of a user and of the system) and launchd plists.
 //!
 //! A unit or plist never contains a secret; those stand in an environment file that only its owner reads.
-//! Rendering is pure; [`systemd`] and [`launchd`] write the file and ask the manager's own program. Nothing
-//! here knows what a gateway or a node host does, and nothing here prints.
+//! Rendering is pure; [`systemd`] and [`launchd`] write the file and ask the manager's own program. Only
+//! `hardening` knows what a gateway and a node host need of the machine, and nothing here prints.
 
 pub mod account;
 pub mod ask;
