@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::reference::{self, NEWER, OLDER, Release, wait_long};
+use crate::support::device::Device;
 use crate::support::home::Home;
 use crate::support::network::{GATEWAY, Network, Place};
-use crate::support::peer::{ALL_SCOPES, Peer, operator_params};
+use crate::support::peer::{ALL_SCOPES, Peer, cli_params, operator_params};
 use crate::support::process::{Outcome, Running, SECRET, free_port};
 use crate::support::scripted;
 
@@ -68,13 +69,12 @@ impl Operator<'_> {
     /// Approves the node once it asks; its id.
     #[track_caller]
     fn approve(&self) -> String {
+        // On one host the device layer is silent; what a slow start left waiting there is nobody's to approve.
         let waiting = wait_long("the pending node", || {
             let pending = self.run(&["nodes", "pending"]);
-            if pending.code == 0 {
-                pending.json().get(0).cloned()
-            } else {
-                None
-            }
+            let rows = (pending.code == 0).then(|| pending.json())?;
+            let mut rows = rows.as_array()?.iter();
+            rows.find(|row| row["layer"] == "node").cloned()
         });
         self.run(&["nodes", "approve", waiting["requestId"].as_str().unwrap()])
             .success();
@@ -106,6 +106,19 @@ impl Operator<'_> {
     }
 }
 
+/// A home of a reference gateway whose agent sleeps: told of a run, it would wake and hear nobody for minutes.
+fn gateway_home(port: u16) -> Home {
+    let home = Home::new();
+    write_config(&home, port, SECRET);
+    home
+}
+
+fn write_config(home: &Home, port: u16, secret: &str) {
+    let asleep = r#"{ "agents": { "defaults": { "heartbeat": { "every": "0m" } } },"#;
+    let config = reference::config(Some(port)).replacen('{', asleep, 1);
+    home.write_config(&config.replace(SECRET, secret));
+}
+
 fn node_home() -> Home {
     let home = Home::new();
     home.write("exec-approvals.json", POLICY.as_bytes());
@@ -124,12 +137,24 @@ fn start(home: &Home, port: u16, secret: Option<&str>) -> Running {
     )
 }
 
-/// An operator's connection that hears of approvals.
-fn approver(port: u16) -> Peer {
-    let address: SocketAddr = ([127, 0, 0, 1], port).into();
+/// A backend that asks for approvals, as an agent does.
+fn asker(port: u16) -> Peer {
     let mut params = operator_params(SECRET, &ALL_SCOPES);
     params["maxProtocol"] = json!(4);
-    Peer::connect(address, params, None).expect("an operator of the reference")
+    connect(port, params, None)
+}
+
+/// A person's connection that hears of what waits.
+fn approver(port: u16) -> Peer {
+    let mut params = cli_params(json!({"token": SECRET}), &ALL_SCOPES);
+    // The newer gateway asks those alone who say that they can answer.
+    params["caps"] = json!(["exec-approvals"]);
+    connect(port, params, Some(&Device::new()))
+}
+
+fn connect(port: u16, params: Value, device: Option<&Device>) -> Peer {
+    let address: SocketAddr = ([127, 0, 0, 1], port).into();
+    Peer::connect(address, params, device).expect("an operator of the reference")
 }
 
 /// What a node is asked every day.
@@ -182,7 +207,7 @@ fn an_approved_run(port: u16, operator: &Operator<'_>, node: &str) {
         &json!({"command": ["id", "-u"]}),
     );
     let plan = prepared.success().json()["payload"]["plan"].clone();
-    let (mut asker, mut approver) = (approver(port), approver(port));
+    let (mut asker, mut approver) = (asker(port), approver(port));
     let asked = asker.send(
         "exec.approval.request",
         json!({"host": "node", "nodeId": node, "systemRunPlan": plan, "command": plan["commandText"],
@@ -203,7 +228,7 @@ fn an_approved_run(port: u16, operator: &Operator<'_>, node: &str) {
     assert_eq!(decided["decision"], "allow-once", "{decided}");
     let run = json!({"nodeId": node, "command": "system.run", "idempotencyKey": "approved",
         "params": {"command": plan["argv"], "rawCommand": plan["commandText"], "systemRunPlan": plan,
-            "runId": id, "approved": true, "approvalDecision": "allow-once", "suppressNotifyOnExit": true}});
+            "runId": id, "approved": true, "approvalDecision": "allow-once"}});
     let ran = asker.call("node.invoke", run.clone()).unwrap();
     assert_eq!(ran["payload"]["success"], true, "{ran}");
     // Once was once.
@@ -215,7 +240,7 @@ fn an_approved_run(port: u16, operator: &Operator<'_>, node: &str) {
 
 fn a_life_at(release: Release) {
     let port = free_port();
-    let gateway_home = reference::home(Some(port));
+    let gateway_home = gateway_home(port);
     let mut gateway = release.gateway(&gateway_home);
     let home = node_home();
     let mut node = start(&home, port, Some(SECRET));
@@ -234,9 +259,13 @@ fn a_life_at(release: Release) {
     let token = |home: &Home| home.json("node.json")["token"].clone();
     let before = token(&home);
     assert!(before.is_string(), "the node keeps its token");
-    operator
-        .run(&["devices", "rotate", "--device", &id, "--role", "node"])
-        .success();
+    // The newer gateway lets no command line with a device of its own do that.
+    asker(port)
+        .call(
+            "device.token.rotate",
+            json!({"deviceId": id, "role": "node"}),
+        )
+        .unwrap();
     gateway.kill();
     gateway = release.gateway(&gateway_home);
     operator.until_it_runs(&id);
@@ -244,7 +273,7 @@ fn a_life_at(release: Release) {
 
     // The shared secret is rotated under it: on loopback its own token still lets it in.
     gateway.kill();
-    gateway_home.write_config(&reference::config(Some(port)).replace(SECRET, OTHER_SECRET));
+    write_config(&gateway_home, port, OTHER_SECRET);
     gateway = release.gateway(&gateway_home);
     operator.secret = OTHER_SECRET;
     operator.until_it_runs(&id);
@@ -283,13 +312,14 @@ net.createServer(near => {
 fn back_after_a_cut(release: Release) -> Option<Duration> {
     let network = Network::or_skip("this_node_host_is_back_at_both_within_5_s_of_its_link")?;
     let port = free_port();
-    let gateway_home = reference::home(Some(port));
+    let gateway_home = gateway_home(port);
     let node_program = reference::node_program();
-    let mut command = network.command_of(Place::Gateway, &gateway_home, &node_program);
-    reference::quiet(&mut command);
-    command.arg(release.package()).args(["gateway", "run"]);
-    let mut gateway = Running::start_group(command);
-    reference::ready(&mut gateway);
+    let gateway = reference::ready(|| {
+        let mut command = network.command_of(Place::Gateway, &gateway_home, &node_program);
+        reference::quiet(&mut command);
+        command.arg(release.package()).args(["gateway", "run"]);
+        Running::start_group(command)
+    });
     let mut command = network.command_of(Place::Gateway, &gateway_home, &node_program);
     command.args(["-e", FORWARD, GATEWAY, &port.to_string()]);
     let mut forward = Running::start(command);

@@ -88,16 +88,15 @@ impl Release {
         package
     }
 
-    /// Starts a gateway of this release and waits until it is ready.
+    /// Starts a gateway of this release and waits until it is ready. The newer one gives up on a busy machine
+    /// and leaves the next start to its supervisor.
     #[track_caller]
     pub fn gateway(self, home: &Home) -> Running {
-        let mut process = Running::start_group({
+        ready(|| {
             let mut command = self.bare_command(home);
             command.args(["gateway", "run"]);
-            command
-        });
-        ready(&mut process);
-        process
+            Running::start_group(command)
+        })
     }
 
     /// The same with the shared secret in the environment.
@@ -182,13 +181,20 @@ pub fn gateway(home: &Home) -> Running {
     OLDER.gateway(home)
 }
 
-/// Waits until a gateway says that it is ready.
+/// Starts a gateway until it says that it is ready, thrice at most.
 #[track_caller]
-pub fn ready(gateway: &mut Running) {
+pub fn ready(start: impl Fn() -> Running) -> Running {
+    let mut ended = Vec::new();
+    let mut process = start();
     wait_long("the reference gateway", || {
-        assert!(gateway.alive(), "it ended:\n{}", gateway.output());
-        gateway.output().contains("[gateway] ready").then_some(())
+        if !process.alive() {
+            ended.push(process.output());
+            assert!(ended.len() < 3, "it ended:\n{}", ended.join("\n"));
+            process = start();
+        }
+        process.output().contains("[gateway] ready").then_some(())
     });
+    process
 }
 
 /// A node host of the older release.
