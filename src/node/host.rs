@@ -6,12 +6,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::control::{Control, Patience, Waited};
 use super::invoke::{Dispatcher, Invoke, Uplink};
 use super::pause::{Failure, Next, after_close, after_failure, close_line};
 use crate::client::{Backoff, Budget, ClientError, Connector, Received, Session, Steps};
 use crate::identity::Random;
 use crate::net::Supervisor;
+use crate::protocol::frame::Event;
 use crate::protocol::limits::CHALLENGE_TIMEOUT;
 use crate::protocol::scope::Role;
 use crate::protocol::{close, frame};
@@ -176,6 +179,10 @@ impl Host<'_> {
                         self.dispatcher.dispatch(invoke, &uplink);
                     }
                 }
+                Ok(Received::Event(notice)) if self.was_taken_off(&notice.event) => {
+                    control.watch(None);
+                    return Some(self.come_again(session));
+                }
                 Ok(Received::Response { id, outcome }) => self.dispatcher.answered(&id, &outcome),
                 Ok(_) => {}
                 Err(error) => break Some(error),
@@ -203,6 +210,28 @@ impl Host<'_> {
                 Some(Next::BackOff)
             }
         }
+    }
+
+    /// Whether the gateway shows this host as gone although it is connected. Gateways of 2026.4.29 do so when an
+    /// earlier connection of a node ends after a newer one has come, as after a cut of the network, and then
+    /// send the node nothing any more.
+    fn was_taken_off(&self, event: &Event) -> bool {
+        let own = self.connector.identity.client.instance_id.as_deref();
+        let rows = event.payload.get("presence").and_then(Value::as_array);
+        event.name == "presence"
+            && own.is_some()
+            && rows.into_iter().flatten().any(|row| {
+                let word = |name: &str| row.get(name).and_then(Value::as_str);
+                word("reason") == Some("disconnect") && word("instanceId") == own
+            })
+    }
+
+    /// Leaves in order, to be put on the gateway's list anew.
+    fn come_again(&self, session: Session) -> Next {
+        let line = "node host gateway lists this node as gone; connecting anew";
+        (self.report)(line);
+        session.close(close::NORMAL, "");
+        Next::BackOff
     }
 
     /// Ends a session that did not survive a change of the network.

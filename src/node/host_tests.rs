@@ -300,6 +300,37 @@ fn a_change_of_the_network_is_survived_by_a_gateway_that_answers_and_ends_a_dead
 }
 
 #[test]
+fn a_gateway_that_lists_the_connected_node_as_gone_is_connected_to_anew() {
+    let (dir, gateway) = (TempDir::new(), Gateway::new());
+    let (lines, host, control) = start(&dir, &gateway);
+    let mut first = gateway.accept().welcome("t");
+    let presence = |instance: &str, reason: &str| {
+        json!({"type": "event", "event": "presence", "payload": {"presence": [
+            {"instanceId": instance, "reason": reason, "mode": "node"}]}})
+    };
+    // Another node that is gone, and this one's coming, are no news.
+    first.send(&presence("other", "disconnect"));
+    first.send(&presence("i", "connect"));
+    first.send(&json!({"type": "event", "event": "node.invoke.request",
+        "payload": {"id": "1", "nodeId": "abc", "command": "x"}}));
+    assert_eq!(read(&mut first.socket)["params"]["id"], "1");
+    first.send(&presence("i", "disconnect"));
+    while !matches!(first.socket.read(), Ok(Message::Close(_)) | Err(_)) {}
+    drop(first);
+    let again = gateway.accept().welcome("t");
+    control.stop();
+    drop(again);
+    assert_eq!(host.join().unwrap(), Ending::Stopped);
+    let said: Vec<String> = lines.try_iter().collect();
+    let gone = "node host gateway lists this node as gone; connecting anew";
+    assert_eq!(
+        said.iter().filter(|line| *line == gone).count(),
+        1,
+        "{said:?}"
+    );
+}
+
+#[test]
 fn a_change_of_the_network_ends_the_wait_for_a_gateway_that_was_away() {
     let (dir, gateway) = (TempDir::new(), Gateway::new());
     let (_lines, host, control) = start(&dir, &gateway);

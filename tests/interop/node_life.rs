@@ -345,6 +345,11 @@ fn back_after_a_cut(release: Release) -> Option<Duration> {
         "{}",
         node.output()
     );
+    // The end of the connection that was cut, when the gateway hears of it, does not take the new one along.
+    wait_long("the cut connection's end", || {
+        (plugged.elapsed() > Duration::from_secs(15)).then_some(())
+    });
+    operator.until_it_runs(&id);
     drop((gateway, forward));
     reference::nothing_left_behind(&gateway_home);
     Some(back)
