@@ -111,8 +111,15 @@ impl Systemd {
     /// The file cannot be written, or `systemctl` fails.
     pub fn install(&self, text: &str) -> Result<Written, ServiceError> {
         let file = self.file();
+        let fresh = read(&file)?.is_none();
         let backup = self.put(&file, text)?;
-        self.change(&["daemon-reload"])?;
+        if let Err(unreached) = self.change(&["daemon-reload"]) {
+            // Where no manager can be asked, nothing is installed; a former unit stays with its new text.
+            if fresh {
+                remove(&file)?;
+            }
+            return Err(unreached);
+        }
         self.change(&["enable", &self.unit])?;
         self.change(&["restart", &self.unit])?;
         Ok(Written { file, backup })

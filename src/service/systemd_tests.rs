@@ -27,6 +27,23 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[test]
+fn a_manager_that_cannot_be_asked_leaves_no_unit_behind() {
+    let unreached = Programs::new().add(
+        "systemctl",
+        "*) echo 'Failed to connect to bus' >&2; exit 1;;",
+    );
+    let home = TempDir::new();
+    let systemd = at(&home, &unreached);
+    assert!(systemd.install("[Service]\nfirst=1\n").is_err());
+    assert!(!systemd.file().exists());
+    at(&home, &willing())
+        .install("[Service]\nfirst=1\n")
+        .unwrap();
+    assert!(systemd.install("[Service]\nsecond=1\n").is_err());
+    assert!(systemd.file().exists());
+}
+
+#[test]
 fn an_install_writes_enables_and_restarts_and_an_uninstall_leaves_nothing() {
     let (home, programs) = (TempDir::new(), willing());
     let systemd = at(&home, &programs);
