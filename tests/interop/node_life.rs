@@ -82,18 +82,38 @@ impl Operator<'_> {
     }
 
     fn echo(&self, node: &str) -> Outcome {
-        self.invoke(node, "system.run", &json!({"command": ["/bin/echo", "hi"]}))
+        // A gateway that still believes in a dead connection is not waited for.
+        let patience = Some(1_000);
+        self.invoke_within(
+            patience,
+            node,
+            "system.run",
+            &json!({"command": ["/bin/echo", "hi"]}),
+        )
     }
 
     fn invoke(&self, node: &str, command: &str, params: &Value) -> Outcome {
+        self.invoke_within(None, node, command, params)
+    }
+
+    /// The same with the gateway's patience in milliseconds.
+    fn invoke_within(
+        &self,
+        patience: Option<u32>,
+        node: &str,
+        command: &str,
+        params: &Value,
+    ) -> Outcome {
         static KEY: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let key = KEY
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed)
             .to_string();
-        self.try_call(
-            "node.invoke",
-            &json!({"nodeId": node, "command": command, "params": params, "idempotencyKey": key}),
-        )
+        let mut asked =
+            json!({"nodeId": node, "command": command, "params": params, "idempotencyKey": key});
+        if let Some(patience) = patience {
+            asked["timeoutMs"] = json!(patience);
+        }
+        self.try_call("node.invoke", &asked)
     }
 
     #[track_caller]
