@@ -2,4 +2,7 @@
 //!
 //! It may fail in every way without anybody else noticing more than its absence.
 
+pub mod found;
 pub mod tailscale;
+
+pub use found::Found;
