@@ -33,9 +33,9 @@ until_true() {
   done
 }
 
-# Two machines: two homes that share nothing but the gateway's secret.
+# Two machines: two homes that share nothing but the gateway's secret. Nothing is said to the networks around this one.
 mkdir -p "$work/gateway/tmp" "$work/node/tmp"
-gateway() { env -i PATH="$PATH" HOME="$work/gateway" TMPDIR="$work/gateway/tmp" "$program" "$@"; }
+gateway() { env -i PATH="$PATH" HOME="$work/gateway" TMPDIR="$work/gateway/tmp" OPENCLAW_DISABLE_BONJOUR=1 "$program" "$@"; }
 node() { env -i PATH="$PATH" HOME="$work/node" TMPDIR="$work/node/tmp" OPENCLAW_GATEWAY_TOKEN="$token" "$program" "$@"; }
 first_request() { gateway nodes pending --json | sed -n 's/.*"requestId": *"\([^"]*\)".*/\1/p' | head -n 1; }
 a_request_waits() { [ -n "$(first_request)" ]; }
@@ -44,7 +44,7 @@ say "a gateway on an empty state directory"
 port=$((20000 + $$ % 10000))
 gateway config set gateway.mode local
 gateway config set gateway.port "$port"
-env -i PATH="$PATH" HOME="$work/gateway" TMPDIR="$work/gateway/tmp" "$program" gateway run >"$work/gateway.log" 2>&1 &
+env -i PATH="$PATH" HOME="$work/gateway" TMPDIR="$work/gateway/tmp" OPENCLAW_DISABLE_BONJOUR=1 "$program" gateway run >"$work/gateway.log" 2>&1 &
 gateway_pid=$!
 until_true grep -q 'ready' "$work/gateway.log"
 token=$(gateway config get gateway.auth.token --reveal)

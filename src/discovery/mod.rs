@@ -2,7 +2,9 @@
 //!
 //! It may fail in every way without anybody else noticing more than its absence.
 
+pub mod beacon;
 pub mod found;
 pub mod tailscale;
 
+pub use beacon::{Beacon, Facts};
 pub use found::Found;

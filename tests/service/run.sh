@@ -110,7 +110,7 @@ end() { # stops and uninstalls
 }
 
 as_user mkdir -m 700 $home/.openclaw
-as_user sh -c "echo '{ gateway: { mode: \"local\" } }' > $home/.openclaw/openclaw.json"
+as_user sh -c "echo '{ gateway: { mode: \"local\" }, discovery: { mdns: { mode: \"off\" } } }' > $home/.openclaw/openclaw.json"
 secret=(env OPENCLAW_GATEWAY_TOKEN=$token)
 for scope in ${SCOPES:-user system}; do
   owner=()

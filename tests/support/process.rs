@@ -28,6 +28,8 @@ pub fn command(program: &Path, home: &Home) -> Command {
         .env("PATH", "/usr/local/bin:/usr/bin:/bin")
         .env("HOME", home.path())
         .env("TMPDIR", home.temp())
+        // No test speaks to the networks around the machine; those of discovery make their own.
+        .env("OPENCLAW_DISABLE_BONJOUR", "1")
         .current_dir(home.path())
         .stdin(Stdio::null());
     command
