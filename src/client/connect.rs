@@ -64,8 +64,20 @@ impl Connector<'_> {
     /// # Errors
     /// [`ClientError`] of the last attempt.
     pub fn connect(&self, budget: &Budget) -> Result<Session, ClientError> {
+        self.connect_once_reached(budget, &|| {})
+    }
+
+    /// [`Connector::connect`], with a call as soon as the gateway is reached and before it is told anything.
+    ///
+    /// # Errors
+    /// As [`Connector::connect`].
+    pub fn connect_once_reached(
+        &self,
+        budget: &Budget,
+        reached: &dyn Fn(),
+    ) -> Result<Session, ClientError> {
         self.connect_with(budget, &|budget| {
-            transport::open(self.endpoint, self.plaintext_opt_in, budget)
+            transport::open(self.endpoint, self.plaintext_opt_in, budget, reached)
         })
     }
 

@@ -12,7 +12,7 @@ use crate::client::error::ClientError;
 use crate::client::handshake::Challenge;
 use crate::client::transport::{Carried, Transport};
 use crate::identity::Random;
-use crate::net::Outbox;
+use crate::net::{Outbox, Remains};
 use crate::protocol::close;
 use crate::protocol::connect::ConnectParams;
 use crate::protocol::error::ErrorShape;
@@ -65,6 +65,7 @@ pub struct Session {
     lost: bool,
     queued: VecDeque<Notice>,
     last_frame: Instant,
+    remains: Option<Remains>,
 }
 
 impl Session {
@@ -160,9 +161,14 @@ impl Session {
     }
 
     /// Ends the session with a gateway that does not answer any more: nobody is waited for.
-    pub fn abandon(mut self, code: u16, reason: &str) {
+    pub fn abandon(mut self, code: u16, reason: &str) -> Option<Remains> {
         say_goodbye(&mut *self.transport, code, reason);
-        self.transport.forsake();
+        self.transport.forsake()
+    }
+
+    /// What is left of a session that ended because its gateway was silent.
+    pub fn remains(&mut self) -> Option<Remains> {
+        self.remains.take()
     }
 
     /// Ends the session with a close code and reason instead of 1000.
@@ -195,7 +201,7 @@ impl Session {
                 Carried::TimedOut if Instant::now() >= silence => {
                     let (code, reason) = (close::TICK_TIMEOUT, close::TICK_TIMEOUT_REASON);
                     say_goodbye(&mut *self.transport, code, reason);
-                    self.transport.forsake();
+                    self.remains = self.transport.forsake();
                     return Err(ClientError::Closed {
                         code,
                         reason: reason.to_owned(),
@@ -281,6 +287,7 @@ pub(super) fn handshake(
                 lost: false,
                 queued: VecDeque::new(),
                 last_frame: Instant::now(),
+                remains: None,
             })
         }
         Err(error) => {

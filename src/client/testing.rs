@@ -7,8 +7,8 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::client::transport::{Carried, Transport};
-use crate::net::Outbox;
 use crate::net::outbox::Errand;
+use crate::net::{Outbox, Remains};
 
 /// What the fake does with one request frame.
 pub type Answer = dyn FnMut(&Value) -> Vec<Carried> + Send;
@@ -80,7 +80,9 @@ impl Transport for FakeTransport {
         Instant::now()
     }
 
-    fn forsake(&mut self) {}
+    fn forsake(&mut self) -> Option<Remains> {
+        None
+    }
 }
 
 /// A successful response to `frame`.

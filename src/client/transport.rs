@@ -9,7 +9,9 @@ use crate::client::credentials::Endpoint;
 use crate::client::error::ClientError;
 use crate::client::plaintext;
 use crate::client::target::GatewayUrl;
-use crate::net::{HeadFault, NetError, Outbox, Peer, Side, Step, Stream, dial, trust, upgrade};
+use crate::net::{
+    HeadFault, NetError, Outbox, Peer, Remains, Side, Step, Stream, dial, trust, upgrade,
+};
 use crate::protocol::limits::{MAX_BUFFERED_BYTES, MAX_FRAME_BYTES, MAX_HELLO_BYTES};
 
 /// What happened while waiting.
@@ -39,8 +41,9 @@ pub trait Transport: Send {
     /// When the gateway was last heard, be it an answered ping.
     fn heard(&self) -> Instant;
 
-    /// Gives the gateway no time for a goodbye: it does not answer any more.
-    fn forsake(&mut self);
+    /// Gives the gateway no time for a goodbye: it does not answer any more. What is left can tell it when it
+    /// is back.
+    fn forsake(&mut self) -> Option<Remains>;
 }
 
 impl Transport for Peer {
@@ -65,13 +68,14 @@ impl Transport for Peer {
         Peer::heard(self)
     }
 
-    fn forsake(&mut self) {
-        Peer::forsake(self);
+    fn forsake(&mut self) -> Option<Remains> {
+        Peer::forsake(self)
     }
 }
 
 /// Opens a WebSocket to the endpoint: plaintext rule, connection to exactly the checked addresses, TLS with its
-/// certificate judged, upgrade. A `wss://` endpoint is never spoken to in any other way.
+/// certificate judged, upgrade. A `wss://` endpoint is never spoken to in any other way. `reached` is called when
+/// the connection stands and nothing was said yet.
 ///
 /// # Errors
 /// [`ClientError`] for everything that keeps it from being a WebSocket.
@@ -79,11 +83,13 @@ pub fn open(
     endpoint: &Endpoint,
     plaintext_opt_in: bool,
     budget: &Budget,
+    reached: &dyn Fn(),
 ) -> Result<Box<dyn Transport>, ClientError> {
     let url = &endpoint.url;
     let addresses = plaintext::addresses(url, endpoint.source, plaintext_opt_in, budget)?;
     let failed = |error| failure(error, &url.authority(), budget);
     let mut stream = reach(&addresses, url, budget)?;
+    reached();
     let started = Instant::now();
     let limit = budget.steps().challenge;
     let deadline = budget.at_most(limit);
@@ -197,7 +203,7 @@ mod tests {
                 };
                 listener.run(&stop, greet, |_| {}).unwrap();
             });
-            let mut transport = open(&endpoint, false, &budget).unwrap();
+            let mut transport = open(&endpoint, false, &budget, &|| {}).unwrap();
             let carried = transport.wait(budget.deadline());
             stop.notify();
             assert!(carried == Carried::Text(hello.clone()));

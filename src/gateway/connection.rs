@@ -229,7 +229,7 @@ fn first_text(peer: &mut Peer, deadline: Instant) -> Option<crate::net::Text> {
             Step::Closed(closed) => {
                 if closed.by_us && closed.code == close::TRY_LATER {
                     // Somebody else needs the slot at once.
-                    peer.forsake();
+                    let _ = peer.forsake();
                 }
                 return None;
             }

@@ -24,6 +24,7 @@ use crate::{
         error::CLOSE_LINGER,
         outbox::{Errand, Farewell, Outbox},
         readiness::{Interest, wait},
+        remains::Remains,
         stream::{Stream, is_would_block},
         wire::{FRAGMENT_BYTES, Fault, Wire, complete, config},
     },
@@ -178,9 +179,10 @@ impl Peer {
         self.resting = Some(until);
     }
 
-    /// Gives the other end no time for a goodbye.
-    pub fn forsake(&mut self) {
+    /// Gives the other end no time for a goodbye. What is left can tell it when it is back.
+    pub fn forsake(&mut self) -> Option<Remains> {
         self.reachable = false;
+        self.wire.stream.remains().ok()
     }
 
     /// When something last arrived, be it a ping or its answer.

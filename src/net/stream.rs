@@ -11,6 +11,7 @@ use crate::{
     net::{
         error::timed_out,
         readiness::{Interest, wait},
+        remains::Remains,
         tls::TlsStream,
     },
     protocol::limits::{TICK_INTERVAL, TICK_INTERVALS_UNTIL_SILENCE},
@@ -33,6 +34,14 @@ impl Stream {
         socket.set_nodelay(true)?;
         watch_liveness(&socket)?;
         Ok(Stream::Plain(socket))
+    }
+
+    /// Keeps the connection for its end: see [`Remains`].
+    ///
+    /// # Errors
+    /// No descriptor left.
+    pub fn remains(&self) -> io::Result<Remains> {
+        Remains::of(self.socket())
     }
 
     /// Tells the other end that nothing more will come.

@@ -3,6 +3,7 @@
 //! One thread owns the connection and sleeps in it; invokes answer through its uplink from their own
 //! threads. It ends when it is told to stop, or when only other credentials could help.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use super::invoke::{Dispatcher, Invoke, Uplink};
 use super::pause::{Failure, Next, after_close, after_failure, close_line};
 use crate::client::{Backoff, Budget, ClientError, Connector, Received, Session, Steps};
 use crate::identity::Random;
-use crate::net::Supervisor;
+use crate::net::{Remains, Supervisor};
 use crate::protocol::frame::Event;
 use crate::protocol::limits::CHALLENGE_TIMEOUT;
 use crate::protocol::scope::Role;
@@ -73,12 +74,23 @@ impl Host<'_> {
     pub fn run(&self, control: &Control) -> Ending {
         let mut backoff = Backoff::new();
         let mut memory = Memory::default();
+        let lost: RefCell<Option<Remains>> = RefCell::new(None);
+        // The gateway hears of the end of a lost session before the next one comes: one of 2026.4.29 would
+        // take that one off its list with it.
+        let reached = || {
+            if let Some(lost) = lost.take() {
+                lost.bury();
+            }
+        };
         let url = &self.connector.endpoint.url;
         // A gateway that is down is no failed start of the node host.
         self.supervisor.ready(&format!("connecting to {url}"));
         while !control.is_stopped() {
             self.supervisor.beat_if_due();
-            let next = match self.connector.connect(&self.budget()) {
+            let next = match self
+                .connector
+                .connect_once_reached(&self.budget(), &reached)
+            {
                 Ok(session) => {
                     backoff.reset();
                     memory = Memory::default();
@@ -88,7 +100,7 @@ impl Host<'_> {
                     let connected = format!("connected to {url} as {node}");
                     (self.report)(&format!("node host {connected}"));
                     self.supervisor.status(&connected);
-                    match self.serve(session, control) {
+                    match self.serve(session, control, &lost) {
                         Some(next) => next,
                         None => break,
                     }
@@ -145,7 +157,12 @@ impl Host<'_> {
     }
 
     /// Serves a session until it ends; `None` when the loop has to stop.
-    fn serve(&self, mut session: Session, control: &Control) -> Option<Next> {
+    fn serve(
+        &self,
+        mut session: Session,
+        control: &Control,
+        lost: &RefCell<Option<Remains>>,
+    ) -> Option<Next> {
         let outbox = session.outbox().clone();
         control.watch(Some(outbox.clone()));
         // What changed while it was connected has not hurt.
@@ -191,7 +208,7 @@ impl Host<'_> {
                 probed = None;
             } else if probe.is_some_and(|deadline| Instant::now() >= deadline) {
                 control.watch(None);
-                return Some(self.give_up(session));
+                return Some(self.give_up(session, lost));
             }
         };
         control.watch(None);
@@ -202,6 +219,7 @@ impl Host<'_> {
             }
             Some(ClientError::Closed { code, reason }) => {
                 (self.report)(&close_line(code, &reason));
+                lost.replace(session.remains());
                 self.forget_refused_token(code, &reason);
                 Some(after_close(code, &reason))
             }
@@ -235,10 +253,10 @@ impl Host<'_> {
     }
 
     /// Ends a session that did not survive a change of the network.
-    fn give_up(&self, session: Session) -> Next {
+    fn give_up(&self, session: Session, lost: &RefCell<Option<Remains>>) -> Next {
         let reason = "no answer after the network changed";
         (self.report)(&close_line(close::TICK_TIMEOUT, reason));
-        session.abandon(close::TICK_TIMEOUT, reason);
+        lost.replace(session.abandon(close::TICK_TIMEOUT, reason));
         Next::Pause(Duration::ZERO)
     }
 

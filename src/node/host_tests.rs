@@ -1,3 +1,4 @@
+use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
@@ -286,6 +287,16 @@ fn a_change_of_the_network_is_survived_by_a_gateway_that_answers_and_ends_a_dead
     // Nobody reads here any more, so nothing is answered: a new connection comes without a wait for ticks.
     control.network_changed();
     let again = gateway.accept().welcome("t");
+    // Where it was given up it is told so, before the new one is more than a connection.
+    let mut chunk = [0_u8; 64];
+    let over = loop {
+        match first.socket.get_mut().read(&mut chunk) {
+            Ok(0) => panic!("an orderly end of what nobody answered"),
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(over.kind(), std::io::ErrorKind::ConnectionReset);
     drop(first);
     control.stop();
     drop(again);
