@@ -155,9 +155,9 @@ impl Session {
         self.transport.outbox()
     }
 
-    /// When the gateway was last heard, be it an answer to [`Outbox::ping`].
-    pub fn heard(&self) -> Instant {
-        self.transport.heard()
+    /// The number of the last [`Outbox::ping`] that the gateway answered, 0 before the first.
+    pub fn answered(&self) -> u64 {
+        self.transport.answered()
     }
 
     /// Ends the session with a gateway that does not answer any more: nobody is waited for.

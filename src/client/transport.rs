@@ -38,8 +38,8 @@ pub trait Transport: Send {
     /// Accepts large messages from now on: the handshake is done.
     fn trust(&mut self);
 
-    /// When the gateway was last heard, be it an answered ping.
-    fn heard(&self) -> Instant;
+    /// The number of the last [`Outbox::ping`] that the gateway answered.
+    fn answered(&self) -> u64;
 
     /// Gives the gateway no time for a goodbye: it does not answer any more. What is left can tell it when it
     /// is back.
@@ -64,8 +64,8 @@ impl Transport for Peer {
         self.set_limit(MAX_FRAME_BYTES);
     }
 
-    fn heard(&self) -> Instant {
-        Peer::heard(self)
+    fn answered(&self) -> u64 {
+        Peer::answered(self)
     }
 
     fn forsake(&mut self) -> Option<Remains> {

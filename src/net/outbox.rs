@@ -62,7 +62,10 @@ struct Queue {
     /// The peer does not read: nothing is worth waiting for.
     slow: bool,
     poked: bool,
-    pinged: bool,
+    /// Number of the last ping that was asked for.
+    pings: u64,
+    /// That ping was not handed out yet.
+    ping_due: bool,
 }
 
 #[derive(Debug)]
@@ -150,10 +153,14 @@ impl Outbox {
         self.shared.wake.notify();
     }
 
-    /// Sends a ping; [`crate::net::Peer::heard`] tells whether anything came back.
-    pub fn ping(&self) {
-        self.lock().pinged = true;
+    /// Sends a ping; returns its number, which [`crate::net::Peer::answered`] reaches once it was answered. Of
+    /// several that are due together only the last is sent.
+    pub fn ping(&self) -> u64 {
+        let mut queue = self.lock();
+        queue.pings += 1;
+        queue.ping_due = true;
         self.shared.wake.notify();
+        queue.pings
     }
 
     /// Whether pushes are still accepted.
@@ -199,9 +206,10 @@ impl Outbox {
         std::mem::take(&mut self.lock().poked)
     }
 
-    /// Whether a ping is to be sent.
-    pub(crate) fn take_ping(&self) -> bool {
-        std::mem::take(&mut self.lock().pinged)
+    /// The number of the ping that is to be sent, once.
+    pub(crate) fn take_ping(&self) -> Option<u64> {
+        let mut queue = self.lock();
+        std::mem::take(&mut queue.ping_due).then_some(queue.pings)
     }
 
     /// The goodbye that was asked for, even while texts wait before it.

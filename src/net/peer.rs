@@ -105,8 +105,10 @@ pub struct Peer {
     ended: Option<Closed>,
     /// The other end is there to hear a goodbye.
     reachable: bool,
-    /// When something last arrived, be it a ping or its answer.
-    heard: Instant,
+    /// Number of the last ping that was sent, 0 before the first.
+    pinged: u64,
+    /// Number of the last ping that was answered, 0 before the first.
+    answered: u64,
 }
 
 #[derive(Debug)]
@@ -143,7 +145,8 @@ impl Peer {
             resting: None,
             ended: None,
             reachable: true,
-            heard: Instant::now(),
+            pinged: 0,
+            answered: 0,
         }
     }
 
@@ -185,9 +188,10 @@ impl Peer {
         self.wire.stream.remains().ok()
     }
 
-    /// When something last arrived, be it a ping or its answer.
-    pub fn heard(&self) -> Instant {
-        self.heard
+    /// The number of the last [`Outbox::ping`] that was answered, 0 before the first. Nothing else that arrives
+    /// counts: it may have been on its way before the ping.
+    pub fn answered(&self) -> u64 {
+        self.answered
     }
 
     /// Sends, answers pings and sleeps until there is something for the owner. A deadline in the past
@@ -212,10 +216,10 @@ impl Peer {
     /// One round of writing, reading and sleeping.
     fn turn(&mut self, deadline: Option<Instant>) -> Result<Option<Step>, Fault> {
         self.wire.quota = TURN_BYTES;
-        if self.outbox.take_ping() {
-            let written = self
-                .context
-                .write(&mut self.wire, Message::Ping(Bytes::new()));
+        if let Some(number) = self.outbox.take_ping() {
+            self.pinged = number;
+            let payload = Bytes::copy_from_slice(&number.to_be_bytes());
+            let written = self.context.write(&mut self.wire, Message::Ping(payload));
             self.unflushed |= !complete(written)?;
         }
         let emptied = self.pump()?;
@@ -321,7 +325,6 @@ impl Peer {
             }
             Err(error) => return Err(error.into()),
         };
-        self.heard = Instant::now();
         self.swollen |= message.len() > LARGE_MESSAGE_BYTES;
         match message {
             Message::Text(text) => Ok(Some(Step::Text(Text(text)))),
@@ -340,6 +343,11 @@ impl Peer {
                 Ok(None)
             }
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {
+                // A pong that carries anything else was not asked for.
+                if matches!(message, Message::Pong(payload) if *payload == self.pinged.to_be_bytes())
+                {
+                    self.answered = self.pinged;
+                }
                 // The decoder may hold more: come back before sleeping.
                 self.wire.quota = 0;
                 Ok(None)

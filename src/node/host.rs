@@ -176,19 +176,18 @@ impl Host<'_> {
                 id
             })
         };
-        let mut probed: Option<Instant> = None;
+        let mut probed: Option<(u64, Instant)> = None;
         let ended = loop {
             if control.is_stopped() {
                 break None;
             }
-            // A change during a probe waits for the next one: its answer may be older.
+            // A change during a probe waits for the next one: the answer may be older than the change.
             if probed.is_none() && control.take_network_change() {
-                outbox.ping();
-                probed = Some(Instant::now());
+                probed = Some((outbox.ping(), Instant::now() + PROBE_PATIENCE));
             }
             self.supervisor.beat_if_due();
-            let probe = probed.map(|since| since + PROBE_PATIENCE);
-            let wakes = [probe, self.supervisor.next_beat()];
+            let deadline = probed.map(|(_, deadline)| deadline);
+            let wakes = [deadline, self.supervisor.next_beat()];
             let slice = Instant::now() + WAIT_SLICE;
             match session.next(wakes.into_iter().flatten().fold(slice, Instant::min)) {
                 Ok(Received::Event(notice)) if notice.event.name == "node.invoke.request" => {
@@ -204,9 +203,9 @@ impl Host<'_> {
                 Ok(_) => {}
                 Err(error) => break Some(error),
             }
-            if probed.is_some_and(|since| session.heard() > since) {
+            if probed.is_some_and(|(ping, _)| session.answered() >= ping) {
                 probed = None;
-            } else if probe.is_some_and(|deadline| Instant::now() >= deadline) {
+            } else if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 control.watch(None);
                 return Some(self.give_up(session, lost));
             }
@@ -232,15 +231,14 @@ impl Host<'_> {
 
     /// Whether the gateway shows this host as gone although it is connected. Gateways of 2026.4.29 do so when an
     /// earlier connection of a node ends after a newer one has come, as after a cut of the network, and then
-    /// send the node nothing any more.
+    /// send the node nothing any more. A row names a device by its id, whatever else it is called.
     fn was_taken_off(&self, event: &Event) -> bool {
-        let own = self.connector.identity.client.instance_id.as_deref();
+        let own = Some(self.dispatcher.node_id());
         let rows = event.payload.get("presence").and_then(Value::as_array);
         event.name == "presence"
-            && own.is_some()
             && rows.into_iter().flatten().any(|row| {
                 let word = |name: &str| row.get(name).and_then(Value::as_str);
-                word("reason") == Some("disconnect") && word("instanceId") == own
+                word("reason") == Some("disconnect") && word("deviceId") == own
             })
     }
 

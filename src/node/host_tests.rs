@@ -311,21 +311,45 @@ fn a_change_of_the_network_is_survived_by_a_gateway_that_answers_and_ends_a_dead
 }
 
 #[test]
+fn what_stood_unread_when_the_network_changed_is_no_answer_of_the_gateway() {
+    let (dir, gateway) = (TempDir::new(), Gateway::new());
+    let (lines, host, control) = start(&dir, &gateway);
+    let mut first = gateway.accept().welcome("t");
+    let question = json!({"type": "event", "event": "node.invoke.request",
+        "payload": {"id": "1", "nodeId": "abc", "command": "x"}});
+    first.send(&question);
+    assert_eq!(read(&mut first.socket)["params"]["id"], "1");
+    control.network_changed();
+    // Everything but an answer: this end reads no ping, so it sends no pong of it.
+    first.send(&question);
+    first.socket.send(Message::Pong(Vec::new().into())).unwrap();
+    first.socket.send(Message::Ping("x".into())).unwrap();
+    let again = gateway.accept().welcome("t");
+    drop(first);
+    control.stop();
+    drop(again);
+    assert_eq!(host.join().unwrap(), Ending::Stopped);
+    let dead = "node host gateway closed (4000): no answer after the network changed";
+    assert!(lines.try_iter().any(|line| line == dead));
+}
+
+#[test]
 fn a_gateway_that_lists_the_connected_node_as_gone_is_connected_to_anew() {
     let (dir, gateway) = (TempDir::new(), Gateway::new());
     let (lines, host, control) = start(&dir, &gateway);
     let mut first = gateway.accept().welcome("t");
-    let presence = |instance: &str, reason: &str| {
+    // As 2026.4.29 sends it: the instance is the device too.
+    let presence = |device: &str, reason: &str| {
         json!({"type": "event", "event": "presence", "payload": {"presence": [
-            {"instanceId": instance, "reason": reason, "mode": "node"}]}})
+            {"deviceId": device, "instanceId": device, "reason": reason, "mode": "node"}]}})
     };
     // Another node that is gone, and this one's coming, are no news.
     first.send(&presence("other", "disconnect"));
-    first.send(&presence("i", "connect"));
+    first.send(&presence("abc", "connect"));
     first.send(&json!({"type": "event", "event": "node.invoke.request",
         "payload": {"id": "1", "nodeId": "abc", "command": "x"}}));
     assert_eq!(read(&mut first.socket)["params"]["id"], "1");
-    first.send(&presence("i", "disconnect"));
+    first.send(&presence("abc", "disconnect"));
     while !matches!(first.socket.read(), Ok(Message::Close(_)) | Err(_)) {}
     drop(first);
     let again = gateway.accept().welcome("t");

@@ -297,6 +297,40 @@ fn pings_are_answered_while_waiting_for_texts() {
 }
 
 #[test]
+fn only_the_pong_of_the_last_ping_answers_it() {
+    let (mut near, mut far) = server();
+    // Waits until everything sent to it before has been read.
+    let read = |near: &mut Peer, far: &mut Stream, bytes: &[u8]| {
+        let behind = frame(0x81, b"behind");
+        far.write_all_until(&[bytes, &behind].concat(), soon())
+            .unwrap();
+        assert_eq!(text(near.wait(Some(soon()))), "behind");
+        near.answered()
+    };
+    let other = [frame(0x8a, &[0; 8]), frame(0x8a, b""), frame(0x89, b"x")].concat();
+    assert_eq!(read(&mut near, &mut far, &other), 0);
+    let first = near.outbox().ping();
+    let stray = [frame(0x8a, &9_u64.to_be_bytes()), frame(0x8a, b"x")].concat();
+    assert_eq!(read(&mut near, &mut far, &stray), 0);
+    let pong = |number: u64| frame(0x8a, &number.to_be_bytes());
+    assert_eq!(read(&mut near, &mut far, &pong(first)), first);
+    // Of two that are due together only the last is sent.
+    near.outbox().ping();
+    let last = near.outbox().ping();
+    assert_eq!(read(&mut near, &mut far, &pong(last - 1)), first);
+    assert_eq!(read(&mut near, &mut far, &pong(last)), last);
+    far.write_all_until(&frame(0x88, b""), soon()).unwrap();
+    near.wait(Some(soon()));
+    let goodbye = thread::spawn(move || drop(near));
+    let sent = frames(&read_to_end(&mut far, soon()));
+    let pings = sent.into_iter().filter(|(first, _)| *first == 0x89);
+    let expected = [first, last].map(|number| (0x89, number.to_be_bytes().to_vec()));
+    assert_eq!(pings.collect::<Vec<_>>(), expected);
+    drop(far);
+    goodbye.join().unwrap();
+}
+
+#[test]
 fn half_a_frame_and_a_flood_of_pings_hit_the_deadline() {
     let (mut near, mut far) = server();
     far.write_all_until(&frame(0x81, b"hello")[..8], soon())
