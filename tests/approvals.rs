@@ -30,6 +30,8 @@ fn pending_shows_what_waits_where_and_asks_for_the_scope_of_approvers() {
         let mut visitor = gateway.welcome();
         let scopes = visitor.connect["scopes"].to_string();
         assert!(scopes.contains("operator.approvals"), "{scopes}");
+        // It ends before anything new could be shown.
+        assert_eq!(visitor.connect["caps"], json!([]));
         visitor.answer("exec.approval.list", waiting.clone());
         visitor.answer("node.list", nodes());
     };
@@ -56,6 +58,8 @@ fn watching_goes_on_over_a_restart_of_the_gateway_and_ends_by_a_signal() {
         watch.args(["approvals", "pending", "--watch", "--json"]);
         let mut watch = Running::start(watch);
         let mut visitor = gateway.welcome();
+        // Gateways of 2026.9 offer approvals to those alone who say that they show them.
+        assert_eq!(visitor.connect["caps"], json!(["exec-approvals"]));
         visitor.answer("exec.approval.list", json!([entry("a", "first")]));
         visitor.answer("node.list", nodes());
         visitor.event("exec.approval.requested", entry("b", "second"));
@@ -68,6 +72,7 @@ fn watching_goes_on_over_a_restart_of_the_gateway_and_ends_by_a_signal() {
         visitor.close(1012, "service restart");
         watch.wait_for_output("gateway closed (1012): service restart; connecting again in 1s");
         let mut visitor = gateway.welcome();
+        assert_eq!(visitor.connect["caps"], json!(["exec-approvals"]));
         visitor.answer("exec.approval.list", json!([entry("c", "third")]));
         watch.wait_for_output("third");
         assert!(

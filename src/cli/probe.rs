@@ -129,9 +129,9 @@ fn connect(
     budget: &Budget,
 ) -> Result<(Session, Scopes), ClientError> {
     if endpoint.is_local() && endpoint.credentials.any() {
-        let scopes = full_operator();
-        let session = connect_without_device(endpoint, &scopes, plaintext_opt_in, budget)?;
-        return Ok((session, scopes));
+        let identity = ConnectIdentity::command_line(full_operator());
+        let session = connect_without_device(endpoint, &identity, plaintext_opt_in, budget)?;
+        return Ok((session, identity.scopes));
     }
     let attempt = |identity: &ConnectIdentity, device: Option<Device<'_>>| {
         let connector = Connector {

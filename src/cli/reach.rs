@@ -26,6 +26,7 @@ pub struct Reach {
     tokens: DeviceTokens,
     plaintext_opt_in: bool,
     budget: Budget,
+    shows_approvals: bool,
 }
 
 impl Reach {
@@ -52,7 +53,14 @@ impl Reach {
             tokens,
             plaintext_opt_in: invocation.environment().allow_insecure_private_ws(),
             budget: Budget::new(total),
+            shows_approvals: false,
         })
+    }
+
+    /// The same for a command that shows a person the commands that wait, as they come.
+    pub fn showing_approvals(mut self) -> Reach {
+        self.shows_approvals = true;
+        self
     }
 
     /// The budget of the whole command.
@@ -84,23 +92,14 @@ impl Reach {
     /// [`CliError::Client`].
     pub fn connect(&self, scopes: &Scopes) -> Result<Session, CliError> {
         let stored = self.tokens.load(Role::Operator);
-        let local_secret = self.endpoint.url.is_loopback() && self.endpoint.credentials.any();
-        let too_narrow = stored
-            .as_ref()
-            .is_some_and(|stored| stored.scopes.missing(scopes).is_some());
-        if local_secret && too_narrow {
-            let outcome = self.attempt_without_device(scopes);
+        let secret = self.endpoint.credentials.any();
+        let local_secret = self.endpoint.url.is_loopback() && secret;
+        let held = stored.as_ref().map(|stored| &stored.scopes);
+        let scopes = scopes_to_ask(scopes, held, secret, local_secret);
+        if local_secret && held.is_some_and(|held| held.missing(&scopes).is_some()) {
+            let outcome = self.attempt_without_device(&scopes);
             return outcome.map_err(|error| self.failure(error));
         }
-        let scopes = match &stored {
-            // A session of a device token sees only its own device unless it is an administrator's.
-            Some(stored)
-                if !self.endpoint.credentials.any() && stored.scopes.contains(&Scope::ADMIN) =>
-            {
-                with(scopes, &Scope::ADMIN)
-            }
-            _ => scopes.clone(),
-        };
         let refused = match self.attempt(&scopes) {
             Err(error @ ClientError::PairingRequired(_)) if local_secret => error,
             outcome => return outcome.map_err(|error| self.failure(error)),
@@ -112,7 +111,7 @@ impl Reach {
     fn attempt(&self, scopes: &Scopes) -> Result<Session, ClientError> {
         let connector = Connector {
             endpoint: &self.endpoint,
-            identity: &ConnectIdentity::command_line(scopes.clone()),
+            identity: &self.identity(scopes),
             device: Some(Device {
                 key: &self.key,
                 tokens: &self.tokens,
@@ -123,7 +122,21 @@ impl Reach {
     }
 
     fn attempt_without_device(&self, scopes: &Scopes) -> Result<Session, ClientError> {
-        connect_without_device(&self.endpoint, scopes, self.plaintext_opt_in, &self.budget)
+        let identity = self.identity(scopes);
+        connect_without_device(
+            &self.endpoint,
+            &identity,
+            self.plaintext_opt_in,
+            &self.budget,
+        )
+    }
+
+    fn identity(&self, scopes: &Scopes) -> ConnectIdentity {
+        let identity = ConnectIdentity::command_line(scopes.clone());
+        match self.shows_approvals {
+            true => identity.showing_approvals(),
+            false => identity,
+        }
     }
 
     /// Keeps a token that was rotated for this very device.
@@ -145,6 +158,23 @@ impl Reach {
             failure.holder = state_owner(&self.state);
         }
         failure.into()
+    }
+}
+
+/// The scopes a command asks for that needs `scopes`: an administrator's too where they cost nothing and show more.
+/// A session of a device token sees no other device otherwise, and gateways of 2026.9 show an approval that another
+/// device asked for to nobody else.
+fn scopes_to_ask(
+    scopes: &Scopes,
+    held: Option<&Scopes>,
+    secret: bool,
+    local_secret: bool,
+) -> Scopes {
+    let shows_more = !secret || scopes.contains(&Scope::APPROVALS);
+    let free = local_secret || held.is_some_and(|held| held.contains(&Scope::ADMIN));
+    match shows_more && free {
+        true => with(scopes, &Scope::ADMIN),
+        false => scopes.clone(),
     }
 }
 
@@ -196,4 +226,47 @@ pub fn target(endpoint: &Endpoint, paths: &Paths, loaded: &Loaded) -> Target {
 pub fn with(scopes: &Scopes, added: &Scope) -> Scopes {
     let missing = (!scopes.contains(added)).then(|| added.clone());
     scopes.iter().cloned().chain(missing).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_administrators_scope_is_asked_for_where_it_shows_more_and_is_had_already() {
+        const FULL: &[&str] = &["operator.admin", "operator.approvals"];
+        const NARROW: &[&str] = &["operator.approvals"];
+        // scopes needed, scopes held, a secret is shown, on the gateway's machine, whether it asks for more
+        type Case = (
+            &'static str,
+            Option<&'static [&'static str]>,
+            bool,
+            bool,
+            bool,
+        );
+        let cases: &[Case] = &[
+            ("operator.read", Some(FULL), false, false, true),
+            ("operator.read", Some(NARROW), false, false, false),
+            ("operator.read", Some(FULL), true, true, false),
+            ("operator.read", None, true, true, false),
+            ("operator.approvals", Some(FULL), false, false, true),
+            ("operator.approvals", Some(FULL), true, false, true),
+            ("operator.approvals", Some(NARROW), true, false, false),
+            ("operator.approvals", Some(NARROW), false, false, false),
+            ("operator.approvals", Some(NARROW), true, true, true),
+            ("operator.approvals", None, true, true, true),
+            ("operator.approvals", None, true, false, false),
+        ];
+        for (needed, held, secret, local, more) in cases {
+            let needed: Scopes = [*needed].into_iter().collect();
+            let held = held.map(|held| held.iter().copied().collect::<Scopes>());
+            let asked = scopes_to_ask(&needed, held.as_ref(), *secret, *local);
+            assert_eq!(
+                asked.contains(&Scope::ADMIN),
+                *more,
+                "{needed:?} {held:?} {secret} {local}"
+            );
+            assert_eq!(asked.missing(&needed), None);
+        }
+    }
 }

@@ -193,13 +193,13 @@ impl Connector<'_> {
 }
 
 /// Connects to the gateway of this machine with the shared secret alone: no device, no pairing, no trace in its lists.
-/// It comes as a command line, and where an older gateway grants that no scopes, as its backend (protocol §4.4, D2).
+/// It comes as `identity`, and where an older gateway grants that no scopes, as its backend (protocol §4.4, D2).
 ///
 /// # Errors
 /// [`ClientError`] of the last attempt.
 pub fn connect_without_device(
     endpoint: &Endpoint,
-    scopes: &Scopes,
+    identity: &ConnectIdentity,
     plaintext_opt_in: bool,
     budget: &Budget,
 ) -> Result<Session, ClientError> {
@@ -212,12 +212,14 @@ pub fn connect_without_device(
         };
         connector.connect(budget)
     };
-    let mut identity = ConnectIdentity::command_line(scopes.clone());
-    identity.first_scopes = scopes.clone();
-    match as_client(&identity) {
+    let scopes = &identity.scopes;
+    match as_client(identity) {
         Ok(session) if session.hello().scopes.missing(scopes).is_some() => {
             drop(session);
-            as_client(&ConnectIdentity::backend(scopes.clone()))
+            as_client(&ConnectIdentity {
+                caps: identity.caps.clone(),
+                ..ConnectIdentity::backend(scopes.clone())
+            })
         }
         outcome => outcome,
     }

@@ -17,7 +17,7 @@ pub struct ConnectIdentity {
     pub scopes: Scopes,
     /// Scopes asked for as long as no device token of this gateway is known, so that one first approval covers all.
     pub first_scopes: Scopes,
-    /// Capabilities of a node.
+    /// Capabilities: what a node offers, what an operator's client can do.
     pub caps: Vec<String>,
     /// Commands a node declares.
     pub commands: Vec<String>,
@@ -40,6 +40,13 @@ impl ConnectIdentity {
     /// A probe that only wants to know whether the gateway answers.
     pub fn probe(scopes: Scopes) -> ConnectIdentity {
         ConnectIdentity::operator("cli", "probe", scopes.clone(), scopes)
+    }
+
+    /// The same for a client that shows a person the commands that wait for approval, and can have them decided.
+    /// Gateways of 2026.9 offer these to clients alone that say so.
+    pub fn showing_approvals(mut self) -> ConnectIdentity {
+        self.caps.push("exec-approvals".to_owned());
+        self
     }
 
     /// A node host, without scopes.

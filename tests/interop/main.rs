@@ -15,6 +15,7 @@ mod newer_command_line;
 mod newer_node_host;
 mod node_host;
 mod node_life;
+mod operator;
 mod proxy;
 mod silent_ssh;
 mod state_directory;

@@ -1,17 +1,15 @@
 //! The life of this node host at unmodified gateways of both releases: everything it is asked, and everything
 //! that happens to a gateway and a network over the years.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::operator::{Operator, asker, gateway_home, write_config};
 use crate::reference::{self, NEWER, OLDER, Release, wait_long};
-use crate::support::device::Device;
 use crate::support::home::Home;
 use crate::support::network::{GATEWAY, Network, Place};
-use crate::support::peer::{ALL_SCOPES, Peer, cli_params, operator_params};
-use crate::support::process::{Outcome, Running, SECRET, free_port};
+use crate::support::process::{Running, SECRET, free_port, openclaw};
 use crate::support::scripted;
 
 const OTHER_SECRET: &str = "rotated-secret-77aa";
@@ -19,125 +17,6 @@ const OTHER_SECRET: &str = "rotated-secret-77aa";
 /// The node's policy: one program, and the rest after asking.
 const POLICY: &str = r#"{"version":1,"defaults":{"security":"allowlist","ask":"on-miss","askFallback":"deny"},
     "agents":{"*":{"allowlist":[{"pattern":"/usr/bin/echo"},{"pattern":"/bin/echo"},{"pattern":"/usr/bin/uname"}]}}}"#;
-
-/// An operator's machine, for this program's command line.
-struct Operator<'a> {
-    home: Home,
-    port: u16,
-    secret: &'static str,
-    /// Where the gateway lives, when it is not on this host.
-    network: Option<&'a Network>,
-}
-
-impl Operator<'_> {
-    fn new(port: u16) -> Operator<'static> {
-        Operator {
-            home: Home::new(),
-            port,
-            secret: SECRET,
-            network: None,
-        }
-    }
-
-    fn run(&self, arguments: &[&str]) -> Outcome {
-        let url = format!("ws://127.0.0.1:{}", self.port);
-        let gateway = [
-            "--url",
-            &url,
-            "--token",
-            self.secret,
-            "--json",
-            "--timeout",
-            "30000",
-        ];
-        let arguments = [arguments, &gateway].concat();
-        match self.network {
-            Some(network) => network.openclaw(Place::Gateway, &self.home, &arguments),
-            None => crate::support::process::openclaw(&self.home, &arguments),
-        }
-    }
-
-    #[track_caller]
-    fn call(&self, method: &str, params: &Value) -> Value {
-        self.try_call(method, params).success().json()
-    }
-
-    fn try_call(&self, method: &str, params: &Value) -> Outcome {
-        self.run(&["gateway", "call", method, "--params", &params.to_string()])
-    }
-
-    /// Approves the node once it asks; its id.
-    #[track_caller]
-    fn approve(&self) -> String {
-        // On one host the device layer is silent; what a slow start left waiting there is nobody's to approve.
-        let waiting = wait_long("the pending node", || {
-            let pending = self.run(&["nodes", "pending"]);
-            let rows = (pending.code == 0).then(|| pending.json())?;
-            let mut rows = rows.as_array()?.iter();
-            rows.find(|row| row["layer"] == "node").cloned()
-        });
-        self.run(&["nodes", "approve", waiting["requestId"].as_str().unwrap()])
-            .success();
-        waiting["nodeId"].as_str().unwrap().to_owned()
-    }
-
-    fn echo(&self, node: &str) -> Outcome {
-        // A gateway that still believes in a dead connection is not waited for.
-        let patience = Some(1_000);
-        self.invoke_within(
-            patience,
-            node,
-            "system.run",
-            &json!({"command": ["/bin/echo", "hi"]}),
-        )
-    }
-
-    fn invoke(&self, node: &str, command: &str, params: &Value) -> Outcome {
-        self.invoke_within(None, node, command, params)
-    }
-
-    /// The same with the gateway's patience in milliseconds.
-    fn invoke_within(
-        &self,
-        patience: Option<u32>,
-        node: &str,
-        command: &str,
-        params: &Value,
-    ) -> Outcome {
-        static KEY: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let key = KEY
-            .fetch_add(1, std::sync::atomic::Ordering::Relaxed)
-            .to_string();
-        let mut asked =
-            json!({"nodeId": node, "command": command, "params": params, "idempotencyKey": key});
-        if let Some(patience) = patience {
-            asked["timeoutMs"] = json!(patience);
-        }
-        self.try_call("node.invoke", &asked)
-    }
-
-    #[track_caller]
-    fn until_it_runs(&self, node: &str) {
-        wait_long("a command to run", || {
-            let outcome = self.echo(node);
-            let ran = outcome.code == 0 && outcome.json()["payload"]["stdout"] == "hi\n";
-            ran.then_some(())
-        });
-    }
-}
-
-/// A home of a reference gateway whose agent sleeps: told of a run, it would wake and hear nobody for minutes.
-fn gateway_home(port: u16) -> Home {
-    let home = Home::new();
-    write_config(&home, port, SECRET);
-    home
-}
-
-fn write_config(home: &Home, port: u16, secret: &str) {
-    let asleep = r#"{ "agents": { "defaults": { "heartbeat": { "every": "0m" } } },"#;
-    let config = reference::config(Some(port)).replacen('{', asleep, 1);
-    home.write_config(&config.replace(SECRET, secret));
-}
 
 fn node_home() -> Home {
     let home = Home::new();
@@ -155,26 +34,6 @@ fn start(home: &Home, port: u16, secret: Option<&str>) -> Running {
         &environment,
         &["--port", &port.to_string(), "--display-name", "Small"],
     )
-}
-
-/// A backend that asks for approvals, as an agent does.
-fn asker(port: u16) -> Peer {
-    let mut params = operator_params(SECRET, &ALL_SCOPES);
-    params["maxProtocol"] = json!(4);
-    connect(port, params, None)
-}
-
-/// A person's connection that hears of what waits.
-fn approver(port: u16) -> Peer {
-    let mut params = cli_params(json!({"token": SECRET}), &ALL_SCOPES);
-    // The newer gateway asks those alone who say that they can answer.
-    params["caps"] = json!(["exec-approvals"]);
-    connect(port, params, Some(&Device::new()))
-}
-
-fn connect(port: u16, params: Value, device: Option<&Device>) -> Peer {
-    let address: SocketAddr = ([127, 0, 0, 1], port).into();
-    Peer::connect(address, params, device).expect("an operator of the reference")
 }
 
 /// What a node is asked every day.
@@ -219,7 +78,52 @@ fn every_command(operator: &Operator<'_>, node: &str, home: &Home) {
     assert!(!home.read("exec-approvals.json").contains("uname"));
 }
 
-/// A command that no rule names runs once a person has approved exactly it.
+/// Edits from elsewhere widen the node's policy when its own configuration lets them.
+fn a_wider_policy(operator: &Operator<'_>, node: &str, home: &Home) {
+    let seen = operator.call("exec.approvals.node.get", &json!({"nodeId": node}));
+    let mut wider = seen["file"].clone();
+    let rules = wider["agents"]["*"]["allowlist"].as_array_mut().unwrap();
+    rules.push(json!({"pattern": "/usr/bin/hostname"}));
+    let asked = json!({"nodeId": node, "file": wider, "baseHash": seen["hash"]});
+    let add = [
+        "approvals",
+        "allowlist",
+        "add",
+        "/usr/bin/nproc",
+        "--node",
+        node,
+    ];
+    let why = "every agent would get the rule /usr/bin/";
+    let way = "openclaw config set nodeHost.execApprovals.remoteEdits widen there";
+    for refused in [
+        operator.try_call("exec.approvals.node.set", &asked),
+        operator.run(&add),
+    ] {
+        let told = refused.json()["error"]["message"].to_string();
+        assert!(
+            refused.code == 1 && told.contains(why) && told.contains(way),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(
+        home.json("exec-approvals.json")["agents"]["*"],
+        seen["file"]["agents"]["*"]
+    );
+
+    let way = "config set nodeHost.execApprovals.remoteEdits widen";
+    openclaw(home, &way.split(' ').collect::<Vec<_>>()).success();
+    operator.call("exec.approvals.node.set", &asked);
+    operator.run(&add).success();
+    let policy = home.read("exec-approvals.json");
+    assert!(
+        policy.contains("/usr/bin/hostname") && policy.contains("/usr/bin/nproc"),
+        "{policy}"
+    );
+    let ran = operator.invoke(node, "system.run", &json!({"command": ["/usr/bin/nproc"]}));
+    assert_eq!(ran.success().json()["payload"]["success"], true);
+}
+
+/// A command that no rule names runs once a person has approved exactly it, at a terminal.
 fn an_approved_run(port: u16, operator: &Operator<'_>, node: &str) {
     let prepared = operator.invoke(
         node,
@@ -227,7 +131,9 @@ fn an_approved_run(port: u16, operator: &Operator<'_>, node: &str) {
         &json!({"command": ["id", "-u"]}),
     );
     let plan = prepared.success().json()["payload"]["plan"].clone();
-    let (mut asker, mut approver) = (asker(port), approver(port));
+    let mut terminal = operator.watch_approvals();
+    terminal.wait_for_output("No commands wait for approval.");
+    let mut asker = asker(port);
     let asked = asker.send(
         "exec.approval.request",
         json!({"host": "node", "nodeId": node, "systemRunPlan": plan, "command": plan["commandText"],
@@ -235,15 +141,19 @@ fn an_approved_run(port: u16, operator: &Operator<'_>, node: &str) {
     );
     let accepted = asker.answer(&asked).unwrap();
     assert_eq!(accepted["status"], "accepted", "{accepted}");
-    let id = accepted["id"].clone();
-    let requested = approver.event("exec.approval.requested")["payload"].clone();
-    assert_eq!(requested["id"], id, "{requested}");
-    approver
-        .call(
-            "exec.approval.resolve",
-            json!({"id": id, "decision": "allow-once"}),
-        )
-        .unwrap();
+    let id = accepted["id"].as_str().unwrap();
+    let short = &id[..8];
+    terminal.wait_for_output(&format!("Waiting   {short}  Small: /usr/bin/id -u  ("));
+    let listed = operator.run(&["approvals", "pending"]).success().json();
+    assert_eq!(listed[0]["id"], id, "{listed}");
+    assert_eq!(listed[0]["nodeName"], "Small", "{listed}");
+    let resolved = operator.run(&["approvals", "resolve", short, "allow-once"]);
+    assert_eq!(resolved.success().json()["command"], "/usr/bin/id -u");
+    terminal.wait_for_output(&format!(
+        "Resolved  {short}  Small: /usr/bin/id -u  (allow-once"
+    ));
+    terminal.signal("TERM");
+    assert_eq!(terminal.exit_code(), 143, "{}", terminal.output());
     let decided = asker.answer(&asked).unwrap();
     assert_eq!(decided["decision"], "allow-once", "{decided}");
     let run = json!({"nodeId": node, "command": "system.run", "idempotencyKey": "approved",
@@ -268,6 +178,7 @@ fn a_life_at(release: Release) {
     let id = operator.approve();
     operator.until_it_runs(&id);
     every_command(&operator, &id, &home);
+    a_wider_policy(&operator, &id, &home);
     an_approved_run(port, &operator, &id);
 
     // The gateway is restarted.

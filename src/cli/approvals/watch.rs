@@ -43,7 +43,7 @@ pub fn watch(invocation: &Invocation, until: Option<u64>) -> Result<Answer, CliE
     let budget = Duration::from_millis(invocation.milliseconds("timeout"));
     let mut watcher = Watcher {
         invocation,
-        reach: Reach::new(invocation, &paths, &loaded, budget)?,
+        reach: Reach::new(invocation, &paths, &loaded, budget)?.showing_approvals(),
         budget,
         scopes: [Scope::APPROVALS, Scope::READ].into_iter().collect(),
         end: until.and_then(|until| Instant::now().checked_add(Duration::from_millis(until))),
