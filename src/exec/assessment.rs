@@ -16,6 +16,7 @@ use super::script::Word;
 use super::which::Unresolved;
 use super::wrapper::{Unwrapped, base_name, unwrap};
 use crate::protocol::command_text::format_command;
+use crate::protocol::hidden::visible;
 
 /// What the meaning of a command depends on besides its words and the policy.
 #[derive(Debug, Clone, Copy)]
@@ -138,6 +139,17 @@ impl<'a> Assessment<'a> {
         self.fault.as_ref().or(miss)
     }
 
+    /// Why its program would not start, where that is known.
+    pub fn start_fault(&self) -> Option<String> {
+        let execution = self.execution.as_ref()?;
+        let program = visible(execution.argv.first()?);
+        match execution.program {
+            Ok(_) => None,
+            Err(Unresolved::NotExecutable) => Some(format!("{program} is no executable file")),
+            Err(Unresolved::NotFound) => Some(format!("there is no program {program}")),
+        }
+    }
+
     /// The rules that cover it, in order, each as often as it is used.
     pub fn rules(&self) -> Vec<&'a Entry> {
         self.segments.iter().flat_map(Segment::rules).collect()
@@ -172,7 +184,7 @@ pub fn assess<'a>(
     } else if payload {
         let opened = judge
             .starts_for_certain(&words, &unwrapped, None)
-            .and_then(|()| judge.open(&words, &unwrapped, 0));
+            .and_then(|()| judge.open(&words, &unwrapped, None));
         match opened {
             Ok(Opened::Script(segments)) => (None, segments),
             Ok(Opened::Path(_)) => (None, vec![judge.segment(&words, None)]),

@@ -29,8 +29,9 @@ const SYSTEM_DIRECTORIES: [&str; 2] = ["/bin", "/usr/bin"];
 /// The shell that would start a segment.
 #[derive(Debug, Clone, Copy)]
 pub struct Shell {
-    /// Its start-up files may change where a name leads.
-    startup: bool,
+    /// A name may lead elsewhere than the search path says: start-up files of this shell or of one around it were
+    /// read, or it has programs of its own.
+    names_uncertain: bool,
     /// Shells around it, itself included.
     depth: usize,
 }
@@ -85,8 +86,7 @@ impl<'a> Judge<'_, 'a> {
         if !unwrapped.is_shell() {
             return self.program(words, unwrapped, shell, &mut segment.path);
         }
-        let depth = shell.map_or(0, |shell| shell.depth);
-        match self.open(words, unwrapped, depth)? {
+        match self.open(words, unwrapped, shell)? {
             Opened::Path(path) => {
                 segment.path = Some(path.clone());
                 self.rule(None, Some(&path))
@@ -103,13 +103,14 @@ impl<'a> Judge<'_, 'a> {
         }
     }
 
-    /// What a shell at the end of `unwrapped` would run; `depth` shells are around it.
+    /// What a shell at the end of `unwrapped` would run; `around` is the shell that starts it, if any.
     pub fn open(
         &self,
         words: &[Word],
         unwrapped: &Unwrapped<'_>,
-        depth: usize,
+        around: Option<Shell>,
     ) -> Result<Opened<'a>, Miss> {
+        let depth = around.map_or(0, |shell| shell.depth);
         let argv = unwrapped.effective;
         let typed = argv.first().map_or("", String::as_str);
         let name = base_name(typed);
@@ -143,10 +144,13 @@ impl<'a> Judge<'_, 'a> {
             }
             Invocation::Inline { script, startup } => {
                 plain_until(script)?;
+                let names_uncertain = startup
+                    || unwrapped.multicall
+                    || around.is_some_and(|shell| shell.names_uncertain);
                 if shell::is_carrier(&argv[script]) {
                     let carried = argv.get(script + 1).ok_or_else(unclear)?;
                     plain_until(script + 1)?;
-                    let certain = !startup || carried.contains('/');
+                    let certain = !names_uncertain || carried.contains('/');
                     let hidden = SHELL_WORDS.contains(&carried.as_str()) || !is_plain_path(carried);
                     let inner = unwrap(&argv[script + 1..]);
                     if !certain || hidden || inner.wrappers > 0 || inner.blocked || inner.is_shell()
@@ -157,7 +161,7 @@ impl<'a> Judge<'_, 'a> {
                 }
                 let commands = split(&argv[script], name == "fish").map_err(Miss::Script)?;
                 let shell = Shell {
-                    startup,
+                    names_uncertain,
                     depth: depth + 1,
                 };
                 let judged = commands
@@ -206,7 +210,7 @@ impl<'a> Judge<'_, 'a> {
         let shell_itself = known.then_some(unwrapped.offset);
         for index in unwrapped.launchers.iter().copied().chain(shell_itself) {
             let typed = words[index].text.as_str();
-            if shell.is_some_and(|shell| shell.startup) && !typed.contains('/') {
+            if shell.is_some_and(|shell| shell.names_uncertain) && !typed.contains('/') {
                 return Err(Miss::Blocked(typed.to_owned()));
             }
             let applet = unwrapped.multicall && Some(index) == shell_itself;
@@ -227,8 +231,11 @@ impl<'a> Judge<'_, 'a> {
         let argv = unwrapped.effective;
         let typed = argv.first().map_or("", String::as_str);
         let bare = !typed.contains(['/', '\\', '~']);
-        // A shell that reads start-up files may look elsewhere for a name.
-        let certain = !bare || !shell.is_some_and(|shell| shell.startup);
+        if !bare && shell.is_some() && !typed.contains('/') {
+            // A shell looks it up by its name, whatever it looks like to a rule.
+            return Err(Miss::Expands(typed.to_owned()));
+        }
+        let certain = !bare || !shell.is_some_and(|shell| shell.names_uncertain);
         let name = bare.then_some(typed).filter(|name| !name.is_empty());
         let path = match self.locate(typed) {
             Ok(path) => path,
