@@ -74,13 +74,12 @@ pub fn parse(
             Arg::Short(letter) => {
                 let found = find(&typed.path, |flag| flag.short == Some(letter));
                 let (flag, global) =
-                    found.ok_or_else(|| unknown_option(&typed.path, &format!("-{letter}")))?;
+                    found.ok_or_else(|| unmarked(&typed, &format!("-{letter}")))?;
                 read_option(&mut parser, flag, global, &mut typed.options)?;
             }
             Arg::Long(name) => {
                 let found = find(&typed.path, |flag| names(flag, name));
-                let (flag, global) =
-                    found.ok_or_else(|| unknown_option(&typed.path, &format!("--{name}")))?;
+                let (flag, global) = found.ok_or_else(|| unmarked(&typed, &format!("--{name}")))?;
                 read_option(&mut parser, flag, global, &mut typed.options)?;
             }
             Arg::Value(word) => read_word(word, &mut typed)?,
@@ -251,6 +250,18 @@ fn finish(typed: Typed) -> Result<Parsed, Usage> {
         return Err(Usage::TooMany(command.name, command.arguments.len(), given));
     }
     Ok(Parsed::Run(typed))
+}
+
+/// An option that is unknown here; behind words of a command it may be meant for that.
+fn unmarked(typed: &Typed, option: &str) -> Usage {
+    let takes_command = |command: &&Command| command.arguments.last().is_some_and(|last| last.many);
+    if typed.arguments.is_empty() || !typed.path.last().is_some_and(takes_command) {
+        return unknown_option(&typed.path, option);
+    }
+    let names: Vec<&str> = typed.path.iter().map(|command| command.name).collect();
+    let words = typed.arguments.join(" ");
+    let line = format!("{} -- {words} {option}", names.join(" "));
+    Usage::UnmarkedCommand(option.to_owned(), line)
 }
 
 fn unknown_option(path: &[&'static Command], typed: &str) -> Usage {

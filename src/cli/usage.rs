@@ -33,6 +33,8 @@ pub enum Usage {
     UnknownCommand(String, Option<String>),
     /// An option that does not exist here, and the nearest that does.
     UnknownOption(String, Option<String>),
+    /// An option behind the first word of a command that is looked at: the option, and what is typed before it.
+    UnmarkedCommand(String, String),
     /// A switch was given a value.
     UnwantedValue(&'static str),
 }
@@ -78,6 +80,10 @@ impl fmt::Display for Usage {
                     meant(near.as_deref())
                 )
             }
+            Usage::UnmarkedCommand(option, before) => write!(
+                out,
+                "error: unknown option '{option}'\n(To make it part of the command, put -- in front: {before})"
+            ),
             Usage::UnwantedValue(name) => {
                 write!(out, "error: option '--{name}' does not take a value")
             }
@@ -130,6 +136,14 @@ mod tests {
             (
                 Usage::UnknownOption("--bogus".to_owned(), None),
                 "error: unknown option '--bogus'",
+            ),
+            (
+                Usage::UnmarkedCommand(
+                    "-a".to_owned(),
+                    "openclaw approvals check -- uname -a".to_owned(),
+                ),
+                "error: unknown option '-a'\n\
+                 (To make it part of the command, put -- in front: openclaw approvals check -- uname -a)",
             ),
         ] {
             assert_eq!(usage.to_string(), expected);

@@ -42,7 +42,8 @@ fn covers<'a>(segment: &Segment<'a>) -> Vec<Cover<'a>> {
 
 /// The judgement as a check shows it:
 /// `{"verdict":"run"|"refuse","reason"?,"message"?,"security","securitySource","ask","askSource",`
-/// `"analysisOk","segments":[{"argv","path","by","pattern"?,"agent"?,"miss"?}],"allowWith"?}`.
+/// `"analysisOk","segments":[{"argv","path","by","pattern"?,"agent"?,"miss"?}],"allowWith"?,"startFault"?}`.
+/// `startFault`: why a command that may run would not start.
 pub fn shown(question: &Question<'_>, verdict: &Verdict) -> Value {
     let policy = question.policy;
     let mut shown = Map::new();
@@ -63,6 +64,9 @@ pub fn shown(question: &Question<'_>, verdict: &Verdict) -> Value {
     put("askSource", policy.ask_source.clone().into());
     put("analysisOk", question.assessment.analysis_ok().into());
     put("segments", segments(question.assessment, policy).into());
+    if let (Verdict::Run { .. }, Some(fault)) = (verdict, question.assessment.start_fault()) {
+        put("startFault", fault.into());
+    }
     // A rule helps only where nothing but its absence refuses.
     let by_rule = policy.security == Security::Allowlist
         && policy.ask != Ask::Always

@@ -84,7 +84,7 @@ pub fn require_pairing(
 fn unpaired(command: &str, pending: Option<&RequestId>) -> ErrorShape {
     let hint = pending.map_or("<requestId>", RequestId::as_str);
     let message = format!(
-        "node command not allowed: node pairing is not approved (run: nodes approve {hint})"
+        "node command not allowed: node pairing is not approved (run: openclaw nodes approve {hint})"
     );
     let mut details = Map::new();
     details.insert("reason".into(), json!("node pairing not approved"));
@@ -180,7 +180,7 @@ mod tests {
         let which: &[&str] = &["system.which"];
         let both: &[&str] = &["system.which", "system.run"];
         let unpaired =
-            "node command not allowed: node pairing is not approved (run: nodes approve ";
+            "node command not allowed: node pairing is not approved (run: openclaw nodes approve ";
         let cases = [
             (state(None, true), node("linux", which), "system.which", format!("{unpaired}r)"),
              json!({"reason":"node pairing not approved","code":"NODE_PAIRING_REQUIRED","command":"system.which","requestId":"r"})),

@@ -71,12 +71,15 @@ impl Happening {
                 )
             }
             Happening::Waiting(entry) => {
+                let remarks = request::remarks(entry);
+                let remarks = remarks.iter().map(|remark| format!("\n          {remark}"));
                 format!(
-                    "Waiting   {}  (cwd {}, agent {}, expires in {})\n          {}",
+                    "Waiting   {}  (cwd {}, agent {}, expires in {}){}\n          {}",
                     subject(entry),
                     request::member(entry, "cwd"),
                     request::member(entry, "agentId"),
                     request::expires(entry, now),
+                    remarks.collect::<String>(),
                     request::decide_with(entry, &request::short(request::id(entry), &[]))
                 )
             }
@@ -208,6 +211,14 @@ mod tests {
             waiting.line(&names, NOW),
             "Waiting   a  Pi: uname -a  (cwd -, agent -, expires in 90s)\n          \
              openclaw approvals resolve a allow-once|allow-always|deny"
+        );
+        let mut remarkable = entry("a", NOW + 90_000);
+        remarkable["request"]["envKeys"] = json!(["FOO"]);
+        remarkable["request"]["warningText"] = json!("it deletes");
+        assert_eq!(
+            Happening::Waiting(remarkable).line(&names, NOW),
+            "Waiting   a  Pi: uname -a  (cwd -, agent -, expires in 90s)\n          sets FOO\n          \
+             warning: it deletes\n          openclaw approvals resolve a allow-once|allow-always|deny"
         );
         let mut decided = entry("a", 0);
         decided["decision"] = json!("allow-once");

@@ -19,7 +19,7 @@ use crate::node::system::prepare;
 use crate::protocol::scope::Scope;
 use crate::store::{StateDir, load_key};
 
-/// `approvals check`: exit code 0 when the command would run, 1 when it would be refused.
+/// `approvals check`: exit code 0 when the command would run, 1 when it would be refused or not start.
 ///
 /// # Errors
 /// A command that no machine takes, an unknown node, a node that does not tell, and as every command that asks a
@@ -50,7 +50,8 @@ pub fn check(invocation: &Invocation) -> Result<Answer, CliError> {
         let plan_error = prepared.get("planError").cloned();
         members.extend(plan_error.map(|text| ("planError".to_owned(), text)));
     }
-    let runs = row::text(&document, "verdict") == Some("run");
+    let runs = row::text(&document, "verdict") == Some("run")
+        && row::text(&document, "startFault").is_none();
     let text = verdict::told(&document, invocation.style());
     let exit = if runs { SUCCESS } else { FAILURE };
     Ok(Answer::new(document, text).exit(exit))

@@ -179,6 +179,11 @@ fn warning(pattern: &str) -> Option<String> {
     if pattern == "*" {
         return Some("this allows everything; approvals are not asked for any more".to_owned());
     }
+    if pattern.chars().all(|letter| "*?/".contains(letter)) {
+        let text =
+            "nothing in it names a program: this allows all that fit, shells and interpreters too";
+        return Some(text.to_owned());
+    }
     let name = wrapper::base_name(last(pattern));
     if shell::is_shell(&name) {
         return Some(format!(
@@ -270,6 +275,9 @@ mod tests {
     fn shells_and_interpreters_are_warned_of() {
         for (pattern, warned) in [
             ("*", true),
+            ("**", true),
+            ("/**", true),
+            ("????", true),
             ("/bin/sh", true),
             ("bash", true),
             ("/usr/bin/python3.11", true),

@@ -74,7 +74,13 @@ pub fn table(waiting: &[Value], names: &Names, now: u64, style: &Style) -> Strin
         _ => "openclaw approvals resolve <id> allow-once|allow-always|deny".to_owned(),
     };
     let heading = style.heading(&format!("Waiting for approval ({})", waiting.len()));
-    heading + &grid(&columns, &rows, style.width) + &format!("Decide with: {decide}\n")
+    let remarks = waiting.iter().flat_map(|entry| {
+        let short = request::short(request::id(entry), &ids);
+        let told = request::remarks(entry).into_iter();
+        told.map(move |remark| format!("{short} {remark}\n"))
+    });
+    let remarks: String = remarks.collect();
+    heading + &grid(&columns, &rows, style.width) + &remarks + &format!("Decide with: {decide}\n")
 }
 
 #[cfg(test)]
@@ -91,12 +97,14 @@ mod tests {
         let names = Names::of(&json!({"nodes": [{"nodeId": "n-1", "displayName": "Build Node"}]}));
         let first = json!({"id": "3f2a91c0-aaaa", "createdAtMs": 0, "expiresAtMs": NOW + 1_800_000,
             "request": {"command": "uname -a\u{202e}", "nodeId": "n-1", "host": "node", "cwd": "/w", "agentId": "main",
-                        "allowedDecisions": ["allow-once", "deny"]}});
+                        "allowedDecisions": ["allow-once", "deny"], "envKeys": ["FOO", "BAR"],
+                        "warningText": "it deletes"}});
         let text = table(std::slice::from_ref(&first), &names, NOW, &style);
         for part in [
             "Waiting for approval (1)\n",
             "│ 3f2a91c0 │ Build Node │ uname -a\\u{202E} │ /w  │ main  │ 30m        │ allow-once, deny │",
-            "Decide with: openclaw approvals resolve 3f2a91c0 allow-once|deny\n",
+            "\n3f2a91c0 sets FOO, BAR\n3f2a91c0 warning: it deletes\n\
+             Decide with: openclaw approvals resolve 3f2a91c0 allow-once|deny\n",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }

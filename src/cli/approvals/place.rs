@@ -82,7 +82,7 @@ impl Place {
                     None => gateway.call("exec.approvals.get", &json!({})),
                     Some(node) => gateway.call("exec.approvals.node.get", &json!({"nodeId": node})),
                 };
-                answer.map(complete)
+                answer.map(complete).map_err(plain)
             }
         }
     }
@@ -155,7 +155,7 @@ impl Place {
                 gateway.call("exec.approvals.node.set", &params)
             }
         };
-        written.map(complete)
+        written.map(complete).map_err(plain)
     }
 }
 
@@ -195,7 +195,26 @@ fn complete(mut snapshot: Value) -> Value {
 }
 
 fn is_conflict(error: &CliError) -> bool {
-    matches!(error, CliError::Client(failure) if failure.error.to_string().contains(CHANGED))
+    error.to_string().contains(CHANGED)
+}
+
+/// A refusal without the codes that node and gateway put in front of it: `INVALID_REQUEST: Error: INVALID_REQUEST: `.
+fn plain(error: CliError) -> CliError {
+    let text = error.to_string();
+    let mut sentence = text.as_str();
+    let marks = ["Error: ", "INVALID_REQUEST: ", "UNAVAILABLE: "];
+    while let Some(rest) = marks.iter().find_map(|mark| sentence.strip_prefix(mark)) {
+        sentence = rest;
+    }
+    if sentence == text {
+        return error;
+    }
+    let sentence = sentence.to_owned();
+    Failed {
+        message: sentence,
+        ..Failed::from(error)
+    }
+    .into()
 }
 
 /// An error of this machine's file with what to do about it.

@@ -39,6 +39,19 @@ pub fn member(entry: &Value, name: &str) -> String {
     row::text(&entry["request"], name).map_or_else(|| "-".to_owned(), visible)
 }
 
+/// What else a person should know before deciding: the variables it sets (their values are not told), and the
+/// warning of whoever asks. One sentence each.
+pub fn remarks(entry: &Value) -> Vec<String> {
+    let request = &entry["request"];
+    let names = row::words(request, "envKeys").unwrap_or_default();
+    let names: Vec<String> = names.into_iter().map(visible).collect();
+    let sets = (!names.is_empty()).then(|| format!("sets {}", names.join(", ")));
+    let warning = row::text(request, "warningText").map(str::trim);
+    let warning = warning.filter(|text| !text.is_empty());
+    let warning = warning.map(|text| format!("warning: {}", visible(text)));
+    sets.into_iter().chain(warning).collect()
+}
+
 /// What may be decided; all three where the gateway does not say.
 pub fn decisions(entry: &Value) -> Vec<&str> {
     row::words(&entry["request"], "allowedDecisions").unwrap_or_else(|| DECISIONS.to_vec())
@@ -103,6 +116,18 @@ mod tests {
         ] {
             assert_eq!(short(id, &all), expected);
         }
+    }
+
+    #[test]
+    fn variables_and_warnings_are_told() {
+        let entry =
+            json!({"request": {"envKeys": ["FOO", "B\u{202e}"], "warningText": " mind\nit "}});
+        assert_eq!(
+            remarks(&entry),
+            ["sets FOO, B\\u{202E}", "warning: mind\\u{A}it"]
+        );
+        let entry = json!({"request": {"envKeys": null, "warningText": null}});
+        assert!(remarks(&entry).is_empty());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::cli::answer::Answer;
+use crate::cli::approvals::pattern::{Fault, examine};
 use crate::cli::approvals::place::Place;
 use crate::cli::approvals::view;
 use crate::cli::error::CliError;
@@ -77,9 +78,26 @@ fn policy(bytes: &[u8]) -> Result<Document, CliError> {
     let text = decode(bytes).map_err(|issue| failed(issue.message))?;
     let value = parse(text).map_err(|issue| failed(issue.message))?;
     match Document::from_value(value) {
-        Ok(document) => Ok(document),
+        Ok(document) => useless_rule(&document).map_or(Ok(document), |why| Err(failed(why))),
         Err(fault) => Err(failed(placed(text).unwrap_or_else(|| fault.to_string()))),
     }
+}
+
+/// The first rule that can cover no command, and why: `allowlist add` would not take it either.
+fn useless_rule(document: &Document) -> Option<String> {
+    let agents = document.agents.0.iter();
+    let mut rules = agents.flat_map(|(agent, policy)| {
+        let rules = policy.allowlist.iter().enumerate();
+        rules.map(move |(index, rule)| (agent, index, rule))
+    });
+    rules.find_map(|(agent, index, rule)| match examine(&rule.pattern) {
+        Ok(_) => None,
+        // An approval made it, and the text it stands in was read from a policy.
+        Err(Fault::Fingerprint) if rule.is_durable() => None,
+        Err(fault) => Some(format!(
+            "agents.{agent}.allowlist[{index}]: no command would fit: {fault}"
+        )),
+    })
 }
 
 /// What is wrong with a text that is JSON5 and no policy, where the parser says the place.
@@ -119,6 +137,20 @@ mod tests {
             ("{ version: 2 }", &["version must be 1, found 2", "line 1"]),
             ("{ version: 1,", &["JSON5 parse failed", "1:"]),
             ("[1, null, {}, {}]", &["expected object, received array"]),
+            (
+                "{ version: 1, agents: { '*': { allowlist: ['/usr/bin/id', 'bin/tool'] } } }",
+                &[
+                    "agents.*.allowlist[1]: no command would fit",
+                    "/path/to/bin/tool",
+                ],
+            ),
+            (
+                "{ version: 1, agents: { main: { allowlist: ['=command:27de7c1b9fae1985'] } } }",
+                &[
+                    "agents.main.allowlist[0]",
+                    "approvals resolve <id> allow-always",
+                ],
+            ),
             ("\u{0}", &["JSON5 parse failed"]),
         ] {
             let fault = policy(text.as_bytes()).unwrap_err().to_string();
@@ -131,8 +163,11 @@ mod tests {
             }
             assert!(fault.matches(" at line ").count() <= 1, "{fault}");
         }
-        let found =
-            policy(b"{ version: 1, agents: { '*': { allowlist: ['/usr/bin/uname',] } } }").unwrap();
+        let found = policy(
+            b"{ version: 1, agents: { '*': { allowlist: ['/usr/bin/uname', \
+                     {pattern: '=command:27de7c1b9fae1985', source: 'allow-always'}] } } }",
+        )
+        .unwrap();
         assert_eq!(
             found.agents.find("*").unwrap().allowlist[0].pattern,
             "/usr/bin/uname"

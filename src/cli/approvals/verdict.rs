@@ -12,15 +12,17 @@ use crate::protocol::hidden::visible;
 pub fn told(document: &Value, style: &Style) -> String {
     let shown = |name: &str| visible(text(document, name).unwrap_or("-"));
     let runs = text(document, "verdict") == Some("run");
-    let verdict = if runs {
-        "Would run"
-    } else {
-        "Would be refused"
+    let verdict = match (runs, text(document, "startFault")) {
+        (true, None) => "Would run",
+        (true, Some(_)) => "Would be allowed, but not start",
+        (false, _) => "Would be refused",
     };
     let command = format_command(&words(document, "command").unwrap_or_default());
     let mut out = style.heading(&format!("{verdict}: {}", visible(&command)));
-    if let Some(message) = text(document, "message") {
-        out += &format!("{}\n", visible(message));
+    for sentence in ["message", "startFault"] {
+        if let Some(sentence) = text(document, sentence) {
+            out += &format!("{}\n", visible(sentence));
+        }
     }
     out += &format!("Target: {}\n", shown("target"));
     for (name, value, source) in [
@@ -100,5 +102,10 @@ mod tests {
         ] {
             assert!(shown.contains(part), "{part}\n{shown}");
         }
+        let document = json!({"target": "local", "command": ["x"], "verdict": "run",
+            "startFault": "there is no program x"});
+        let shown = told(&document, &style);
+        let expected = "Would be allowed, but not start: x\nthere is no program x\nTarget: local\n";
+        assert!(shown.starts_with(expected), "{shown}");
     }
 }

@@ -26,6 +26,12 @@ static TABLE: Command = Command::group(
                 ]]),
                 Command::leaf("approve", "Approve", nothing)
                     .arguments(&[Argument::required("requestId", "Request")]),
+                Command::leaf("check", "Check", nothing).arguments(&[Argument {
+                    name: "command",
+                    required: true,
+                    many: true,
+                    help: "Command",
+                }]),
             ],
         ),
         Command::group(
@@ -106,6 +112,12 @@ fn command_lines() {
             "run nodes/describe [node=-abc]",
         ),
         ("nodes approve -- --id", "run nodes/approve --id"),
+        ("nodes check -- uname -a", "run nodes/check uname -a"),
+        (
+            "nodes check uname -s -a",
+            "error: unknown option '-s'\n(To make it part of the command, put -- in front: prog nodes check -- uname -s)",
+        ),
+        ("nodes check -a", "error: unknown option '-a'"),
         ("gateway", "run gateway"),
         ("gateway --port 1", "run gateway [port=1]"),
         ("gateway call x", "run gateway/call x"),

@@ -126,7 +126,7 @@ const CHECK: Command = Command::leaf(
 ])
 .details(
     "Example: openclaw approvals check --node pi -- git status. The exit code is 0 when the command would run and 1 \
-     when it would be refused. Without --node this machine's own files decide, with the search path of this shell; a \
+     when it would be refused or could not start. Without --node this machine's own files decide, with the search path of this shell; a \
      node asked by --node answers for itself, with the search path of its node host. What an approver might still \
      allow counts as refused.",
 )

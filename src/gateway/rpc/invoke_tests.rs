@@ -134,7 +134,7 @@ fn refusals_come_in_the_order_of_the_table() {
         (
             ask("bare", "x", json!({})),
             invalid(
-                "node command not allowed: node pairing is not approved (run: nodes approve <requestId>)",
+                "node command not allowed: node pairing is not approved (run: openclaw nodes approve <requestId>)",
             ),
         ),
         (
@@ -156,7 +156,7 @@ fn refusals_come_in_the_order_of_the_table() {
         (
             ask("bare", "system.run", claim),
             invalid(
-                "node command not allowed: node pairing is not approved (run: nodes approve <requestId>)",
+                "node command not allowed: node pairing is not approved (run: openclaw nodes approve <requestId>)",
             ),
         ),
     ];
@@ -355,7 +355,7 @@ fn policies_of_nodes_are_relayed_only_to_paired_ones() {
         (
             "bare",
             "INVALID_REQUEST",
-            "node command not allowed: node pairing is not approved (run: nodes approve <requestId>)",
+            "node command not allowed: node pairing is not approved (run: openclaw nodes approve <requestId>)",
         ),
         (" ", "INVALID_REQUEST", "nodeId required"),
     ];

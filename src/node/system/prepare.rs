@@ -16,6 +16,7 @@ use crate::node::environment::Variables;
 use crate::node::machine::Machine;
 use crate::protocol::command_text::format_command;
 use crate::protocol::error::ErrorShape;
+use crate::protocol::hidden::visible;
 
 /// Answers `system.run.prepare`.
 pub fn prepare(machine: &Machine, params: &Value) -> Result<Value, ErrorShape> {
@@ -32,7 +33,12 @@ pub fn prepare(machine: &Machine, params: &Value) -> Result<Value, ErrorShape> {
         false,
         |question, verdict| shown(question, &verdict),
     );
-    let policy = policy.unwrap_or_else(|denial| shown_broken(&denial));
+    let mut policy = policy.unwrap_or_else(|denial| shown_broken(&denial));
+    let directory = params.directory(&machine.cwd);
+    if policy["verdict"] == "run" && !directory.is_dir() {
+        let shown = visible(&directory.to_string_lossy());
+        policy["startFault"] = format!("there is no directory {shown}").into();
+    }
     Ok(match plan(machine, params) {
         Ok(plan) => json!({"plan": plan.to_value(), "policy": policy}),
         Err(fault) => json!({"plan": null, "planError": fault, "policy": policy}),
@@ -151,6 +157,30 @@ mod tests {
                     "pattern": "echo", "agent": "*"}]})
         );
         assert_eq!(allowed["plan"]["argv"][1], "x");
+        policy(&dir, r#"{"version":1,"defaults":{"security":"full"}}"#);
+        let fault =
+            |params: Value| prepare(&machine, &params).unwrap()["policy"]["startFault"].clone();
+        for (params, expected) in [
+            (json!({"command": ["echo"], "check": true}), Value::Null),
+            (
+                json!({"command": ["no-such"], "check": true}),
+                json!("there is no program no-such"),
+            ),
+            (
+                json!({"command": ["/etc/passwd"], "check": true}),
+                json!("/etc/passwd is no executable file"),
+            ),
+            (
+                json!({"command": ["echo"], "cwd": "/no/such", "check": true}),
+                json!("there is no directory /no/such"),
+            ),
+        ] {
+            assert_eq!(fault(params.clone()), expected, "{params}");
+        }
+        policy(
+            &dir,
+            r#"{"version":1,"agents":{"*":{"allowlist":[{"pattern":"echo"}]}}}"#,
+        );
         let refused = check(json!(["python3", "-c", "1"])).unwrap();
         assert_eq!(refused["plan"], Value::Null);
         assert!(
