@@ -20,6 +20,7 @@ use crate::client::{Budget, Endpoint, Purpose};
 use crate::config::error::{ConfigError, Issue};
 use crate::config::word::{Bind, GatewayMode, Word};
 use crate::config::{Loaded, Paths};
+use crate::discovery::found::printable;
 use crate::gateway::port_owner::{Owner, elsewhere, is_busy, owners};
 use crate::pairing::switch::Switch;
 use crate::pairing::{Part, State};
@@ -68,6 +69,8 @@ struct Rpc {
     failure: Option<String>,
     capability: &'static str,
     auth: Value,
+    /// How the gateway lets itself be found, as it says.
+    discovery: Value,
 }
 
 /// Shows the page. Exit code 0 unless `--require-rpc` and the read request fails.
@@ -152,6 +155,20 @@ fn gateway_part(invocation: &Invocation, paths: &Paths, loaded: &Loaded) -> Gate
     }
 }
 
+/// `Discovery: …`, where the gateway says how it is.
+fn discovery_line(discovery: &Value) -> Option<String> {
+    let text = |name: &str| discovery.get(name).and_then(Value::as_str);
+    let state = text("state")?;
+    let how = match (text("instance"), text("mode"), text("reason")) {
+        (Some(instance), Some(mode), _) => {
+            format!(" as \"{}\" ({mode})", printable(instance.as_bytes()))
+        }
+        (_, _, Some(reason)) => format!(" ({})", printable(reason.as_bytes())),
+        _ => String::new(),
+    };
+    Some(format!("Discovery: {}{how}\n", printable(state.as_bytes())))
+}
+
 /// Read from the files, so that it is told without a gateway and without any scope too.
 fn pairing_here(paths: &Paths, loaded: &Loaded) -> Option<Value> {
     let gateway = &loaded.config.gateway;
@@ -186,6 +203,7 @@ fn ask(
     };
     Rpc {
         read,
+        discovery: finding.discovery(),
         url: Some(endpoint.url.to_string()),
         failure,
         capability: finding.capability.as_str(),
@@ -223,6 +241,7 @@ impl Rpc {
             failure: Some(why),
             capability,
             auth: Value::Null,
+            discovery: Value::Null,
         }
     }
 
@@ -280,6 +299,7 @@ impl Report {
             "portSource": "env/config",
             "pairing": self.gateway.as_ref().and_then(|gateway| gateway.pairing.clone()),
             "tls": self.gateway.as_ref().map(|gateway| gateway.tls.document()),
+            "discovery": self.rpc.as_ref().map(|rpc| &rpc.discovery),
             "probeUrl": endpoint.map(|endpoint| endpoint.url.to_string()),
             "probeNote": endpoint.map(|endpoint| format!("{}", endpoint.source)),
             "credentials": {
@@ -358,6 +378,7 @@ impl Report {
                 }
             }
             out += &format!("Capability: {}\n", rpc.capability.replace('_', "-"));
+            out += &discovery_line(&rpc.discovery).unwrap_or_default();
         }
         if !self.busy {
             out += &format!("Nothing listens on port {}\n", self.port);

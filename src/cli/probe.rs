@@ -184,6 +184,14 @@ impl Finding {
         text.lines().next().map(str::to_owned)
     }
 
+    /// What the gateway says in hello-ok about being found: `{state, reason?, instance?, mode?}`; `Null` where it
+    /// says nothing.
+    pub fn discovery(&self) -> Value {
+        let hello = self.session.as_ref().map(Session::hello_payload);
+        let said = hello.and_then(|hello| hello.pointer("/snapshot/health/discovery"));
+        said.cloned().unwrap_or_default()
+    }
+
     /// The gateway's row about itself in the snapshot of hello-ok.
     pub fn gateway_itself(&self) -> Value {
         let snapshot = self

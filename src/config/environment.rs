@@ -242,6 +242,52 @@ impl Environment {
             .any(|name| self.setting(name).is_some())
     }
 
+    /// `OPENCLAW_DISABLE_BONJOUR`: `1` keeps the gateway from advertising itself, `0` lets it also inside a
+    /// container; unset, it depends on where it runs.
+    ///
+    /// # Errors
+    /// The warning to show when it is set and says neither; nothing is advertised then, as whoever set it
+    /// wanted it less rather than more.
+    pub fn disable_bonjour(&self) -> Result<Option<bool>, String> {
+        match self.setting("OPENCLAW_DISABLE_BONJOUR") {
+            None => Ok(None),
+            Some("0" | "false") => Ok(Some(false)),
+            Some("1" | "true") => Ok(Some(true)),
+            Some(other) => Err(format!(
+                "OPENCLAW_DISABLE_BONJOUR={other} is neither 0 nor 1; nothing is advertised"
+            )),
+        }
+    }
+
+    /// `OPENCLAW_MDNS_HOSTNAME`: the host label to advertise instead of the machine's name.
+    pub fn mdns_hostname(&self) -> Option<&str> {
+        self.setting("OPENCLAW_MDNS_HOSTNAME")
+    }
+
+    /// `OPENCLAW_SSH_PORT`: the SSH port to advertise.
+    ///
+    /// # Errors
+    /// The warning to show when it is set and is no port; the value is then to be ignored.
+    pub fn ssh_port(&self) -> Result<Option<u16>, String> {
+        let Some(value) = self.setting("OPENCLAW_SSH_PORT") else {
+            return Ok(None);
+        };
+        let port = value.parse().ok().filter(|&port: &u16| port > 0);
+        port.map(Some)
+            .ok_or_else(|| format!("ignoring OPENCLAW_SSH_PORT={value}: not a port"))
+    }
+
+    /// `OPENCLAW_TAILNET_DNS`: the MagicDNS name to advertise, without the dot at its end.
+    pub fn tailnet_dns(&self) -> Option<&str> {
+        let name = self.setting("OPENCLAW_TAILNET_DNS")?;
+        Some(name.trim_end_matches('.')).filter(|name| !name.is_empty())
+    }
+
+    /// `OPENCLAW_CLI_PATH`: the path of this program to advertise.
+    pub fn cli_path(&self) -> Option<&str> {
+        self.setting("OPENCLAW_CLI_PATH")
+    }
+
     /// `NO_COLOR`: any non-empty value.
     pub fn no_color(&self) -> bool {
         self.get("NO_COLOR").is_some()
@@ -374,6 +420,38 @@ mod tests {
             let environment = Environment::from_pairs([("OPENCLAW_GATEWAY_TOKEN", value)]);
             assert_eq!(environment.gateway_token(), expected, "{value}");
         }
+    }
+
+    #[test]
+    fn the_beacon_is_steered_by_its_variables() {
+        let environment = |name, value| Environment::from_pairs([(name, value)]);
+        for (value, expected) in [
+            ("1", Ok(Some(true))),
+            (" 0 ", Ok(Some(false))),
+            ("true", Ok(Some(true))),
+            ("", Ok(None)),
+        ] {
+            let found = environment("OPENCLAW_DISABLE_BONJOUR", value).disable_bonjour();
+            assert_eq!(found, expected, "{value}");
+        }
+        assert!(
+            environment("OPENCLAW_DISABLE_BONJOUR", "yes")
+                .disable_bonjour()
+                .is_err()
+        );
+        assert_eq!(
+            environment("OPENCLAW_SSH_PORT", "2222").ssh_port(),
+            Ok(Some(2222))
+        );
+        for value in ["0", "ssh", "65536"] {
+            assert!(
+                environment("OPENCLAW_SSH_PORT", value).ssh_port().is_err(),
+                "{value}"
+            );
+        }
+        let named = environment("OPENCLAW_TAILNET_DNS", "pi.tail1.ts.net.");
+        assert_eq!(named.tailnet_dns(), Some("pi.tail1.ts.net"));
+        assert_eq!(environment("OPENCLAW_TAILNET_DNS", ".").tailnet_dns(), None);
     }
 
     #[test]

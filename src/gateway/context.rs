@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
 use crate::exec::ApprovalsFile;
+use crate::gateway::advertising::Publicity;
 use crate::gateway::connections::Connections;
 use crate::gateway::crowd::Crowd;
 use crate::gateway::exec_approval::Book;
@@ -60,6 +61,8 @@ pub struct Context {
     pub crowd: Crowd,
     /// The budget of connections without hello.
     pub preauth: Arc<Preauth>,
+    /// What the networks around are told.
+    pub publicity: Publicity,
     /// What it was told.
     pub settings: GatewaySettings,
     /// Open attempts to prove an SSH login.
@@ -110,6 +113,7 @@ impl Context {
             identity,
             crowd: Crowd::default(),
             preauth: Preauth::new(settings.max_preauth),
+            publicity: Publicity::default(),
             rules: RwLock::new(Arc::new(settings.rules.clone().sealed())),
             settings,
             ssh_proofs: SshProofs::default(),

@@ -41,7 +41,7 @@ pub fn render(
         conn_id: session.conn.as_str(),
         presence: json!(presence),
         // Counting nodes for each of a thousand connects would be felt; who wants it calls `health`.
-        health: json!({"ok": true, "ts": context.now_ms()}),
+        health: json!({"ok": true, "ts": context.now_ms(), "discovery": context.publicity.document()}),
         presence_version: context.hub.presence_version(),
         health_version: context.hub.health_version(),
         uptime_ms: context.uptime_ms(),

@@ -31,6 +31,24 @@ pub fn name() -> String {
     found.unwrap_or_else(|| "gateway".to_owned())
 }
 
+/// What people call this machine: the name its administrator gave it (machine-info(5)), else its host name up
+/// to the first dot.
+pub fn display_name() -> String {
+    let given = fs::read_to_string("/etc/machine-info").ok();
+    given.as_deref().and_then(pretty_name).unwrap_or_else(|| {
+        let name = name();
+        name.split('.').next().unwrap_or_default().to_owned()
+    })
+}
+
+fn pretty_name(machine_info: &str) -> Option<String> {
+    let mut lines = machine_info.lines();
+    let value = lines.find_map(|line| line.trim().strip_prefix("PRETTY_HOSTNAME="))?;
+    let value = value.trim().trim_matches(['"', '\'']);
+    let value: String = value.chars().take(MAX_CHARACTERS).collect();
+    (!value.trim().is_empty()).then_some(value)
+}
+
 /// Operating system and release, `linux 6.18.44`.
 fn platform() -> String {
     match first_line("/proc/sys/kernel/osrelease") {
@@ -66,4 +84,25 @@ fn first_line(path: &str) -> Option<String> {
         .take(MAX_CHARACTERS)
         .collect();
     (!line.is_empty()).then_some(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_that_the_administrator_gave_is_read() {
+        for (text, name) in [
+            (
+                "PRETTY_HOSTNAME=\"Ada's Pi\"\nCHASSIS=embedded\n",
+                Some("Ada's Pi"),
+            ),
+            ("CHASSIS=embedded\nPRETTY_HOSTNAME=Attic\n", Some("Attic")),
+            ("PRETTY_HOSTNAME=\"\"\n", None),
+            ("#PRETTY_HOSTNAME=x\n", None),
+            ("", None),
+        ] {
+            assert_eq!(pretty_name(text).as_deref(), name, "{text}");
+        }
+    }
 }

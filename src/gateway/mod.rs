@@ -5,6 +5,7 @@
 //! then the hub; no lock is held across a socket write, an fsync or a wait.
 
 pub mod admission;
+pub mod advertising;
 pub mod announcer;
 pub mod apply;
 pub mod attendance;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::config::word::RemoteEdits;
+use crate::gateway::advertising::Advertising;
 use crate::gateway::auth::SharedAuth;
 use crate::gateway::forwarded::ProxyTrust;
 use crate::gateway::limits::AttemptPolicy;
@@ -26,6 +27,8 @@ use crate::protocol::limits::HANDSHAKE_TIMEOUT;
 pub struct Rules {
     /// What was decided about joining in advance.
     pub admission: AdmissionPolicy,
+    /// What the networks around are told; the gateway that begins fills in what only it knows.
+    pub advertising: Advertising,
     /// When failed attempts lock out.
     pub attempts: AttemptPolicy,
     /// What every connection must prove.
@@ -49,6 +52,7 @@ impl Rules {
     pub fn local(auth: SharedAuth) -> Self {
         Self {
             admission: AdmissionPolicy::default(),
+            advertising: Advertising::none(),
             attempts: AttemptPolicy::default(),
             auth,
             commands: CommandPolicy::default(),
@@ -62,7 +66,7 @@ impl Rules {
     }
 
     /// The rules of a configuration, once the shared secret is known.
-    pub fn of(config: &Config, auth: SharedAuth) -> Self {
+    pub fn of(config: &Config, auth: SharedAuth, advertising: Advertising) -> Self {
         let gateway = &config.gateway;
         let proxies = ProxyTrust {
             identity_header: identity_header(&auth),
@@ -74,6 +78,7 @@ impl Rules {
                 auto_approve: Networks::parse(&gateway.nodes.auto_approve_cidrs),
                 pairing_enabled: gateway.nodes.pairing_enabled,
             },
+            advertising,
             attempts: AttemptPolicy::of(&gateway.auth.rate_limit),
             auth,
             commands: CommandPolicy {

@@ -1,7 +1,7 @@
 //! A running gateway as one value: started from settings, stopped within a bound.
 //!
-//! It owns the order of start (lock, key, state, socket, threads) and of stop (no new connections,
-//! shutdown event, 1012 for everybody, all threads joined, state flushed, lock released).
+//! It owns the order of start (lock, key, state, socket, threads, discovery) and of stop (no new connections,
+//! goodbye of the beacon, shutdown event, 1012 for everybody, all threads joined, state flushed, lock released).
 
 use std::fmt;
 use std::io::Write;
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::gateway::advertising::Place;
 use crate::gateway::connection::{Incoming, serve};
 use crate::gateway::connections::Connections;
 use crate::gateway::context::{Context, Phase};
@@ -25,7 +26,7 @@ use crate::gateway::tls::{TlsError, prepare};
 use crate::gateway::upkeep;
 use crate::identity::{ConnId, Random};
 use crate::net::listener::raise_nofile;
-use crate::net::{Listener, NetError, Outbox, Wake};
+use crate::net::{Listener, NetError, Outbox, ServerTls, Wake};
 use crate::protocol::close;
 use crate::protocol::limits::MAX_BUFFERED_BYTES;
 use crate::store::{
@@ -199,6 +200,7 @@ impl Gateway {
         gateway.threads.push(listener_thread);
         upkeep::begin(&gateway.context);
         gateway.context.enter(Phase::Ready);
+        gateway.be_found();
         Ok(gateway)
     }
 
@@ -236,6 +238,17 @@ impl Gateway {
         self.shut_down(ending)
     }
 
+    /// Lets the networks around know, in a thread that nothing here waits for before the end.
+    fn be_found(&mut self) {
+        let place = Place {
+            port: self.local_addr().port(),
+            fingerprint: self.context.tls.as_ref().map(ServerTls::fingerprint),
+        };
+        let advertising = &self.context.rules().advertising;
+        self.threads
+            .extend(self.context.publicity.begin(advertising, place));
+    }
+
     fn listen(&self, listener: Listener) -> std::io::Result<JoinHandle<()>> {
         let context = Arc::clone(&self.context);
         let connections = self.connections.clone();
@@ -257,6 +270,7 @@ impl Gateway {
         }
         let deadline = Instant::now() + STOP_BOUND;
         self.context.enter(Phase::Stopping);
+        self.context.publicity.end();
         self.stop.notify();
         self.context.hub.broadcast("shutdown", &ending.payload());
         self.connections

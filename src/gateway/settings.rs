@@ -11,6 +11,7 @@ use crate::config::load::Loaded;
 use crate::config::word::{AuthMode, Bind, TailscaleMode};
 use crate::config::{Environment, Paths};
 use crate::discovery::tailscale::Program;
+use crate::gateway::advertising::Advertising;
 use crate::gateway::auth::SharedAuth;
 use crate::gateway::limits::ArrivalLimits;
 use crate::gateway::rules::Rules;
@@ -151,7 +152,7 @@ pub fn build(
         max_preauth: max_preauth(&loaded.environment),
         multi_gateway: loaded.environment.allow_multi_gateway(),
         port: flags.port.unwrap_or(gateway.port),
-        rules: Rules::of(&loaded.config, auth),
+        rules: Rules::of(&loaded.config, auth, Advertising::of(loaded, paths)),
         state_dir: paths.state_dir.clone(),
         tailscale: tailscale(loaded, paths, flags),
         temp_dir: paths.temp_dir.clone(),

@@ -47,6 +47,9 @@ pub fn adopt(context: &Arc<Context>, rules: Rules) -> Transition {
     if opened || before.commands != now.commands {
         transition.refiltered = refilter::all(context, true);
     }
+    if before.advertising != now.advertising {
+        context.publicity.adopt(&now.advertising);
+    }
     announce_health(context);
     transition
 }

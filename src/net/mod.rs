@@ -9,6 +9,7 @@ pub mod error;
 pub mod file_events;
 pub mod head;
 pub mod http;
+pub mod interfaces;
 pub mod links;
 pub mod listener;
 pub mod notify;

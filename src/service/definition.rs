@@ -20,8 +20,14 @@ const PERSISTED: &[&str] = &[
     "SSL_CERT_FILE",
 ];
 
-/// The same for the gateway alone, whose own programs may need a proxy.
-const PERSISTED_PROXIES: &[&str] = &[
+/// The same for the gateway alone: what it advertises, and the proxies that its own programs may need.
+const PERSISTED_FOR_GATEWAYS: &[&str] = &[
+    "OPENCLAW_CLI_PATH",
+    "OPENCLAW_DISABLE_BONJOUR",
+    "OPENCLAW_MDNS_HOSTNAME",
+    "OPENCLAW_SSH_PORT",
+    "OPENCLAW_TAILNET_DNS",
+    "OPENCLAW_WIDE_AREA_DOMAIN",
     "ALL_PROXY",
     "HTTPS_PROXY",
     "HTTP_PROXY",
@@ -193,7 +199,7 @@ fn environment(
         search_path(own_directory, origin.home, origin.here, origin.launchd),
     ));
     let proxies = match kind {
-        Kind::Gateway => PERSISTED_PROXIES,
+        Kind::Gateway => PERSISTED_FOR_GATEWAYS,
         Kind::Node => &[],
     };
     for variable in PERSISTED.iter().chain(proxies) {

@@ -12,7 +12,7 @@ use crate::gateway::roster::Roster;
 use crate::protocol::params::{SetHeartbeats, SystemEvent, parse_nothing, parse_status};
 
 /// The payload of `health`, of `health` broadcasts and of `snapshot.health`. It names no path and no
-/// session (D18); `nodes` is ours.
+/// session (D18); `nodes` and `discovery` are ours.
 pub fn health(context: &Context) -> Value {
     let started = Instant::now();
     let nodes = match context.store.snapshot() {
@@ -28,6 +28,7 @@ pub fn health(context: &Context) -> Value {
     };
     json!({
         "ok": true,
+        "discovery": context.publicity.document(),
         "ts": context.now_ms(),
         "durationMs": started.elapsed().as_millis() as u64,
         "channels": {},
@@ -51,6 +52,7 @@ pub fn status(call: &Call<'_>, params: Option<Value>) -> Outcome {
     parse_status(call.method, params)?;
     Ok(Reply::Now(json!({
         "runtimeVersion": call.context.version,
+        "discovery": call.context.publicity.document(),
         "heartbeat": {"defaultAgentId": "main", "agents": []},
         "channelSummary": [],
         "queuedSystemEvents": [],
@@ -132,7 +134,8 @@ mod tests {
                 health,
                 json!({"ok": true, "ts": START_MS, "durationMs": 0, "channels": {}, "channelOrder": [],
                 "channelLabels": {}, "heartbeatSeconds": 0, "defaultAgentId": "main", "agents": [],
-                "sessions": {"path": "", "count": 0, "recent": []}, "nodes": {"known": 1, "connected": 1}})
+                "sessions": {"path": "", "count": 0, "recent": []}, "nodes": {"known": 1, "connected": 1},
+                "discovery": {"state": "off", "reason": "not started"}})
             );
         }
     }

@@ -1,0 +1,232 @@
+//! What a gateway lets the networks know of itself: from its configuration and environment to the order for
+//! the advertiser, which is started last and never waited for.
+
+use std::sync::OnceLock;
+use std::thread::JoinHandle;
+
+use serde_json::Value;
+
+use crate::config::load::Loaded;
+use crate::config::word::MdnsMode;
+use crate::config::{Environment, Paths};
+use crate::discovery::container::Traces;
+use crate::discovery::tailscale::Program;
+use crate::discovery::{Advertiser, Facts, Standing, Wanted};
+use crate::gateway::host;
+use crate::identity::Fingerprint;
+
+/// What is to be advertised, as far as it is known before the gateway listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advertising {
+    /// Why nothing is, if so.
+    off: Option<String>,
+    /// Port and certificate are not known yet.
+    facts: Facts,
+    /// Whom to ask for the name in the tailnet.
+    tailscale: Option<Program>,
+}
+
+/// What is known once the gateway listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The port.
+    pub port: u16,
+    /// Of the certificate; `None` is plaintext.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+impl Advertising {
+    /// Nothing, for gateways in tests and in other programs.
+    pub fn none() -> Advertising {
+        Advertising {
+            off: Some("this gateway is part of another program".to_owned()),
+            facts: facts(MdnsMode::Off, &Environment::default(), None),
+            tailscale: None,
+        }
+    }
+
+    /// What configuration and environment ask for on this machine.
+    pub fn of(loaded: &Loaded, paths: &Paths) -> Advertising {
+        let environment = &loaded.environment;
+        let mode = loaded.config.discovery.mdns_mode;
+        let own = std::env::current_exe().ok();
+        let own = own.and_then(|path| path.to_str().map(str::to_owned));
+        Advertising {
+            off: silence(mode, environment.disable_bonjour(), || {
+                Traces::look().of_a_container()
+            }),
+            facts: facts(mode, environment, own),
+            tailscale: Some(Program {
+                search_path: environment.search_path(),
+                home: paths.home.clone(),
+            }),
+        }
+    }
+
+    fn wanted(&self, place: Place) -> Wanted {
+        match &self.off {
+            Some(why) => Wanted::Off(why.clone()),
+            None => {
+                let facts = Facts {
+                    port: place.port,
+                    tls: place.fingerprint.is_some(),
+                    fingerprint: place.fingerprint,
+                    ..self.facts.clone()
+                };
+                Wanted::On(Box::new(facts), self.tailscale.clone())
+            }
+        }
+    }
+}
+
+fn facts(mode: MdnsMode, environment: &Environment, own_path: Option<String>) -> Facts {
+    let ssh_port = environment.ssh_port().unwrap_or_else(|warning| {
+        log::warn!(target: "discovery", "{warning}");
+        None
+    });
+    Facts {
+        cli_path: environment.cli_path().map(str::to_owned).or(own_path),
+        fingerprint: None,
+        hostname: environment.mdns_hostname().map(str::to_owned),
+        mode,
+        name: host::display_name(),
+        machine: host::name(),
+        port: 0,
+        ssh_port,
+        tailnet_dns: environment.tailnet_dns().map(str::to_owned),
+        tls: false,
+    }
+}
+
+/// Why nothing is advertised, if so (discovery seed, disable/override).
+fn silence(
+    mode: MdnsMode,
+    disabled: Result<Option<bool>, String>,
+    in_container: impl FnOnce() -> bool,
+) -> Option<String> {
+    match disabled {
+        _ if mode == MdnsMode::Off => Some("discovery.mdns.mode is off".to_owned()),
+        Err(warning) => Some(warning),
+        Ok(Some(true)) => Some("OPENCLAW_DISABLE_BONJOUR is 1".to_owned()),
+        Ok(None) if in_container() => Some(
+            "this is a container; OPENCLAW_DISABLE_BONJOUR=0 advertises all the same".to_owned(),
+        ),
+        Ok(Some(false) | None) => None,
+    }
+}
+
+/// A gateway's advertiser, from before it has begun.
+#[derive(Default)]
+pub struct Publicity {
+    begun: OnceLock<(Advertiser, Place)>,
+}
+
+impl Publicity {
+    /// Begins; the thread ends with [`Publicity::end`]. Where that is not possible, a log line says so and the
+    /// gateway does without.
+    pub fn begin(&self, advertising: &Advertising, place: Place) -> Option<JoinHandle<()>> {
+        let advertiser = match Advertiser::new() {
+            Ok(advertiser) => advertiser,
+            Err(error) => {
+                log::warn!(target: "discovery", "nothing is advertised: {error}");
+                return None;
+            }
+        };
+        let (advertiser, _) = self.begun.get_or_init(|| (advertiser, place));
+        advertiser.begin(advertising.wanted(place))
+    }
+
+    /// Advertises as the configuration says now.
+    pub fn adopt(&self, advertising: &Advertising) {
+        if let Some((advertiser, place)) = self.begun.get() {
+            advertiser.replace(advertising.wanted(*place));
+        }
+    }
+
+    /// Says goodbye; waits for nothing.
+    pub fn end(&self) {
+        if let Some((advertiser, _)) = self.begun.get() {
+            advertiser.stop();
+        }
+    }
+
+    /// How it is, for everybody: see [`Standing::document`].
+    pub fn document(&self) -> Value {
+        match self.begun.get() {
+            Some((advertiser, _)) => advertiser.standing(),
+            None => Standing::Off("not started".to_owned()),
+        }
+        .document()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[rustfmt::skip]
+    fn configuration_comes_first_then_the_variable_then_the_container() {
+        let warning = || Err("neither".to_owned());
+        for (mode, disabled, in_container, silent) in [
+            (MdnsMode::Minimal, Ok(None), false, None),
+            (MdnsMode::Full, Ok(None), false, None),
+            (MdnsMode::Off, Ok(None), false, Some("discovery.mdns.mode")),
+            (MdnsMode::Off, Ok(Some(false)), true, Some("discovery.mdns.mode")),
+            (MdnsMode::Full, Ok(Some(true)), false, Some("OPENCLAW_DISABLE_BONJOUR")),
+            (MdnsMode::Full, Ok(Some(true)), true, Some("OPENCLAW_DISABLE_BONJOUR")),
+            (MdnsMode::Minimal, Ok(Some(false)), false, None),
+            (MdnsMode::Minimal, Ok(Some(false)), true, None),
+            (MdnsMode::Minimal, Ok(None), true, Some("container")),
+            (MdnsMode::Minimal, warning(), false, Some("neither")),
+        ] {
+            let found = silence(mode, disabled.clone(), || in_container);
+            let expected = match silent {
+                None => found.is_none(),
+                Some(word) => found.as_ref().is_some_and(|why| why.contains(word)),
+            };
+            assert!(expected, "{mode} {disabled:?} {in_container}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_found_out_late_is_advertised_too() {
+        let mut advertising = Advertising::none();
+        let place = |fingerprint| Place {
+            port: 4711,
+            fingerprint,
+        };
+        assert!(matches!(advertising.wanted(place(None)), Wanted::Off(_)));
+        advertising.off = None;
+        let sha = Fingerprint::of(b"certificate");
+        for fingerprint in [None, Some(sha)] {
+            let Wanted::On(facts, _) = advertising.wanted(place(fingerprint)) else {
+                panic!("nothing is wanted");
+            };
+            assert_eq!((facts.port, facts.tls), (4711, fingerprint.is_some()));
+            assert_eq!(facts.fingerprint, fingerprint);
+        }
+    }
+
+    #[test]
+    fn the_variables_override_what_the_machine_says() {
+        let environment = Environment::from_pairs([
+            ("OPENCLAW_CLI_PATH", "/opt/openclaw"),
+            ("OPENCLAW_MDNS_HOSTNAME", "attic.local"),
+            ("OPENCLAW_SSH_PORT", "2222"),
+            ("OPENCLAW_TAILNET_DNS", "pi.tail1.ts.net."),
+        ]);
+        let own = || Some("/usr/bin/openclaw".to_owned());
+        let found = facts(MdnsMode::Full, &environment, own());
+        assert_eq!(found.cli_path.as_deref(), Some("/opt/openclaw"));
+        assert_eq!(found.hostname.as_deref(), Some("attic.local"));
+        assert_eq!(found.ssh_port, Some(2222));
+        assert_eq!(found.tailnet_dns.as_deref(), Some("pi.tail1.ts.net"));
+        let found = facts(MdnsMode::Full, &Environment::default(), own());
+        assert_eq!(found.cli_path, own());
+        assert_eq!(
+            (found.hostname, found.ssh_port, found.tailnet_dns),
+            (None, None, None)
+        );
+    }
+}
