@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help build release check fmt clippy doc test demo interop attack fault endurance fuzz bench deps service
+.PHONY: help build release check fmt clippy doc test demo interop attack fault endurance fuzz lan bench deps service
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -23,7 +23,7 @@ fmt:
 	$(CARGO) fmt --check
 
 clippy: deps
-	$(CARGO) clippy --locked --all-targets --test attack --test endurance --test fault --test fuzz --test interop -- -D warnings
+	$(CARGO) clippy --locked --all-targets --test attack --test endurance --test fault --test fuzz --test interop --test lan -- -D warnings
 
 doc: deps
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --quiet
@@ -41,6 +41,11 @@ interop: deps ## against two unmodified OpenClaw releases from the npm registry,
 service: build ## install, kill, freeze and remove both services under a real systemd in namespaces; verify and score the units (root)
 	tests/service/run.sh target/debug/openclaw
 	$(CARGO) test --locked --test main services:: -- --nocapture
+
+lan: build ## discovery in network namespaces, with real Avahi and python-zeroconf on the other side, for both advertisers (root)
+	tests/lan/install.sh target/lan
+	$(CARGO) test --locked --test lan -- --test-threads=2 --nocapture
+	$(CARGO) test --locked --features libmdns --test lan -- --nocapture
 
 attack: deps ## floods at full size: sockets, bytes, guesses, requests (about a minute)
 	$(CARGO) test --locked --release --test attack -- --test-threads=1 --nocapture
