@@ -18,6 +18,7 @@ mod floods;
 mod fuzz;
 mod guards;
 mod join_keys;
+mod joining;
 mod logging;
 mod main_job;
 mod node_run;

@@ -36,6 +36,7 @@ pub mod gateway_tls;
 pub mod help;
 pub mod invocation;
 pub mod node;
+pub mod node_join;
 pub mod node_setup;
 pub mod nodes;
 pub mod output;
@@ -175,6 +176,13 @@ pub(crate) fn complain(text: &str) -> io::Result<()> {
         Err(fault) if fault.kind() != ErrorKind::BrokenPipe => Err(fault),
         _ => Ok(()),
     }
+}
+
+/// A question on stderr, made safe like every message; the answer stands on the same line.
+pub(crate) fn prompt(text: &str) -> io::Result<()> {
+    let mut out = io::stderr().lock();
+    out.write_all(plain_lines(text).as_bytes())?;
+    out.flush()
 }
 
 /// The exit code; a reader that closed the pipe had what it wanted.

@@ -51,29 +51,70 @@ const FORCED: i32 = 130;
 const CHALLENGE_LIMITS: (Duration, Duration) =
     (Duration::from_millis(250), Duration::from_secs(600));
 
+/// What a node host starts from.
+pub struct Start {
+    /// The places of this run.
+    pub paths: Paths,
+    /// The environment before the configuration's own variables, with what a `.env` file here adds.
+    pub environment: Environment,
+    /// The working directory.
+    pub here: PathBuf,
+    /// The configuration.
+    pub loaded: Loaded,
+}
+
+impl Start {
+    /// Reads what a node host of these places starts from; from here on log lines go to stderr.
+    ///
+    /// # Errors
+    /// As [`crate::config::load()`].
+    pub fn read(paths: Paths, mut environment: Environment) -> Result<Start, CliError> {
+        let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+        dotenv::read(
+            &mut environment,
+            &here.join(".env"),
+            dotenv::Origin::WorkingDirectory,
+        );
+        if environment.service_kind() == Some(ServiceKind::Node) {
+            environment_file::take_over(
+                &mut environment,
+                &Kind::Node.environment_file(&paths.state_dir),
+            );
+        }
+        let loaded = config::load(&paths, &environment)?;
+        loaded.warnings.iter().for_each(|warning| report(warning));
+        let level = loaded.config.logging.console_level.filter();
+        crate::cli::output::log_to_stderr(level);
+        Ok(Start {
+            paths,
+            environment,
+            here,
+            loaded,
+        })
+    }
+}
+
 /// Runs the node host until a signal or a refusal that only other credentials change.
 pub fn run(invocation: &Invocation) -> Result<Answer, CliError> {
-    let paths = invocation.paths()?;
-    let mut environment = invocation.environment().clone();
-    let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-    dotenv::read(
-        &mut environment,
-        &here.join(".env"),
-        dotenv::Origin::WorkingDirectory,
-    );
-    if environment.service_kind() == Some(ServiceKind::Node) {
-        environment_file::take_over(
-            &mut environment,
-            &Kind::Node.environment_file(&paths.state_dir),
-        );
-    }
-    let loaded = config::load(&paths, &environment)?;
-    loaded.warnings.iter().for_each(|warning| report(warning));
-    let level = loaded.config.logging.console_level.filter();
-    crate::cli::output::log_to_stderr(level);
+    let start = Start::read(invocation.paths()?, invocation.environment().clone())?;
+    let code = node_setup::setup_code(invocation, &start.loaded.environment)?;
+    run_from(invocation, start, code)
+}
+
+/// The same from what was read already, with the setup code or join key that was given.
+pub fn run_from(
+    invocation: &Invocation,
+    start: Start,
+    code: Option<SetupCode>,
+) -> Result<Answer, CliError> {
+    let Start {
+        paths,
+        environment,
+        here,
+        loaded,
+    } = start;
     let dir = StateDir::open(&paths.state_dir)?;
     let key = load_or_create_key(&dir, SystemClock.now_ms())?;
-    let code = node_setup::setup_code(invocation, &loaded.environment)?;
     let typed_pin = reach::pin(invocation)?;
     let settings = settle(invocation, code.as_ref(), &dir, &key)?;
     if settings.tls_fingerprint.is_some() && !settings.url.secure {
@@ -229,6 +270,17 @@ pub fn machine(
     }
 }
 
+/// As whom a node host connects. `search_path`: where its commands are looked for.
+pub fn identity(settings: &Settings, search_path: &str) -> ConnectIdentity {
+    let commands = COMMANDS.iter().map(|name| (*name).to_owned()).collect();
+    ConnectIdentity::node_host(
+        &settings.display_name,
+        &settings.node_id,
+        commands,
+        search_path,
+    )
+}
+
 fn serve(
     settings: &Settings,
     endpoint: &Endpoint,
@@ -238,13 +290,7 @@ fn serve(
     machine: &Arc<Machine>,
     connected: &(dyn Fn() + Sync),
 ) -> Result<Ending, CliError> {
-    let commands = COMMANDS.iter().map(|name| (*name).to_owned()).collect();
-    let identity = ConnectIdentity::node_host(
-        &settings.display_name,
-        &settings.node_id,
-        commands,
-        &machine.path,
-    );
+    let identity = identity(settings, &machine.path);
     let connector = Connector {
         endpoint,
         identity: &identity,

@@ -74,7 +74,7 @@ fn fit(query: &str, candidate: &Value) -> Option<Fit> {
 }
 
 /// Lower case, every run of other characters one dash, no dash at the ends.
-fn normalized(name: &str) -> String {
+pub fn normalized(name: &str) -> String {
     let lower = name.to_lowercase();
     let words =
         lower.split(|letter: char| !letter.is_ascii_lowercase() && !letter.is_ascii_digit());

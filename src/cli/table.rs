@@ -3,6 +3,7 @@
 //! The parser, the help texts and everything else generated from commands read these rows.
 
 mod approvals;
+mod join;
 
 use crate::cli::command::{Argument, Command, Flag, Takes};
 use crate::cli::{
@@ -412,6 +413,7 @@ const NODE_HOST: Command = Command::group(
              has handed out a token. Give it in a file, on stdin or in OPENCLAW_SETUP_CODE: arguments show in ps.",
         )
         .failure(""),
+        join::JOIN,
         service::NODE_INSTALL,
         service::NODE_STATUS,
         service::NODE_START,

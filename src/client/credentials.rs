@@ -180,7 +180,7 @@ pub fn resolve(sources: &Sources, purpose: Purpose) -> Result<Endpoint, ResolveE
         });
     }
     let kept = match source {
-        UrlSource::Remote | UrlSource::NodeHost => sources.pin,
+        UrlSource::Join | UrlSource::NodeHost | UrlSource::Remote => sources.pin,
         UrlSource::Local => sources.local_pin.filter(|_| url.secure),
         UrlSource::Flag | UrlSource::Environment => None,
     };

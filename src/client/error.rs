@@ -32,7 +32,7 @@ pub enum ClientError {
         host: String,
         /// Who named it.
         source: UrlSource,
-        /// Whether private addresses were permitted.
+        /// Whether private addresses were permitted, or permitting them would not help.
         opted_in: bool,
         /// What exactly forbids it.
         why: String,
@@ -185,7 +185,13 @@ impl fmt::Display for ClientError {
                 write!(
                     out,
                     "\nBreak-glass (trusted private networks only): set OPENCLAW_ALLOW_INSECURE_PRIVATE_WS=1."
-                )
+                )?;
+                match source {
+                    UrlSource::Join => out.write_str(
+                        " Others on that network can then read along: credentials, commands and their output.",
+                    ),
+                    _ => Ok(()),
+                }
             }
             ClientError::Rejected(error) => write!(out, "{}", rejection(error)),
             ClientError::Resolve(error) => error.fmt(out),

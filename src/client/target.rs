@@ -42,6 +42,8 @@ pub enum UrlSource {
     Local,
     /// `--host` and `--port` of the node host, or what `node.json` remembers.
     NodeHost,
+    /// Discovery, a setup code or `--url`, for a node that joins.
+    Join,
 }
 
 impl GatewayUrl {
@@ -180,6 +182,7 @@ impl fmt::Display for UrlSource {
             UrlSource::Remote => "config gateway.remote.url",
             UrlSource::Local => "local loopback",
             UrlSource::NodeHost => "node host settings",
+            UrlSource::Join => "node join",
         })
     }
 }

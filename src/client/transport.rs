@@ -2,15 +2,16 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::client::budget::Budget;
 use crate::client::credentials::Endpoint;
 use crate::client::error::ClientError;
 use crate::client::plaintext;
-use crate::client::target::GatewayUrl;
+use crate::client::target::{GatewayUrl, UrlSource};
 use crate::net::{
-    HeadFault, NetError, Outbox, Peer, Remains, Side, Step, Stream, dial, trust, upgrade,
+    HeadFault, NetError, Outbox, Peer, Presented, Remains, Side, Step, Stream, dial, trust, upgrade,
 };
 use crate::protocol::limits::{MAX_BUFFERED_BYTES, MAX_FRAME_BYTES, MAX_HELLO_BYTES};
 
@@ -119,6 +120,31 @@ pub fn open(
     )))
 }
 
+/// Looks at what stands at `url` before anything is sent there: the plaintext rule, a connection, and the certificate
+/// that is shown; `None` for `ws://`. `authorities` is a file of authorities instead of the machine's.
+///
+/// # Errors
+/// As [`open`], but a certificate that nobody vouches for is none.
+pub fn look(
+    url: &GatewayUrl,
+    source: UrlSource,
+    plaintext_opt_in: bool,
+    authorities: Option<PathBuf>,
+    budget: &Budget,
+) -> Result<Option<Presented>, ClientError> {
+    let addresses = plaintext::addresses(url, source, plaintext_opt_in, budget)?;
+    let stream = reach(&addresses, url, budget)?;
+    match stream {
+        Stream::Plain(socket) if url.secure => {
+            let deadline = budget.at_most(budget.steps().challenge);
+            trust::look(socket, authorities, &url.host, deadline)
+                .map(Some)
+                .map_err(|error| failure(error, &url.authority(), budget))
+        }
+        _ => Ok(None),
+    }
+}
+
 /// A TCP connection to one of the checked addresses.
 fn reach(
     addresses: &[SocketAddr],
@@ -171,7 +197,6 @@ mod tests {
 
     use super::*;
     use crate::client::credentials::Credentials;
-    use crate::client::target::UrlSource;
     use crate::net::{Listener, Wake, http, listener};
     use crate::protocol::limits::MAX_PREAUTH_FRAME_BYTES;
 

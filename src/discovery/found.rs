@@ -89,12 +89,20 @@ impl Found {
     /// Where a connection goes: the resolved address and port, never what TXT says; `None` when it was not
     /// resolved to any address.
     pub fn url(&self) -> Option<GatewayUrl> {
-        let address = self.addresses.first()?;
-        let host = match address {
-            SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
-            _ => address.ip().to_string(),
-        };
-        Some(GatewayUrl::new(&host, self.port, self.says_tls()))
+        self.urls().next()
+    }
+
+    /// The same for every address, best first.
+    pub fn urls(&self) -> impl Iterator<Item = GatewayUrl> + '_ {
+        self.addresses.iter().map(|address| {
+            let host = match address {
+                SocketAddr::V6(v6) if v6.scope_id() != 0 => {
+                    format!("{}%{}", v6.ip(), v6.scope_id())
+                }
+                _ => address.ip().to_string(),
+            };
+            GatewayUrl::new(&host, self.port, self.says_tls())
+        })
     }
 }
 

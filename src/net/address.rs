@@ -22,11 +22,12 @@ pub fn is_private(address: IpAddr) -> bool {
     }
 }
 
-/// 100.64.0.0/10: carrier-grade NAT, where tailnets give out their addresses.
+/// 100.64.0.0/10 and fd7a:115c:a1e0::/48: carrier-grade NAT and Tailscale's own range, where tailnets give out their
+/// addresses.
 pub fn is_tailnet(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64,
-        IpAddr::V6(_) => false,
+        IpAddr::V6(v6) => v6.segments()[..3] == [0xfd7a, 0x115c, 0xa1e0],
     }
 }
 
@@ -60,6 +61,8 @@ mod tests {
             ("127.0.0.1", false, false),
             ("8.8.8.8", false, false),
             ("fd00::1", true, false),
+            ("fd7a:115c:a1e0::1", true, true),
+            ("fd7a:115c:a1e1::1", true, false),
             ("fe80::1", true, false),
             ("fec0::1", true, false),
             ("2001:db8::1", false, false),

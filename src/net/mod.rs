@@ -41,5 +41,5 @@ pub use remains::Remains;
 pub use stream::Stream;
 pub use tls::ShakeFault;
 pub use tls_server::{ServerTls, ServerTlsError};
-pub use trust::{TlsFault, Trust};
+pub use trust::{Presented, TlsFault, Trust};
 pub use wake::Wake;

@@ -5,7 +5,7 @@
 
 use std::{
     fmt, fs, io,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::Instant,
@@ -76,6 +76,15 @@ pub enum TlsFault {
     },
 }
 
+/// The certificate that was looked at before anybody trusts it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Presented {
+    /// Which one it is.
+    pub fingerprint: Fingerprint,
+    /// Why no authority of this machine vouches for it under the host's name, as in "has expired"; `None` when one does.
+    pub complaint: Option<String>,
+}
+
 /// Makes a connected plain stream a TLS stream, its handshake done and its certificate trusted.
 /// `host` is the name or address that was asked for.
 pub fn secure(
@@ -87,21 +96,64 @@ pub fn secure(
     let Stream::Plain(socket) = stream else {
         return Ok(stream);
     };
+    let name = server_name(host, trust)?;
     let verifier = Arc::new(Verifier::new(trust)?);
+    let secured = shake_hands(socket, &verifier, name, host, deadline)?;
+    Ok(Stream::Tls(Box::new(secured)))
+}
+
+/// Looks at the certificate of the other end and goes: nothing of the program is sent. Whoever shows a certificate
+/// here has not proved yet that it is theirs; only a later [`secure`] under its pin does. `authorities` as in
+/// [`Trust::Authorities`].
+///
+/// # Errors
+/// No TLS, or none that shows a certificate.
+pub fn look(
+    socket: TcpStream,
+    authorities: Option<PathBuf>,
+    host: &str,
+    deadline: Instant,
+) -> Result<Presented, NetError> {
+    let verifier = Arc::new(Verifier::new(&Trust::Authorities(authorities))?);
+    let name = any_name(host);
+    match shake_hands(socket, &verifier, name, host, deadline) {
+        Ok(_) => {}
+        Err(NetError::Tls(TlsFault::Untrusted { presented, why })) => {
+            return Ok(Presented {
+                fingerprint: presented,
+                complaint: Some(why),
+            });
+        }
+        Err(fault) => return Err(fault),
+    }
+    let none = || NetError::Tls(TlsFault::Handshake("it shows no certificate".to_owned()));
+    let fingerprint = verifier.presented.get().copied().ok_or_else(none)?;
+    Ok(Presented {
+        fingerprint,
+        complaint: None,
+    })
+}
+
+fn shake_hands(
+    socket: TcpStream,
+    verifier: &Arc<Verifier>,
+    name: ServerName<'static>,
+    host: &str,
+    deadline: Instant,
+) -> Result<TlsStream, NetError> {
     let unusable = |error: Error| NetError::Tls(TlsFault::Handshake(error.to_string()));
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&verifier.provider))
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(unusable)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::clone(&verifier) as Arc<dyn ServerCertVerifier>)
+        .with_custom_certificate_verifier(Arc::clone(verifier) as Arc<dyn ServerCertVerifier>)
         .with_no_client_auth();
     // A resumed session would not be judged.
     config.resumption = Resumption::disabled();
-    let name = server_name(host, trust)?;
     let session = ClientConnection::new(Arc::new(config), name).map_err(unusable)?;
     let mut stream = TlsStream::new(socket, session);
     match stream.shake_hands(deadline, None) {
-        Ok(()) => Ok(Stream::Tls(Box::new(stream))),
+        Ok(()) => Ok(stream),
         Err(ShakeFault::Head(fault)) => Err(fault.into()),
         Err(ShakeFault::Tls(fault)) => Err(NetError::Tls(verifier.explain(fault, host))),
     }
@@ -112,11 +164,17 @@ pub fn secure(
 fn server_name(host: &str, trust: &Trust) -> Result<ServerName<'static>, NetError> {
     match (ServerName::try_from(host.to_owned()), trust) {
         (Ok(name), _) => Ok(name),
-        (Err(_), Trust::Pin(_)) => Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED).into()),
+        (Err(_), Trust::Pin(_)) => Ok(any_name(host)),
         (Err(_), Trust::Authorities(_)) => Err(NetError::Tls(TlsFault::Handshake(format!(
             "{host} is not a name that a certificate can have"
         )))),
     }
+}
+
+/// The same where another rule than the name decides.
+fn any_name(host: &str) -> ServerName<'static> {
+    let nobody = || IpAddr::V4(Ipv4Addr::UNSPECIFIED).into();
+    ServerName::try_from(host.to_owned()).unwrap_or_else(|_| nobody())
 }
 
 /// Judges the certificate of one connection and remembers which one it was.

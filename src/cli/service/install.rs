@@ -13,9 +13,10 @@ use crate::service::account::is_root;
 use crate::service::definition::Origin;
 use crate::service::systemd::Systemd;
 use crate::service::{
-    Account, Definition, Kind, Manager, Program, Scope, Written, environment_file,
+    Account, Definition, Kind, Manager, Program, Scope, ServiceError, Written, environment_file,
 };
 use crate::store::StateDir;
+use crate::store::atomic::create_private_directory;
 
 /// What a kind of service adds to an install.
 #[derive(Debug, Default)]
@@ -35,6 +36,18 @@ pub struct Parts {
 /// # Errors
 /// Flags that contradict each other or the configuration, `--system` without root.
 pub fn install(invocation: &Invocation) -> Result<Answer, CliError> {
+    install_over(invocation, invocation.has("force"))
+}
+
+/// Installs the service with what is stored now, over one that is installed already.
+///
+/// # Errors
+/// As [`install`].
+pub fn install_anew(invocation: &Invocation) -> Result<Answer, CliError> {
+    install_over(invocation, true)
+}
+
+fn install_over(invocation: &Invocation, force: bool) -> Result<Answer, CliError> {
     let kind = kind(invocation);
     let place = Place::of(invocation, kind)?;
     let action = Action {
@@ -60,7 +73,7 @@ pub fn install(invocation: &Invocation) -> Result<Answer, CliError> {
         return Ok(action.nix());
     }
     match place.is_loaded() {
-        Ok(true) if !invocation.has("force") => return Ok(already(&action)),
+        Ok(true) if !force => return Ok(already(&action)),
         Ok(_) => {}
         Err(fault) => return Ok(action.check_failed(&fault)),
     }
@@ -222,6 +235,22 @@ fn prepare(place: &Place) -> Result<(), crate::service::ServiceError> {
         Some(account) if missing => account.take_over(root).map_err(file),
         _ => Ok(()),
     }
+}
+
+/// Makes the state directory of a node host and the place of its key, both its owner's, whoever joins for it.
+///
+/// # Errors
+/// The system refuses.
+pub fn prepare_node(place: &Place) -> Result<(), CliError> {
+    prepare(place).map_err(unusable)?;
+    let Some(account) = &place.account else {
+        return Ok(());
+    };
+    let key = StateDir::open(&place.paths.state_dir)?.device_key();
+    let directory = key.parent().unwrap_or(&place.paths.state_dir);
+    create_private_directory(directory)
+        .and_then(|()| account.take_over(directory))
+        .map_err(|cause| unusable(ServiceError::file(directory, "create", cause)))
 }
 
 fn already(action: &Action<'_>) -> Answer {

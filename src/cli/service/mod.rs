@@ -7,7 +7,6 @@ use crate::cli::answer::Answer;
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
 use crate::cli::service::document::Action;
-use crate::cli::service::place::Place;
 use crate::config::ConfigError;
 use crate::service::{Kind, ServiceError};
 
@@ -19,7 +18,8 @@ mod node;
 mod place;
 mod view;
 
-pub use install::install;
+pub use install::{install, install_anew, prepare_node};
+pub use place::Place;
 pub use view::{Seen, status};
 
 /// Which service a command is about: its group says it.
@@ -28,6 +28,14 @@ fn kind(invocation: &Invocation) -> Kind {
         true => Kind::Node,
         false => Kind::Gateway,
     }
+}
+
+/// The service of the node host that `node join` is about.
+///
+/// # Errors
+/// As [`Place::of`].
+pub fn place(invocation: &Invocation) -> Result<Place, CliError> {
+    Place::of(invocation, Kind::Node)
 }
 
 /// Starts an installed service.

@@ -56,7 +56,7 @@ impl Place {
             None => None,
         };
         let mut place = Place::at(invocation, kind, asked, account)?;
-        let installs = invocation.command().name == "install";
+        let installs = matches!(invocation.command().name, "install" | "join");
         if !asked && !installs && !LAUNCHD && !place.manager().file().exists() {
             place.system = true;
             place.system = place.manager().file().exists();

@@ -4,7 +4,7 @@ use super::JSON;
 use crate::cli::command::{Command, Flag, Takes};
 use crate::cli::service;
 
-const SYSTEM: Flag = Flag::switch(
+pub(super) const SYSTEM: Flag = Flag::switch(
     "system",
     "The service of the machine instead of the user's (systemd; needs root)",
 );

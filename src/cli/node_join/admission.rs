@@ -1,0 +1,160 @@
+//! One connect as the node host to be, before anything of the new gateway is stored: it proves the certificate,
+//! uses up a join key, and tells what still has to be approved.
+
+use std::cell::RefCell;
+
+use crate::cli::error::{CliError, GatewayFailure, Target};
+use crate::cli::node::{self, Start};
+use crate::client::{
+    Budget, ClientError, Connector, Device, DeviceTokens, Endpoint, PairingRefusal, Purpose,
+    Sources, StoredToken, TokenKeeper, UrlSource, resolve,
+};
+use crate::identity::{DeviceKey, Fingerprint, Token};
+use crate::node::settings::Settings;
+use crate::protocol::scope::{Role, Scopes};
+use crate::store::StateDir;
+
+/// What the gateway says to this machine.
+#[derive(Debug)]
+pub enum Admission {
+    /// It lets the device in.
+    Connected,
+    /// It wants a secret, and there is none to show; its words.
+    Secretless(String),
+    /// Somebody has to approve the device.
+    Waiting(Box<PairingRefusal>),
+}
+
+/// A machine that wants to join.
+pub struct Applicant<'a> {
+    /// Where it starts from.
+    pub start: &'a Start,
+    /// Its state directory.
+    pub dir: &'a StateDir,
+    /// Its key.
+    pub key: &'a DeviceKey,
+    /// What it is to be called, and where it connects.
+    pub settings: &'a Settings,
+    /// The one certificate to trust.
+    pub pin: Option<Fingerprint>,
+    /// A setup code's secret or a join key.
+    pub secret: Option<Token>,
+    /// The token that `node.json` holds for this very gateway.
+    pub kept: Option<Token>,
+}
+
+impl Applicant<'_> {
+    /// Connects, and goes again. Also returns the device token that was handed out; it is kept for the gateway's URL,
+    /// not yet in `node.json`.
+    ///
+    /// # Errors
+    /// Everything but a missing secret and a missing approval.
+    pub fn apply(&self, budget: &Budget) -> Result<(Admission, Option<Token>), CliError> {
+        let Start { paths, loaded, .. } = self.start;
+        let sources = Sources::for_node_host(self.settings.url.clone(), self.pin, paths, loaded)?;
+        let resolved = resolve(&sources, Purpose::NodeHost);
+        let endpoint = Endpoint {
+            source: UrlSource::Join,
+            ..resolved.map_err(|error| GatewayFailure::nowhere(error.into()))?
+        };
+        let tokens = Keeper {
+            tokens: DeviceTokens::new(self.dir.clone(), self.key.device_id(), &endpoint),
+            secrets: RefCell::new(Secrets {
+                handed: None,
+                kept: self.kept.clone(),
+                unused: self.secret.clone(),
+            }),
+        };
+        let identity = node::identity(self.settings, &self.search_path());
+        let connector = Connector {
+            endpoint: &endpoint,
+            identity: &identity,
+            device: Some(Device {
+                key: self.key,
+                tokens: &tokens,
+            }),
+            plaintext_opt_in: loaded.environment.allow_insecure_private_ws(),
+        };
+        let admission = match connector.connect(budget) {
+            Ok(_) => Admission::Connected,
+            Err(ClientError::PairingRequired(refusal)) => Admission::Waiting(refusal),
+            Err(error) if wants_secret(&error) => Admission::Secretless(error.to_string()),
+            Err(error) => {
+                let target = target(&endpoint.url.to_string(), self.start);
+                return Err(GatewayFailure::at(error, &target).into());
+            }
+        };
+        Ok((admission, tokens.secrets.into_inner().handed))
+    }
+
+    fn search_path(&self) -> String {
+        let start = self.start;
+        let machine = node::machine(
+            &self.key.device_id(),
+            self.dir,
+            &self.settings.url,
+            &start.paths,
+            &start.loaded,
+            start.environment.clone(),
+            start.here.clone(),
+        );
+        machine.path
+    }
+}
+
+/// Where a join tried to connect, for its message.
+pub fn target(url: &str, start: &Start) -> Target {
+    Target {
+        url: url.to_owned(),
+        source: UrlSource::Join,
+        config: start.paths.config_file.clone(),
+        bind: None,
+    }
+}
+
+fn wants_secret(error: &ClientError) -> bool {
+    matches!(
+        error.detail_code(),
+        Some("AUTH_TOKEN_MISSING" | "AUTH_PASSWORD_MISSING")
+    )
+}
+
+/// The secrets of one try. `node.json` still holds those of the former gateway, which the new one must not see.
+struct Keeper {
+    tokens: DeviceTokens,
+    secrets: RefCell<Secrets>,
+}
+
+struct Secrets {
+    handed: Option<Token>,
+    kept: Option<Token>,
+    unused: Option<Token>,
+}
+
+impl TokenKeeper for Keeper {
+    fn load(&self, role: Role) -> Option<StoredToken> {
+        self.tokens.load(role).or_else(|| {
+            let token = self.secrets.borrow().kept.clone()?;
+            Some(StoredToken {
+                token,
+                scopes: Scopes::none(),
+            })
+        })
+    }
+
+    fn store(&self, role: Role, token: &Token, scopes: &Scopes) {
+        self.tokens.store(role, token, scopes);
+        let mut secrets = self.secrets.borrow_mut();
+        secrets.handed = Some(token.clone());
+        secrets.unused = None;
+    }
+
+    fn bootstrap(&self) -> Option<Token> {
+        self.secrets.borrow().unused.clone()
+    }
+
+    fn forget(&self, role: Role) {
+        self.tokens.forget(role);
+        self.secrets.borrow_mut().kept = None;
+    }
+}

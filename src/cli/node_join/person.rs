@@ -1,0 +1,165 @@
+//! Whoever can be asked: a person at the terminal, and in scripts nobody.
+
+use std::io::{self, BufRead, Read};
+
+use crate::cli::error::CliError;
+use crate::cli::{complain, prompt};
+
+/// More than any answer has, in bytes.
+const MAX_ANSWER_BYTES: u64 = 4096;
+
+/// What is said when somebody leaves before the end.
+const LEFT: CliError = CliError::NotConfirmed("Left without joining; nothing was stored.");
+
+/// Somebody to show things to and to ask.
+pub trait Person {
+    /// Whether there is anybody who could answer.
+    fn is_there(&self) -> bool;
+
+    /// Shows lines.
+    fn tell(&mut self, text: &str);
+
+    /// The answer to a question; `None` when whoever was asked went away.
+    fn answer(&mut self, question: &str) -> Option<String>;
+}
+
+/// The terminal of this process; questions go to stderr.
+pub struct Terminal;
+
+impl Person for Terminal {
+    fn is_there(&self) -> bool {
+        true
+    }
+
+    fn tell(&mut self, text: &str) {
+        // A reader that went away gets no answer either.
+        let _ = complain(text);
+    }
+
+    fn answer(&mut self, question: &str) -> Option<String> {
+        prompt(question).ok()?;
+        let mut line = String::new();
+        let read = io::stdin()
+            .lock()
+            .take(MAX_ANSWER_BYTES)
+            .read_line(&mut line);
+        (read.ok()? > 0).then_some(line)
+    }
+}
+
+/// A script: it reads what is said, and answers nothing.
+pub struct Script;
+
+impl Person for Script {
+    fn is_there(&self) -> bool {
+        false
+    }
+
+    fn tell(&mut self, text: &str) {
+        let _ = complain(text);
+    }
+
+    fn answer(&mut self, _question: &str) -> Option<String> {
+        None
+    }
+}
+
+/// An answer without the blanks around it.
+///
+/// # Errors
+/// Whoever was asked wants to leave: `q`, or no answer at all.
+pub fn asked(person: &mut dyn Person, question: &str) -> Result<String, CliError> {
+    let answer = person.answer(question).ok_or(LEFT)?;
+    match answer.trim() {
+        "q" | "Q" | "quit" => Err(LEFT),
+        answer => Ok(answer.to_owned()),
+    }
+}
+
+/// Whether a question is answered with yes; an empty answer is a no.
+///
+/// # Errors
+/// As [`asked`].
+pub fn confirmed(person: &mut dyn Person, question: &str) -> Result<bool, CliError> {
+    loop {
+        let answer = asked(person, &format!("{question} [y/N] "))?;
+        match answer.to_ascii_lowercase().as_str() {
+            "y" | "yes" => return Ok(true),
+            "" | "n" | "no" => return Ok(false),
+            _ => person.tell("Please answer y or n; q leaves."),
+        }
+    }
+}
+
+/// The same where a no ends everything.
+///
+/// # Errors
+/// A no, and as [`asked`].
+pub fn must_confirm(person: &mut dyn Person, question: &str) -> Result<(), CliError> {
+    confirmed(person, question)?.then_some(()).ok_or(LEFT)
+}
+
+#[cfg(test)]
+pub mod testing {
+    use super::Person;
+
+    /// Somebody whose answers are known beforehand; goes away after the last one.
+    #[derive(Default)]
+    pub struct Actor {
+        answers: Vec<String>,
+        /// Everything that was shown or asked.
+        pub seen: String,
+    }
+
+    impl Actor {
+        pub fn new(answers: &[&str]) -> Actor {
+            Actor {
+                answers: answers.iter().rev().map(|&it| it.to_owned()).collect(),
+                seen: String::new(),
+            }
+        }
+    }
+
+    impl Person for Actor {
+        fn is_there(&self) -> bool {
+            true
+        }
+
+        fn tell(&mut self, text: &str) {
+            self.seen += text;
+            self.seen.push('\n');
+        }
+
+        fn answer(&mut self, question: &str) -> Option<String> {
+            self.seen += question;
+            let answer = self.answers.pop()?;
+            self.seen += &format!("<{answer}>\n");
+            Some(answer)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::Actor;
+    use super::*;
+
+    #[test]
+    fn only_a_yes_is_a_yes() {
+        for (answers, expected) in [
+            (&["y"][..], Some(true)),
+            (&[" YES \n"], Some(true)),
+            (&[""], Some(false)),
+            (&["no"], Some(false)),
+            (&["maybe", "y"], Some(true)),
+            (&["yy", "q"], None),
+            (&["q"], None),
+            (&[], None),
+        ] {
+            let outcome = confirmed(&mut Actor::new(answers), "Sure?");
+            assert_eq!(outcome.ok(), expected, "{answers:?}");
+        }
+        assert!(must_confirm(&mut Actor::new(&["n"]), "Sure?").is_err());
+        assert!(must_confirm(&mut Script, "Sure?").is_err());
+    }
+}

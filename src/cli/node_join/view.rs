@@ -1,0 +1,136 @@
+//! What `node join` says in the end: one document, and the same in lines for people.
+
+use serde_json::{Map, Value, json};
+
+use crate::cli::node_join::admission::Admission;
+use crate::cli::output::text::plain;
+use crate::client::GatewayUrl;
+use crate::discovery::Found;
+use crate::identity::{DeviceId, Fingerprint};
+use crate::pairing::waiting::OPEN_COMMAND;
+
+/// A machine that has joined, as far as it can by itself.
+pub struct Joined<'a> {
+    /// Where the gateway is.
+    pub url: &'a GatewayUrl,
+    /// What discovery said about it.
+    pub found: Option<&'a Found>,
+    /// The pin that was stored.
+    pub pin: Option<Fingerprint>,
+    /// Why it is trusted: `stored`, `typed`, `confirmed`, `authorities` or `none`.
+    pub trust: &'static str,
+    /// The device that asks.
+    pub device: DeviceId,
+    /// What the node is called.
+    pub display_name: &'a str,
+    /// What the gateway said.
+    pub admission: &'a Admission,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+}
+
+impl Joined<'_> {
+    /// `{ok, gateway, fingerprint, trust, stored, deviceId, displayName, state, requestId?, next, warnings?}`.
+    pub fn document(&self) -> Map<String, Value> {
+        let url = self.url;
+        let mut gateway =
+            json!({"url": url.to_string(), "host": url.host, "port": url.port, "tls": url.secure});
+        if let Some(found) = self.found {
+            gateway["name"] = json!(found.name());
+            gateway["instance"] = json!(found.instance);
+            gateway["domain"] = json!(found.domain);
+        }
+        let mut document = Map::new();
+        let mut put = |key: &str, value: Value| document.insert(key.to_owned(), value);
+        put("ok", json!(true));
+        put("gateway", gateway);
+        put("fingerprint", json!(self.pin.map(|pin| pin.to_string())));
+        put("trust", json!(self.trust));
+        put("stored", json!(true));
+        put("deviceId", json!(self.device));
+        put("displayName", json!(self.display_name));
+        let state = match self.admission {
+            Admission::Connected => "connected",
+            Admission::Secretless(_) => "credentials-missing",
+            Admission::Waiting(_) => "waiting",
+        };
+        put("state", json!(state));
+        if let Some(id) = self.request_id() {
+            put("requestId", json!(id));
+        }
+        put("next", json!(self.next()));
+        if !self.warnings.is_empty() {
+            put("warnings", json!(self.warnings));
+        }
+        document
+    }
+
+    /// Where this machine belongs now and how it is trusted.
+    pub fn text(&self) -> String {
+        let name = self.found.map(|found| format!("{} at ", found.name()));
+        let mut text = format!(
+            "This machine belongs to {}{} now.\n",
+            plain(&name.unwrap_or_default()),
+            self.url
+        );
+        text += &match (self.pin, self.trust) {
+            (Some(pin), _) => format!("Pinned certificate (SHA-256): {pin}\n"),
+            (None, "authorities") => {
+                format!(
+                    "An authority of this machine vouches for {}; no pin.\n",
+                    self.url.host
+                )
+            }
+            (None, _) if self.url.is_loopback() => String::new(),
+            (None, _) => {
+                "Nothing is encrypted there: others on that network can read along.\n".to_owned()
+            }
+        };
+        text += &format!(
+            "Node:   {}\nDevice: {}\n",
+            plain(self.display_name),
+            self.device
+        );
+        text + &match self.admission {
+            Admission::Connected => {
+                "The gateway lets this device in. `openclaw nodes pending` there shows whether its commands wait for approval.\n"
+                    .to_owned()
+            }
+            Admission::Secretless(_) => {
+                "The gateway wants a secret to let a new device ask. Either its shared token, or a join key, which also spares the \
+                 approval:\n  OPENCLAW_GATEWAY_TOKEN=<token> openclaw node run\n  openclaw node run --setup-code-file -\n"
+                    .to_owned()
+            }
+            Admission::Waiting(_) => match self.approve() {
+                Some(line) => format!("It waits for approval. On the gateway's machine:\n  {line}\n"),
+                None => format!(
+                    "The gateway lets nobody new ask just now. On its machine:\n  {OPEN_COMMAND}\n"
+                ),
+            },
+        }
+    }
+
+    /// What is left to do, one line each.
+    pub fn next_text(&self) -> String {
+        "Start the node host:\n  openclaw node run        (here, in the foreground)\n  openclaw node install    (as a service)\n"
+            .to_owned()
+    }
+
+    fn request_id(&self) -> Option<&str> {
+        match self.admission {
+            Admission::Waiting(refusal) => refusal.request_id.as_deref(),
+            Admission::Connected | Admission::Secretless(_) => None,
+        }
+    }
+
+    /// The line to type on the gateway's machine.
+    fn approve(&self) -> Option<String> {
+        let id = self.request_id()?;
+        Some(format!("openclaw nodes approve {}", plain(id)))
+    }
+
+    fn next(&self) -> Vec<String> {
+        let run = "openclaw node run".to_owned();
+        self.approve().into_iter().chain([run]).collect()
+    }
+}
