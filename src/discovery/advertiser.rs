@@ -48,7 +48,7 @@ const CONTEST: Duration = Duration::from_secs(1);
 const ASKING: Duration = Duration::from_millis(1_500);
 
 /// Names that are tried before somebody is taken to contest every one of them.
-const MAX_CONTESTS: u32 = 30;
+const MAX_CONTESTS: u32 = 12;
 
 /// Seconds between two looks at the interfaces while something changes, and where nobody tells of changes.
 const LOOK_SECONDS: u32 = 1;
@@ -368,6 +368,8 @@ impl Worker<'_> {
             announced: false,
             contested: None,
             settled: Some(Instant::now() + SETTLING),
+            looking: false,
+            unsettled: false,
         };
         if self.links.is_none() {
             attempt.published.look_for_interfaces(UNTOLD_LOOK_SECONDS);
@@ -403,21 +405,24 @@ impl Worker<'_> {
                 return attempt.look_into_contest();
             }
             if attempt.settled.is_some_and(|due| due <= now) {
-                attempt.settled = None;
                 self.settle(attempt);
             }
             let due = attempt.contested.into_iter().chain(attempt.settled).min();
             if self.sleep(due, true) > News::Nothing {
-                attempt.published.look_for_interfaces(LOOK_SECONDS);
-                attempt.settled = Some(Instant::now() + SETTLING);
+                attempt.follow();
             }
         }
     }
 
-    /// The network has come to rest: what is the case now stays until somebody tells otherwise.
-    fn settle(&self, attempt: &Attempt) {
-        if self.links.is_some() {
-            attempt.published.look_for_interfaces(0);
+    /// The network has had its time: says what is the case, and stops looking where nothing changed meanwhile.
+    fn settle(&self, attempt: &mut Attempt) {
+        if std::mem::take(&mut attempt.unsettled) {
+            attempt.settled = Some(Instant::now() + SETTLING);
+        } else {
+            attempt.settled = None;
+            if std::mem::take(&mut attempt.looking) && self.links.is_some() {
+                attempt.published.look_for_interfaces(0);
+            }
         }
         if !addresses().iter().any(|address| address.multicast) {
             self.shared
@@ -441,7 +446,11 @@ impl Worker<'_> {
             .flatten()
             .map(|descriptor| (descriptor, PollFlags::IN))
             .collect();
-        let ready = wait_all(&descriptors, deadline).unwrap_or_default();
+        let ready = wait_all(&descriptors, deadline).unwrap_or_else(|_| {
+            // The system is out of something: it is asked again, but not without end.
+            std::thread::sleep(Duration::from_secs(1));
+            Vec::new()
+        });
         let is_ready = |at: usize| ready.get(at).is_some_and(|flags| !flags.is_empty());
         let (woken, changed) = (is_ready(0), is_ready(1));
         if woken {
@@ -470,9 +479,24 @@ struct Attempt {
     contested: Option<Instant>,
     /// When the network counts as having come to rest.
     settled: Option<Instant>,
+    /// The responder looks for interfaces meanwhile.
+    looking: bool,
+    /// Something has changed since it began to.
+    unsettled: bool,
 }
 
 impl Attempt {
+    /// Something about the network has changed. A network that never rests is looked at all the same: the
+    /// responder's next look is not put off by the next change.
+    fn follow(&mut self) {
+        if std::mem::replace(&mut self.looking, true) {
+            self.unsettled = true;
+        } else {
+            self.published.look_for_interfaces(LOOK_SECONDS);
+            self.settled = Some(Instant::now() + SETTLING);
+        }
+    }
+
     /// Who has the names? Another machine gets the next number from us. This machine itself, on another
     /// interface of the same network, or nobody any more: then they are ours, and asking again would only find
     /// the same.

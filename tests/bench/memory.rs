@@ -1,12 +1,14 @@
 //! Resident memory: idle, per connected node, and of the node host.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use crate::report::Report;
 use crate::support::device::Device;
 use crate::support::home::Home;
 use crate::support::peer::{ALL_SCOPES, Peer, node_params, operator_params};
-use crate::support::process::{Gateway, Running, SECRET, command, program};
+use crate::support::process::{Gateway, Running, SECRET, command, finish, free_port, program};
 use crate::support::tls;
 use crate::support::wait_for;
 use crate::support::websocket::WebSocket;
@@ -22,6 +24,7 @@ pub fn measure(report: &mut Report) {
         format!("{:.2} MB", idle / 1024.0),
         idle <= 5.0 * 1024.0,
     );
+    found(report);
     per_node(
         report,
         plain,
@@ -35,6 +38,48 @@ pub fn measure(report: &mut Report) {
         50.0,
     );
     node_host(report);
+}
+
+/// A network of its own with one other end, so that the beacon goes nowhere else.
+const ALONE: &str = "ip link set lo up && ip link add eth0 type veth peer name other && \
+    ip addr add 10.0.0.1/24 dev eth0 && ip link set eth0 up && ip link set other up && exec \"$@\"";
+
+/// An idle gateway that advertises itself.
+fn found(report: &mut Report) {
+    const WHAT: &str = "idle gateway RSS, advertising itself";
+    let isolated = ["--map-root-user", "--net", "--", "sh", "-c", ALONE, "sh"];
+    let line = |home: &Home| {
+        let mut line = command(Path::new("unshare"), home);
+        line.env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
+            .args(isolated);
+        line
+    };
+    let home = Home::with_gateway(free_port(), SECRET);
+    let mut tried = line(&home);
+    tried.arg("true");
+    if finish(tried).code != 0 {
+        report.row(
+            WHAT,
+            "≤ 5 MB",
+            "not measured: no network namespaces here".to_owned(),
+            true,
+        );
+        return;
+    }
+    let mut start = line(&home);
+    start
+        .env("OPENCLAW_DISABLE_BONJOUR", "0")
+        .arg(program())
+        .args(["gateway", "run"]);
+    let mut gateway = Running::start(start);
+    gateway.wait_for_output("[discovery] advertising as");
+    let idle = resident_kib(gateway.pid());
+    report.row(
+        WHAT,
+        "≤ 5 MB",
+        format!("{:.2} MB", idle / 1024.0),
+        idle <= 5.0 * 1024.0,
+    );
 }
 
 /// What a connection costs in `gateway`, in KiB, against `budget`.

@@ -6,6 +6,7 @@ use crate::lan::{Gateway, Host, Lan, ip};
 use crate::peers::{Avahi, Zeroconf, service_file};
 use crate::support::home::Home;
 use crate::support::process::{Running, finish};
+use crate::support::wait_within;
 
 const NAME: &str = "pi (OpenClaw)";
 
@@ -168,4 +169,45 @@ fn a_gateway_that_is_told_to_be_quiet_has_no_socket_for_it() {
     let gateway = Gateway::start(&host, "pi");
     gateway.wait_for("advertising");
     assert!(sockets() > 0);
+}
+
+#[test]
+fn somebody_who_claims_every_name_is_given_up_on() {
+    let lan = Lan::new();
+    let (ours, theirs) = (lan.host(), lan.host());
+    lan.plug(&ours, "eth0", 0, &["10.70.0.1/24"]);
+    lan.plug(&theirs, "eth0", 0, &["10.70.0.66/24"]);
+    let thief = Zeroconf::claim(&theirs, "10.70.0.66");
+    let gateway = Gateway::start(&ours, "pi");
+    let reason = wait_within(Duration::from_secs(120), "it to give up", || {
+        let said = gateway.discovery();
+        (said["state"] == "degraded").then(|| said["reason"].to_string())
+    });
+    assert!(reason.contains("claims each of 12 names"), "{reason}");
+    gateway.answers();
+    drop(thief);
+    // The next attempt begins with its own name.
+    let said = wait_within(Duration::from_secs(60), "its own name", || {
+        let said = gateway.discovery();
+        (said["state"] == "advertising").then_some(said)
+    });
+    assert_eq!(said["instance"], NAME);
+}
+
+#[test]
+fn broken_packets_change_nothing() {
+    let lan = Lan::new();
+    let (ours, theirs) = (lan.host(), lan.host());
+    lan.plug(&ours, "eth0", 0, &["10.70.0.1/24"]);
+    lan.plug(&theirs, "eth0", 0, &["10.70.0.2/24"]);
+    let gateway = Gateway::start(&ours, "pi");
+    let before = gateway.wait_for("advertising");
+    for seed in ["1", "2", "3"] {
+        Zeroconf::noise(&theirs, seed, "10.70.0.2", "10.70.0.1");
+        gateway.answers();
+    }
+    assert_eq!(gateway.discovery(), before, "{}", gateway.process.output());
+    let watcher = Zeroconf::watch(&theirs);
+    watcher.wait_for(NAME, |_| true);
+    assert!(!gateway.process.output().contains("panicked"));
 }

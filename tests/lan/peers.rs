@@ -47,6 +47,18 @@ impl Zeroconf {
         )
     }
 
+    /// Somebody who claims every name that is asked for.
+    pub fn claim(host: &Host, address: &str) -> Zeroconf {
+        Self::start(host, &["claim", address])
+    }
+
+    /// A thousand broken packets, half of them to the group, half to one host.
+    pub fn noise(host: &Host, seed: &str, address: &str, target: &str) -> Zeroconf {
+        let mut noise = Self::start(host, &["noise", seed, address, target]);
+        noise.process.wait_for_output("\"done\"");
+        noise
+    }
+
     fn start(host: &Host, arguments: &[&str]) -> Zeroconf {
         let home = Home::new();
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
