@@ -514,6 +514,11 @@ impl Attempt {
             },
             probe: contest.instance || contest.host,
         };
+        if names.probe {
+            log::info!(target: "discovery", "another machine has a name of this beacon; taking the next one");
+        } else {
+            log::info!(target: "discovery", "two interfaces of this machine are in one network; the names stay");
+        }
         Ended::Contested(names)
     }
 }

@@ -87,23 +87,48 @@ fn two_gateways_that_start_together_end_up_with_two_names() {
     watcher.wait_for(SECOND, |_| true);
 }
 
-#[test]
-fn a_host_with_two_interfaces_on_one_network_is_nobody_elses_rival() {
+/// A host gets a second interface on the network that it is in already, with these addresses, and hears itself on
+/// it. The value is how often it looked into who has its names.
+fn with_a_second_interface(addresses: &[&str]) -> usize {
     let lan = Lan::new();
     let (ours, watching) = (lan.host(), lan.host());
-    lan.plug(&ours, "eth0", 0, &["10.70.0.1/24", "fd70::1/64"]);
-    lan.plug(&ours, "eth1", 0, &["10.70.0.2/24", "fd70::2/64"]);
     lan.plug(&watching, "eth0", 0, &["10.70.0.9/24", "fd70::9/64"]);
+    lan.hear_oneself(&ours);
+    lan.plug(&ours, "eth0", 0, &["10.70.0.1/24", "fd70::1/64"]);
     let watcher = Zeroconf::watch(&watching);
     let mut gateway = Gateway::start(&ours, "pi");
+    gateway.wait_for("advertising");
+    // The second one asks for the names that the first one has.
+    lan.plug(&ours, "eth1", 0, addresses);
     // Longer than every probe, contest and settling takes: then it is as it stays.
     std::thread::sleep(std::time::Duration::from_secs(12));
-    let said = gateway.wait_for("advertising");
-    assert_eq!(said["instance"], NAME, "{}", gateway.process.output());
-    let seen = watcher.wait_for(NAME, |_| true);
+    gateway_keeps_its_name(&gateway);
+    let contests = gateway.process.output().matches("in one network").count();
+    let seen = watcher.wait_for(NAME, |seen| seen.text("lanHost") == "pi.local");
     assert_eq!(seen.host, "pi.local.");
+    // Both from the beginning are no different.
+    gateway.crash_and_restart();
+    std::thread::sleep(std::time::Duration::from_secs(12));
+    gateway_keeps_its_name(&gateway);
     gateway.stop();
     watcher.wait_for_goodbye(NAME);
+    contests
+}
+
+#[track_caller]
+fn gateway_keeps_its_name(gateway: &Gateway<'_>) {
+    let said = gateway.wait_for("advertising");
+    assert_eq!(said["instance"], NAME, "{}", gateway.process.output());
+}
+
+#[test]
+fn a_host_with_two_interfaces_in_one_subnet_is_not_its_own_rival() {
+    assert_eq!(with_a_second_interface(&["10.70.0.2/24", "fd70::2/64"]), 0);
+}
+
+#[test]
+fn a_host_with_two_subnets_on_one_wire_is_not_its_own_rival() {
+    assert_eq!(with_a_second_interface(&["10.71.0.1/24", "fd71::1/64"]), 1);
 }
 
 #[test]

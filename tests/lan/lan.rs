@@ -105,6 +105,17 @@ impl Lan {
         ip(&["-n", &host.namespace, "link", "set", interface, "up"]);
     }
 
+    /// Lets a host hear on one interface what it says on another, as other systems than Linux do by themselves.
+    pub fn hear_oneself(&self, host: &Host) {
+        for setting in [
+            "net.ipv4.conf.all.accept_local=1",
+            "net.ipv4.conf.all.rp_filter=0",
+            "net.ipv4.conf.default.rp_filter=0",
+        ] {
+            self.sysctl(&host.namespace, setting);
+        }
+    }
+
     /// Takes the interface away.
     pub fn unplug(&self, host: &Host, interface: &str) {
         ip(&["-n", &host.namespace, "link", "del", interface]);
