@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help build release check fmt clippy doc test demo interop attack fault endurance fuzz lan bench deps service
+.PHONY: help build release check fmt clippy doc test demo browser interop attack fault endurance fuzz lan bench deps service
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -23,7 +23,7 @@ fmt:
 	$(CARGO) fmt --check
 
 clippy: deps
-	$(CARGO) clippy --locked --all-targets --test attack --test endurance --test fault --test fuzz --test interop --test lan -- -D warnings
+	$(CARGO) clippy --locked --all-targets --test attack --test browser --test endurance --test fault --test fuzz --test interop --test lan -- -D warnings
 
 doc: deps
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --quiet
@@ -33,6 +33,11 @@ test: deps ## all fast tests
 
 demo: build ## the main job in a temporary directory: pair a node, run uname -a on it
 	tests/demo.sh target/debug/openclaw
+
+browser: deps ## the browser proxy against a real headless Chromium and pages on loopback
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } \
+	  || { echo "chromium is missing: apt-get install chromium"; exit 1; }
+	$(CARGO) test --locked --test browser -- --test-threads=2
 
 interop: deps ## against two unmodified OpenClaw releases from the npm registry, and behind nginx (needs npm and nginx; about 1.4 GB below target/)
 	tests/interop/install.sh target/interop

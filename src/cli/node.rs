@@ -28,10 +28,11 @@ use crate::exec::{ApprovalsFile, HostPolicy};
 use crate::identity::{DeviceId, DeviceKey, Fingerprint, Random};
 use crate::net::{Supervisor, links};
 use crate::node::audit::NodeAudit;
+use crate::node::browser::BrowserProxy;
 use crate::node::control::Control;
 use crate::node::environment::without_secrets;
 use crate::node::host::{Ending, Host};
-use crate::node::invoke::{COMMANDS, Dispatcher};
+use crate::node::invoke::{self, Dispatcher, Surface};
 use crate::node::machine::Machine;
 use crate::node::settings::{self, Flags, Settings};
 use crate::node::skills::Skills;
@@ -253,6 +254,7 @@ pub fn machine(
     .filter_map(|secret| secret.plain())
     .collect();
     let config_paths = paths.clone();
+    let browser = BrowserProxy::new(paths.clone(), captured.clone());
     Machine {
         node_id: device.as_str().to_owned(),
         path: search_path(environment.get("PATH"), Some(&paths.home), &usual),
@@ -266,19 +268,20 @@ pub fn machine(
         }),
         children: Arc::default(),
         audit: NodeAudit::new(AuditLog::new(dir.node_audit_log()), gateway.to_string()),
+        browser,
         skills: Skills::default(),
     }
 }
 
-/// As whom a node host connects. `search_path`: where its commands are looked for.
-pub fn identity(settings: &Settings, search_path: &str) -> ConnectIdentity {
-    let commands = COMMANDS.iter().map(|name| (*name).to_owned()).collect();
-    ConnectIdentity::node_host(
-        &settings.display_name,
-        &settings.node_id,
+/// As whom a node host on this machine connects, with what it offers now.
+pub fn identity(settings: &Settings, machine: &Machine) -> ConnectIdentity {
+    let Surface { caps, commands } = invoke::surface(machine.browser.is_offered());
+    let bare = ConnectIdentity::node_host(&settings.display_name, &settings.node_id, &machine.path);
+    ConnectIdentity {
+        caps,
         commands,
-        search_path,
-    )
+        ..bare
+    }
 }
 
 fn serve(
@@ -290,7 +293,8 @@ fn serve(
     machine: &Arc<Machine>,
     connected: &(dyn Fn() + Sync),
 ) -> Result<Ending, CliError> {
-    let identity = identity(settings, &machine.path);
+    let identity = identity(settings, machine);
+    let surface = || invoke::surface(machine.browser.is_offered());
     let connector = Connector {
         endpoint,
         identity: &identity,
@@ -312,6 +316,7 @@ fn serve(
     let ending = Host {
         connector,
         dispatcher: Arc::clone(&dispatcher),
+        surface: &surface,
         challenge_limit: challenge_limit(loaded),
         connected,
         report: &report,

@@ -49,13 +49,8 @@ impl ConnectIdentity {
         self
     }
 
-    /// A node host, without scopes.
-    pub fn node_host(
-        display_name: &str,
-        instance_id: &str,
-        commands: Vec<String>,
-        path_env: &str,
-    ) -> ConnectIdentity {
+    /// A node host, without scopes; what it offers is said at each connect.
+    pub fn node_host(display_name: &str, instance_id: &str, path_env: &str) -> ConnectIdentity {
         let mut client = client("node-host", "node");
         client.display_name = Some(display_name.to_owned());
         client.instance_id = Some(instance_id.to_owned());
@@ -65,8 +60,8 @@ impl ConnectIdentity {
             role: Role::Node,
             scopes: Scopes::none(),
             first_scopes: Scopes::none(),
-            caps: vec!["system".to_owned()],
-            commands,
+            caps: Vec::new(),
+            commands: Vec::new(),
             path_env: Some(path_env.to_owned()),
         }
     }

@@ -8,8 +8,8 @@ use std::{
 };
 
 use crate::net::{
-    error::{CLOSE_LINGER, HeadFault},
-    head::{Head, end_of_head},
+    error::{CLOSE_LINGER, HeadFault, NetError},
+    head::{Head, ResponseHead, end_of_head},
     readiness::{Interest, wait},
     stream::{Stream, is_would_block},
     wake::Wake,
@@ -75,6 +75,39 @@ pub(crate) fn read_head_bytes(
         if Instant::now() >= deadline {
             return Err(HeadFault::TimedOut);
         }
+    }
+}
+
+/// Asks `host` (as in a `Host` header, with its port) for `target` and gives the body of its answer, at most `limit`
+/// bytes of it.
+///
+/// # Errors
+/// [`NetError::Refused`] for every status but 200, [`NetError::TimedOut`] at the deadline, and what breaks the
+/// connection.
+pub fn get(
+    stream: &mut Stream,
+    host: &str,
+    target: &str,
+    limit: usize,
+    deadline: Instant,
+) -> Result<Vec<u8>, NetError> {
+    let request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all_until(request.as_bytes(), deadline)?;
+    let (head, rest) = read_head_bytes(stream, deadline, None)?;
+    let head = ResponseHead::parse(&head, rest).ok_or(HeadFault::Malformed)?;
+    let length = head.headers.first("Content-Length");
+    let length = length.and_then(|length| length.parse().ok());
+    let wanted = limit.min(length.unwrap_or(limit));
+    let mut body = head.rest;
+    body.extend(stream.read_to_end_until(wanted.saturating_sub(body.len()), deadline)?);
+    if head.status == 200 {
+        Ok(body)
+    } else {
+        let body = String::from_utf8_lossy(&body).into_owned();
+        Err(NetError::Refused {
+            status: head.status,
+            body,
+        })
     }
 }
 
@@ -180,6 +213,30 @@ mod tests {
                 .unwrap();
             let read = read_head(&mut near, soon(), None).unwrap();
             assert_eq!(read.rest, rest.as_bytes());
+        }
+    }
+
+    #[test]
+    fn an_answer_ends_where_its_length_says_or_with_the_connection() {
+        for (answer, stays_open, expected) in [
+            ("200 OK\r\nContent-Length: 2\r\n\r\nhi", true, Some("hi")),
+            ("200 OK\r\n\r\nhello", false, Some("hello")),
+            ("404 Not Found\r\nContent-Length: 0\r\n\r\n", true, None),
+        ] {
+            let (mut near, mut far) = pair();
+            let server = thread::spawn(move || {
+                let asked = read_head(&mut far, soon(), None).unwrap();
+                far.write_all_until(format!("HTTP/1.1 {answer}").as_bytes(), soon())
+                    .unwrap();
+                (asked.target, stays_open.then_some(far))
+            });
+            let body = get(&mut near, "h:1", "/x", 100, soon());
+            assert_eq!(
+                body.ok().as_deref(),
+                expected.map(str::as_bytes),
+                "{answer}"
+            );
+            assert_eq!(server.join().unwrap().0, "/x");
         }
     }
 

@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::control::{Control, Patience, Waited};
-use super::invoke::{Dispatcher, Invoke, Uplink};
+use super::invoke::{Dispatcher, Invoke, Surface, Uplink};
 use super::pause::{Failure, Next, after_close, after_failure, close_line};
-use crate::client::{Backoff, Budget, ClientError, Connector, Received, Session, Steps};
+use crate::client::{
+    Backoff, Budget, ClientError, ConnectIdentity, Connector, Received, Session, Steps,
+};
 use crate::identity::Random;
 use crate::net::{Remains, Supervisor};
 use crate::protocol::frame::Event;
@@ -59,6 +61,8 @@ pub struct Host<'a> {
     pub connector: Connector<'a>,
     /// Who carries out invokes.
     pub dispatcher: Arc<Dispatcher>,
+    /// What is declared at the next connect.
+    pub surface: &'a (dyn Fn() -> Surface + Sync),
     /// How long the gateway may take to send its challenge.
     pub challenge_limit: Duration,
     /// Called after each hello: what was given for this run has worked.
@@ -87,10 +91,7 @@ impl Host<'_> {
         self.supervisor.ready(&format!("connecting to {url}"));
         while !control.is_stopped() {
             self.supervisor.beat_if_due();
-            let next = match self
-                .connector
-                .connect_once_reached(&self.budget(), &reached)
-            {
+            let next = match self.connect(&reached) {
                 Ok(session) => {
                     backoff.reset();
                     memory = Memory::default();
@@ -127,6 +128,21 @@ impl Host<'_> {
             }
         }
         Ending::Stopped
+    }
+
+    /// Connects, declaring what this host offers now.
+    fn connect(&self, reached: &dyn Fn()) -> Result<Session, ClientError> {
+        let Surface { caps, commands } = (self.surface)();
+        let identity = ConnectIdentity {
+            caps,
+            commands,
+            ..self.connector.identity.clone()
+        };
+        let connector = Connector {
+            identity: &identity,
+            ..self.connector
+        };
+        connector.connect_once_reached(&self.budget(), reached)
     }
 
     /// What one connect may take; less where the service manager would miss a sign of life meanwhile.

@@ -8,10 +8,9 @@ use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket};
 
 use super::*;
-use crate::client::{
-    ConnectIdentity, Credentials, Device, DeviceTokens, Endpoint, GatewayUrl, UrlSource,
-};
+use crate::client::{Credentials, Device, DeviceTokens, Endpoint, GatewayUrl, UrlSource};
 use crate::identity::DeviceKey;
+use crate::node::invoke::surface;
 use crate::node::testing::{TempDir, machine};
 use crate::node::tokens::NodeTokens;
 use crate::protocol::error::ErrorShape;
@@ -123,8 +122,7 @@ fn start(dir: &TempDir, gateway: &Gateway) -> (Receiver<String>, JoinHandle<Endi
         let key = DeviceKey::from_seed(&[7; 32]).unwrap();
         let tokens = DeviceTokens::new(state.clone(), key.device_id(), &endpoint);
         let tokens = NodeTokens::new(state, tokens, None);
-        let commands = vec!["system.which".to_owned()];
-        let identity = ConnectIdentity::node_host("N", "i", commands, "/bin");
+        let identity = ConnectIdentity::node_host("N", "i", "/bin");
         let connector = Connector {
             endpoint: &endpoint,
             identity: &identity,
@@ -141,6 +139,7 @@ fn start(dir: &TempDir, gateway: &Gateway) -> (Receiver<String>, JoinHandle<Endi
             supervisor: &Supervisor::none(),
             connector,
             dispatcher: Dispatcher::new(machine),
+            surface: &|| surface(false),
             challenge_limit: PATIENCE,
             connected: &|| {},
             report: &report,

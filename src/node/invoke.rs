@@ -15,7 +15,7 @@ use super::replays::{Begin, Finished, Replays};
 use super::system::{self, Reply};
 use crate::protocol::error::ErrorShape;
 
-/// The commands a node host declares, in the order it declares them.
+/// The commands that every node host declares, in the order it declares them.
 pub const COMMANDS: &[&str] = &[
     "system.run.prepare",
     "system.run",
@@ -24,11 +24,17 @@ pub const COMMANDS: &[&str] = &[
     "system.execApprovals.set",
 ];
 
+/// The command that a node host declares too where it offers a browser.
+pub const BROWSER: &str = "browser.proxy";
+
 /// Commands that may run at the same time; each costs two threads and three descriptors.
 pub const MAX_RUNS: usize = 32;
 
 /// Other invokes that may be answered at the same time: they only look at files.
 pub const MAX_QUERIES: usize = 16;
+
+/// Requests to browsers that may be under way at the same time; each waits for a page.
+pub const MAX_BROWSER_REQUESTS: usize = 16;
 
 /// A thread of an invoke parses JSON of bounded depth and copies output.
 const INVOKE_STACK: usize = 512 * 1024;
@@ -79,12 +85,34 @@ impl Invoke {
     }
 }
 
+/// What a node host says it can do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Surface {
+    /// Its capabilities.
+    pub caps: Vec<String>,
+    /// Its commands.
+    pub commands: Vec<String>,
+}
+
+/// What a node host declares, with or without a browser.
+pub fn surface(browser: bool) -> Surface {
+    let owned = |names: &[&str], more: Option<&str>| {
+        let names = names.iter().copied().chain(more);
+        names.map(str::to_owned).collect()
+    };
+    Surface {
+        caps: owned(&["system"], browser.then_some("browser")),
+        commands: owned(COMMANDS, browser.then_some(BROWSER)),
+    }
+}
+
 /// Takes invokes and sees to it that each is answered once.
 pub struct Dispatcher {
     machine: Arc<Machine>,
     replays: Mutex<Replays<Waiter>>,
     runs: AtomicUsize,
     queries: AtomicUsize,
+    browser_requests: AtomicUsize,
 }
 
 /// Somebody who gets the result under an id of its own.
@@ -115,6 +143,7 @@ impl Dispatcher {
             replays: Mutex::default(),
             runs: AtomicUsize::new(0),
             queries: AtomicUsize::new(0),
+            browser_requests: AtomicUsize::new(0),
         })
     }
 
@@ -178,10 +207,10 @@ impl Dispatcher {
     }
 
     fn slots(&self, command: &str) -> (&AtomicUsize, usize) {
-        if command == RUN {
-            (&self.runs, MAX_RUNS)
-        } else {
-            (&self.queries, MAX_QUERIES)
+        match command {
+            RUN => (&self.runs, MAX_RUNS),
+            BROWSER => (&self.browser_requests, MAX_BROWSER_REQUESTS),
+            _ => (&self.queries, MAX_QUERIES),
         }
     }
 }
@@ -200,7 +229,7 @@ struct Work {
 
 impl Work {
     fn start(mut self, command: String, params_json: Option<String>) {
-        if !COMMANDS.contains(&command.as_str()) {
+        if command != BROWSER && !COMMANDS.contains(&command.as_str()) {
             return self.finish(Err(ErrorShape::unavailable("command not supported")));
         }
         let (used, limit) = self.dispatcher.slots(&command);
@@ -293,6 +322,7 @@ fn execute(machine: &Machine, command: &str, params_json: Option<String>) -> Rep
     match command {
         "system.execApprovals.set" => Reply::plain(system::approvals_set(machine, &params)),
         "system.which" => Reply::plain(system::which(machine, &params)),
+        BROWSER => Reply::plain(machine.browser.answer(machine, &params)),
         "system.run.prepare" => Reply::plain(system::prepare(machine, &params)),
         _ => system::run(machine, &params),
     }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::audit::NodeAudit;
+use super::browser::BrowserProxy;
 use super::run::Children;
 use super::skills::Skills;
 use crate::exec::{ApprovalsFile, HostPolicy};
@@ -36,6 +37,8 @@ pub struct Machine {
     pub children: Arc<Children>,
     /// The trail of what is run and refused here.
     pub audit: NodeAudit,
+    /// The browsers of this machine.
+    pub browser: BrowserProxy,
     /// Programs of the gateway's skills.
     pub skills: Skills,
 }

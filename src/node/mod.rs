@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod blocked_names;
+pub mod browser;
 pub mod control;
 pub mod environment;
 pub mod host;

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::audit::NodeAudit;
+use super::browser::BrowserProxy;
 use super::machine::Machine;
 use super::skills::Skills;
+use crate::config::{Environment, Paths};
 use crate::exec::{ApprovalsFile, HostPolicy};
 use crate::store::AuditLog;
 
@@ -12,6 +14,8 @@ pub(crate) use crate::exec::testing::TempDir;
 
 /// A machine whose state, home and working directory are `dir`, with an empty policy.
 pub fn machine(dir: &TempDir) -> Machine {
+    let environment = Environment::from_pairs([("HOME", dir.path())]);
+    let paths = Paths::resolve(&environment, None).unwrap();
     Machine {
         node_id: "abc".to_owned(),
         path: "/usr/bin:/bin".to_owned(),
@@ -28,6 +32,7 @@ pub fn machine(dir: &TempDir) -> Machine {
             AuditLog::new(dir.path().join("node-audit.jsonl")),
             "ws://gateway".to_owned(),
         ),
+        browser: BrowserProxy::new(paths, environment),
         skills: Skills::default(),
     }
 }

@@ -1,0 +1,185 @@
+//! What a route works with: the request, its profile's browser, its time.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::{Map, Value};
+
+use super::error::BrowserError;
+use super::guard;
+use super::instance::{Instance, Means, Running};
+use super::page::Page;
+use super::proxy::BrowserProxy;
+use super::request::Request;
+use super::routes::{Route, Start};
+use super::settings::{Driver, Profile, Settings};
+use super::start::Plan;
+use super::tabs::Target;
+use crate::node::machine::Machine;
+
+/// One request on its way.
+pub struct Context<'a> {
+    /// All browsers.
+    pub proxy: &'a BrowserProxy,
+    /// This machine.
+    pub machine: &'a Machine,
+    /// What the configuration says.
+    pub settings: &'a Settings,
+    /// The profile that is meant.
+    pub profile: &'a Profile,
+    /// The request.
+    pub request: &'a Request,
+    /// The part of the path that the route leaves open; empty where it leaves none.
+    pub last: &'a str,
+    /// The profile's browser, running or not.
+    pub instance: Arc<Instance>,
+    /// When the request's time is over.
+    pub deadline: Instant,
+}
+
+/// A tab that a request works on.
+pub struct Tab {
+    /// Its page.
+    pub page: Arc<Page>,
+    /// Its place in the browser's list.
+    pub target: Target,
+    /// Its browser.
+    pub browser: Arc<Running>,
+}
+
+impl Context<'_> {
+    /// Runs a route, with its browser in the state that the route needs.
+    ///
+    /// # Errors
+    /// As the route; [`BrowserError::NotRunning`] and [`BrowserError::Launch`].
+    pub fn run(&self, route: &Route) -> Result<Value, BrowserError> {
+        if self.profile.driver == Driver::ExistingSession && route.start != Start::Anything {
+            return Err(BrowserError::ExistingSession);
+        }
+        if route.start == Start::Running && self.instance.running().is_none() {
+            return Err(BrowserError::NotRunning);
+        }
+        (route.handle)(self)
+    }
+
+    /// The browser, started if need be.
+    ///
+    /// # Errors
+    /// [`BrowserError::Launch`], [`BrowserError::TimedOut`].
+    pub fn browser(&self) -> Result<Arc<Running>, BrowserError> {
+        self.browser_with(None)
+    }
+
+    /// The same; `headless` is the request's own wish.
+    ///
+    /// # Errors
+    /// As [`Context::browser`].
+    pub fn browser_with(&self, headless: Option<bool>) -> Result<Arc<Running>, BrowserError> {
+        let means = || {
+            Ok(Means {
+                plan: self.plan(headless),
+                environment: self.machine.environment.clone(),
+                children: Arc::clone(&self.machine.children),
+            })
+        };
+        self.instance.ensure(self.profile, means, self.deadline)
+    }
+
+    /// The user-data directory of the profile's browser.
+    pub fn user_data(&self) -> PathBuf {
+        let own = self.profile.user_data.clone();
+        let directory = || self.proxy.profile_directory(&self.profile.name);
+        own.unwrap_or_else(|| directory().join("user-data"))
+    }
+
+    fn plan(&self, headless: Option<bool>) -> Plan {
+        Plan {
+            executable: self.settings.program(Some(self.profile)),
+            user_data: self.user_data(),
+            headless: self.settings.headless(self.profile, headless),
+            no_sandbox: self.settings.no_sandbox,
+            extra: self.settings.extra_arguments.clone(),
+            launch_limit: self.settings.launch_limit,
+            ready_limit: self.settings.ready_limit,
+        }
+    }
+
+    /// The tab that the request names, else the last used one; where there is none, one is opened.
+    ///
+    /// # Errors
+    /// [`BrowserError::UnknownTab`], [`BrowserError::AmbiguousTab`], and those of [`Context::browser`].
+    pub fn tab(&self) -> Result<Tab, BrowserError> {
+        let browser = self.browser()?;
+        self.instance.update(&browser, self.deadline)?;
+        let found = match self.request.target() {
+            Some(name) => Some(self.instance.book().find(name)?.clone()),
+            None => self.instance.book().current().cloned(),
+        };
+        let target = match found {
+            Some(target) => target,
+            None => {
+                let id = browser.open_tab(self.deadline)?;
+                self.instance.update(&browser, self.deadline)?;
+                self.instance.book().find(&id)?.clone()
+            }
+        };
+        self.use_tab(&browser, target)
+    }
+
+    /// A tab that is worked on from now on.
+    ///
+    /// # Errors
+    /// As [`Running::page`].
+    pub fn use_tab(&self, browser: &Arc<Running>, target: Target) -> Result<Tab, BrowserError> {
+        let page = browser.page(&target.id, self.deadline)?;
+        self.instance.book().used(&target.id);
+        Ok(Tab {
+            page,
+            target,
+            browser: Arc::clone(browser),
+        })
+    }
+
+    /// A result about a tab: `ok`, the given members, its target and where it is now.
+    ///
+    /// # Errors
+    /// As [`Running::targets`].
+    pub fn result(&self, tab: &Tab, members: Value) -> Result<Value, BrowserError> {
+        let targets = self.instance.update(&tab.browser, self.deadline)?;
+        let mut result = Map::new();
+        result.insert("ok".to_owned(), true.into());
+        if let Value::Object(members) = members {
+            result.extend(members);
+        }
+        result.insert("targetId".to_owned(), tab.target.id.as_str().into());
+        let target = targets
+            .into_iter()
+            .find(|target| target.id == tab.target.id);
+        if let Some(target) = target.filter(|target| self.may_show(&target.url)) {
+            result.insert("url".to_owned(), target.url.into());
+        }
+        Ok(Value::Object(result))
+    }
+
+    /// Whether a URL may be told: it is one that a navigation could have asked for, as far as that is known without
+    /// a look at the network.
+    pub fn may_show(&self, url: &str) -> bool {
+        let Ok(destination) = guard::destination(url) else {
+            return false;
+        };
+        let Some(host) = destination.host else {
+            return true;
+        };
+        let literal = guard::literal(&host).into_iter().collect::<Vec<_>>();
+        self.settings.policy.passes(&host, &literal)
+    }
+
+    /// Judges where a navigation goes.
+    ///
+    /// # Errors
+    /// [`BrowserError::InvalidUrl`], [`BrowserError::UnsupportedProtocol`], [`BrowserError::Blocked`].
+    pub fn check_destination(&self, url: &str) -> Result<(), BrowserError> {
+        guard::check(&self.settings.policy, url, self.deadline)
+    }
+}

@@ -1,0 +1,121 @@
+//! The debugging endpoint of a browser: what it says about itself over HTTP, and where its socket is.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::cdp::Socket;
+use crate::net::{NetError, dial, http};
+
+/// Bytes of the answer that are read.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
+
+/// How long a status may wait for the HTTP answer.
+pub const HTTP_PROBE: Duration = Duration::from_millis(300);
+
+/// How long a status may wait for the socket.
+pub const SOCKET_PROBE: Duration = Duration::from_millis(600);
+
+/// A place of an endpoint: `http://host:port` or the `ws://` URL of its socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// The socket's path, where it is known already.
+    pub path: Option<String>,
+}
+
+impl Endpoint {
+    /// The endpoint of a browser on this machine.
+    pub fn local(port: u16) -> Self {
+        Self {
+            host: "127.0.0.1".to_owned(),
+            port,
+            path: None,
+        }
+    }
+
+    /// Reads a `cdpUrl`; `None` for one with TLS or without a host.
+    pub fn parse(url: &str) -> Option<Self> {
+        let (scheme, rest) = url.trim().split_once("://")?;
+        let socket = match scheme.to_ascii_lowercase().as_str() {
+            "http" => false,
+            "ws" => true,
+            _ => return None,
+        };
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (place, path) = rest.split_at(end);
+        let (host, port) = place.rsplit_once(':').unwrap_or((place, "80"));
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        if host.is_empty() {
+            return None;
+        }
+        Some(Self {
+            host: host.to_owned(),
+            port: port.parse().ok()?,
+            path: (socket && path.len() > 1).then(|| path.to_owned()),
+        })
+    }
+
+    /// Asks where the socket is.
+    ///
+    /// # Errors
+    /// [`NetError`] when nobody answers in time, or not in the way of a browser.
+    pub fn socket(&self, deadline: Instant) -> Result<Socket, NetError> {
+        let path = match &self.path {
+            Some(path) => path.clone(),
+            None => self.ask(deadline)?,
+        };
+        Ok(Socket {
+            host: self.host.clone(),
+            port: self.port,
+            path,
+        })
+    }
+
+    fn ask(&self, deadline: Instant) -> Result<String, NetError> {
+        let mut stream = dial::connect(&self.host, self.port, deadline)?;
+        let host = format!("{}:{}", self.host, self.port);
+        let answer = http::get(
+            &mut stream,
+            &host,
+            "/json/version",
+            MAX_ANSWER_BYTES,
+            deadline,
+        )?;
+        let version: Value = serde_json::from_slice(&answer).unwrap_or_default();
+        let url = version.get("webSocketDebuggerUrl").and_then(Value::as_str);
+        // The host in it is what the browser was asked for: only the path is news.
+        let path = url
+            .and_then(|url| url.split_once("://"))
+            .and_then(|(_, rest)| rest.find('/').map(|at| rest[at..].to_owned()));
+        path.ok_or(NetError::AcceptKeyMismatch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_http_or_sockets() {
+        let parsed = |url: &str| Endpoint::parse(url).map(|it| (it.host, it.port, it.path));
+        let expected = |host: &str, port, path: Option<&str>| {
+            Some((host.to_owned(), port, path.map(str::to_owned)))
+        };
+        assert_eq!(
+            parsed("http://127.0.0.1:9222"),
+            expected("127.0.0.1", 9222, None)
+        );
+        assert_eq!(parsed("http://[::1]:9222/"), expected("::1", 9222, None));
+        assert_eq!(
+            parsed("ws://h:1/devtools/browser/x"),
+            expected("h", 1, Some("/devtools/browser/x"))
+        );
+        for url in ["https://h:1", "h:1", "http://:1", "http://h:x"] {
+            assert_eq!(parsed(url), None, "{url}");
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! One page of a browser: calls to it, what it has said, whether it still answers.
+//!
+//! A page's state is fed by the connection's reader and read by requests. A page that crashed answers nothing
+//! until it is sent somewhere, so calls to it fail at once.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::cdp::{CdpError, Connection};
+use super::dialogs::Dialogs;
+use super::error::BrowserError;
+use super::logs::Logs;
+
+/// What a caller hears of a page whose renderer crashed.
+const CRASHED: &str = "the page has crashed; navigate it to go on, or open another tab";
+
+/// What a caller hears of a page that is closed meanwhile.
+const CLOSED: &str = "the tab was closed";
+
+/// A page that is attached to.
+#[derive(Debug)]
+pub struct Page {
+    /// The browser's id of the page.
+    pub target: String,
+    session: String,
+    connection: Arc<Connection>,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Its events are known to be on.
+    heard: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    logs: Logs,
+    dialogs: Dialogs,
+    crashed: bool,
+    closed: bool,
+    /// The document that is shown, and whether it has loaded.
+    document: String,
+    loaded: bool,
+    /// Frames that live in processes of their own, with their sessions.
+    frames: HashMap<String, String>,
+}
+
+impl Page {
+    /// A page that was attached to as `session`. Its events are asked for; nothing is waited for.
+    pub fn new(target: &str, session: &str, connection: &Arc<Connection>) -> Self {
+        let page = Self {
+            target: target.to_owned(),
+            session: session.to_owned(),
+            connection: Arc::clone(connection),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            heard: AtomicBool::new(false),
+        };
+        let tell = |method, params| connection.tell(Some(session), method, params);
+        tell("Page.enable", json!({}));
+        tell("Inspector.enable", json!({}));
+        tell("Runtime.enable", json!({}));
+        // Bodies are never asked for.
+        tell(
+            "Network.enable",
+            json!({"maxTotalBufferSize": 0, "maxResourceBufferSize": 0}),
+        );
+        tell("Page.setLifecycleEventsEnabled", json!({"enabled": true}));
+        tell(
+            "Target.setAutoAttach",
+            json!({"autoAttach": true, "waitForDebuggerOnStart": false, "flatten": true}),
+        );
+        page
+    }
+
+    /// Waits until the page's events are on: nothing that happens from then on goes unheard.
+    ///
+    /// # Errors
+    /// [`CdpError::TimedOut`], [`CdpError::Closed`].
+    pub fn listen(&self, deadline: Instant) -> Result<(), CdpError> {
+        if self.heard.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        match self.call(
+            "Page.setLifecycleEventsEnabled",
+            json!({"enabled": true}),
+            deadline,
+        ) {
+            Ok(_) => self.heard.store(true, Ordering::Release),
+            Err(error @ (CdpError::TimedOut | CdpError::Closed)) => return Err(error),
+            // One that crashed is told of when it is used.
+            Err(CdpError::Gone(_) | CdpError::Refused(_)) => {}
+        }
+        Ok(())
+    }
+
+    /// Calls a method of the page.
+    ///
+    /// # Errors
+    /// [`CdpError::Gone`] for a page that crashed or is closed, else as [`Connection::call`].
+    pub fn call(&self, method: &str, params: Value, deadline: Instant) -> Result<Value, CdpError> {
+        self.call_in(None, method, params, deadline)
+    }
+
+    /// Calls a method in a frame of the page, which may live in a process of its own; `None` is the page's own.
+    ///
+    /// # Errors
+    /// As [`Page::call`].
+    pub fn call_in(
+        &self,
+        frame: Option<&str>,
+        method: &str,
+        params: Value,
+        deadline: Instant,
+    ) -> Result<Value, CdpError> {
+        let state = self.lock();
+        if state.closed {
+            return Err(CdpError::Gone(CLOSED));
+        }
+        // Only being sent somewhere revives it.
+        if state.crashed && method != "Page.navigate" {
+            return Err(CdpError::Gone(CRASHED));
+        }
+        let session = frame.and_then(|frame| state.frames.get(frame)).cloned();
+        drop(state);
+        let session = session.as_deref().unwrap_or(&self.session);
+        self.connection
+            .call(Some(session), method, params, deadline)
+    }
+
+    /// The value of an expression in the page, as JSON.
+    ///
+    /// # Errors
+    /// [`BrowserError::Unexpected`] with what the page threw, else as [`Page::call`].
+    pub fn evaluate(&self, expression: &str, deadline: Instant) -> Result<Value, BrowserError> {
+        let params = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
+        let answer = self.call("Runtime.evaluate", params, deadline)?;
+        value_of(answer)
+    }
+
+    /// Sends the page to `url` and waits until that has loaded.
+    ///
+    /// # Errors
+    /// [`BrowserError::Unexpected`] when the browser cannot load it or `limit` passes.
+    pub fn navigate(
+        &self,
+        url: &str,
+        limit: Duration,
+        deadline: Instant,
+    ) -> Result<(), BrowserError> {
+        let until = deadline.min(Instant::now() + limit);
+        let slow = |error| match error {
+            CdpError::TimedOut if Instant::now() < deadline => {
+                BrowserError::slow(&format!("navigation to {url}"), limit)
+            }
+            error => error.into(),
+        };
+        let answer = self
+            .call("Page.navigate", json!({"url": url}), until)
+            .map_err(slow)?;
+        if let Some(reason) = answer.get("errorText").and_then(Value::as_str) {
+            let text = format!("{reason} at {url}");
+            return Err(BrowserError::Unexpected(text));
+        }
+        // Without one the document stayed: the URL differs in its fragment only.
+        let Some(document) = answer.get("loaderId").and_then(Value::as_str) else {
+            return Ok(());
+        };
+        self.wait_until(until, |state| state.loaded && state.document == document)
+            .map_err(slow)
+    }
+
+    /// Waits until the page's document has loaded.
+    ///
+    /// # Errors
+    /// [`CdpError::TimedOut`], [`CdpError::Gone`], [`CdpError::Closed`].
+    pub fn wait_for_load(&self, deadline: Instant) -> Result<(), CdpError> {
+        self.wait_until(deadline, |state| state.loaded)
+    }
+
+    fn wait_until(
+        &self,
+        deadline: Instant,
+        reached: impl Fn(&State) -> bool,
+    ) -> Result<(), CdpError> {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return Err(CdpError::Gone(CLOSED));
+            }
+            if state.crashed {
+                return Err(CdpError::Gone(CRASHED));
+            }
+            if reached(&state) {
+                return Ok(());
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(CdpError::TimedOut);
+            }
+            let waited = self.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// What the page has said so far.
+    pub fn logs<T>(&self, read: impl FnOnce(&mut Logs) -> T) -> T {
+        read(&mut self.lock().logs)
+    }
+
+    /// How the page's dialogs are answered.
+    pub fn dialogs<T>(&self, change: impl FnOnce(&mut Dialogs) -> T) -> T {
+        change(&mut self.lock().dialogs)
+    }
+
+    /// Takes an event of the page, or of one of its frames.
+    pub fn event(&self, session: &str, method: &str, params: &Value) {
+        let text = |name: &str| params.get(name).and_then(Value::as_str);
+        let mut state = self.lock();
+        match method {
+            "Inspector.targetCrashed" if session == self.session => {
+                state.crashed = true;
+                drop(state);
+                self.connection.give_up(&self.session, CRASHED);
+            }
+            "Inspector.targetReloadedAfterCrash" => state.crashed = false,
+            "Page.frameNavigated" if session == self.session => {
+                let frame = params.get("frame").unwrap_or(&Value::Null);
+                if frame.get("parentId").is_none() {
+                    let document = frame.get("loaderId").and_then(Value::as_str);
+                    state.begin(document.unwrap_or_default());
+                }
+            }
+            "Page.lifecycleEvent" if session == self.session => {
+                let load = text("name") == Some("load");
+                // A page's own frame is called like the page.
+                let main = text("frameId") == Some(self.target.as_str());
+                let document = text("loaderId").unwrap_or_default();
+                if load && main {
+                    state.begin(document);
+                    state.loaded = true;
+                }
+            }
+            "Page.javascriptDialogOpening" => {
+                let answer = state.dialogs.answer(params);
+                self.connection
+                    .tell(Some(session), "Page.handleJavaScriptDialog", answer);
+            }
+            _ => state.logs.event(method, params),
+        }
+        self.changed.notify_all();
+    }
+
+    /// A frame that lives in a process of its own was attached to.
+    pub fn add_frame(&self, frame: &str, session: &str) {
+        let mut state = self.lock();
+        state.frames.insert(frame.to_owned(), session.to_owned());
+        let tell = |method, params| self.connection.tell(Some(session), method, params);
+        tell("Page.enable", json!({}));
+        tell("Runtime.enable", json!({}));
+        tell(
+            "Network.enable",
+            json!({"maxTotalBufferSize": 0, "maxResourceBufferSize": 0}),
+        );
+        tell(
+            "Target.setAutoAttach",
+            json!({"autoAttach": true, "waitForDebuggerOnStart": false, "flatten": true}),
+        );
+    }
+
+    /// A session is over: a frame's, or the page's own, which ends the page.
+    pub fn detached(&self, session: &str) {
+        let mut state = self.lock();
+        state.frames.retain(|_, own| own != session);
+        if session == self.session {
+            state.closed = true;
+        }
+        drop(state);
+        self.connection.give_up(session, CLOSED);
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Another document is shown.
+    fn begin(&mut self, document: &str) {
+        if self.document != document {
+            document.clone_into(&mut self.document);
+            self.loaded = false;
+        }
+    }
+}
+
+/// The value of an answer of `Runtime.evaluate` or `Runtime.callFunctionOn`; `Null` when undefined.
+///
+/// # Errors
+/// [`BrowserError::Unexpected`] with what the page threw.
+pub fn value_of(answer: Value) -> Result<Value, BrowserError> {
+    if let Some(thrown) = answer.get("exceptionDetails") {
+        let text = thrown
+            .pointer("/exception/description")
+            .or_else(|| thrown.pointer("/exception/value"))
+            .or_else(|| thrown.get("text"));
+        let text = text.map_or(String::new(), |text| {
+            text.as_str()
+                .map_or_else(|| text.to_string(), str::to_owned)
+        });
+        return Err(BrowserError::Unexpected(text));
+    }
+    Ok(answer.pointer("/result/value").cloned().unwrap_or_default())
+}

@@ -1,0 +1,126 @@
+//! The pages of one browser that are attached to, by session; the listener of its connection.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::cdp::{CdpError, Connection, Listener};
+use super::page::Page;
+
+/// Every page of a connection.
+#[derive(Debug, Default)]
+pub struct Pages {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Pages by the sessions of their own and of their frames.
+    sessions: HashMap<String, Arc<Page>>,
+    over: bool,
+}
+
+impl Pages {
+    /// From now on every page of the browser is attached to when it opens.
+    ///
+    /// # Errors
+    /// As [`Connection::call`].
+    pub fn attach(connection: &Connection, deadline: Instant) -> Result<(), CdpError> {
+        let params = json!({"autoAttach": true, "waitForDebuggerOnStart": false, "flatten": true});
+        connection.call(None, "Target.setAutoAttach", params, deadline)?;
+        Ok(())
+    }
+
+    /// The page of a target, as soon as it is attached to.
+    ///
+    /// # Errors
+    /// [`CdpError::TimedOut`], or [`CdpError::Closed`] when the browser has ended.
+    pub fn page(&self, target: &str, deadline: Instant) -> Result<Arc<Page>, CdpError> {
+        let mut state = self.lock();
+        loop {
+            if let Some(page) = state.sessions.values().find(|page| page.target == target) {
+                return Ok(Arc::clone(page));
+            }
+            if state.over {
+                return Err(CdpError::Closed);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(CdpError::TimedOut);
+            }
+            let waited = self.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn attached(&self, connection: &Arc<Connection>, parent: Option<&str>, params: &Value) {
+        let text = |pointer: &str| params.pointer(pointer).and_then(Value::as_str);
+        let (Some(session), Some(target)) = (text("/sessionId"), text("/targetInfo/targetId"))
+        else {
+            return;
+        };
+        let mut state = self.lock();
+        let page = match text("/targetInfo/type") {
+            Some("page") => Arc::new(Page::new(target, session, connection)),
+            Some("iframe") => {
+                let Some(page) = parent.and_then(|parent| state.sessions.get(parent)) else {
+                    return;
+                };
+                page.add_frame(target, session);
+                Arc::clone(page)
+            }
+            _ => return,
+        };
+        state.sessions.insert(session.to_owned(), page);
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Listener for Pages {
+    fn event(
+        &self,
+        connection: &Arc<Connection>,
+        session: Option<&str>,
+        method: &str,
+        params: Value,
+    ) {
+        match method {
+            "Target.attachedToTarget" => self.attached(connection, session, &params),
+            "Target.detachedFromTarget" => {
+                let session = params
+                    .get("sessionId")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default();
+                let page = self.lock().sessions.remove(session);
+                if let Some(page) = page {
+                    page.detached(session);
+                }
+            }
+            _ => {
+                let Some(session) = session else { return };
+                let page = self.lock().sessions.get(session).cloned();
+                if let Some(page) = page {
+                    page.event(session, method, &params);
+                }
+            }
+        }
+    }
+
+    fn closed(&self) {
+        let mut state = self.lock();
+        state.over = true;
+        let sessions = std::mem::take(&mut state.sessions);
+        drop(state);
+        for (session, page) in sessions {
+            page.detached(&session);
+        }
+        self.changed.notify_all();
+    }
+}

@@ -1,0 +1,14 @@
+//! The browser proxy of a node host against a real headless Chromium and pages that the tests serve on loopback.
+//! Every process ends with its test.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod life;
+mod logs;
+mod node;
+mod pages;
+mod site;
+mod stores;
