@@ -83,7 +83,11 @@ impl Context<'_> {
                 children: Arc::clone(&self.machine.children),
             })
         };
-        self.instance.ensure(self.profile, means, self.deadline)
+        let browser = self.instance.ensure(self.profile, means, self.deadline)?;
+        browser
+            .pages
+            .guard(&browser.connection, &self.settings.policy);
+        Ok(browser)
     }
 
     /// The user-data directory of the profile's browser.
@@ -102,6 +106,7 @@ impl Context<'_> {
             extra: self.settings.extra_arguments.clone(),
             launch_limit: self.settings.launch_limit,
             ready_limit: self.settings.ready_limit,
+            policy: self.settings.policy.clone(),
         }
     }
 

@@ -14,6 +14,7 @@ mod executable;
 mod files;
 mod guard;
 mod instance;
+mod interception;
 mod launch;
 mod logs;
 mod page;

@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 use super::cdp::{CdpError, Connection};
 use super::dialogs::Dialogs;
 use super::error::BrowserError;
+use super::interception::REFUSED;
 use super::logs::Logs;
+use super::pages::auto_attach;
 
 /// What a caller hears of a page whose renderer crashed.
 const CRASHED: &str = "the page has crashed; navigate it to go on, or open another tab";
@@ -68,10 +70,7 @@ impl Page {
             json!({"maxTotalBufferSize": 0, "maxResourceBufferSize": 0}),
         );
         tell("Page.setLifecycleEventsEnabled", json!({"enabled": true}));
-        tell(
-            "Target.setAutoAttach",
-            json!({"autoAttach": true, "waitForDebuggerOnStart": false, "flatten": true}),
-        );
+        tell("Target.setAutoAttach", auto_attach());
         page
     }
 
@@ -143,7 +142,8 @@ impl Page {
     /// Sends the page to `url` and waits until that has loaded.
     ///
     /// # Errors
-    /// [`BrowserError::Unexpected`] when the browser cannot load it or `limit` passes.
+    /// [`BrowserError::Blocked`] when the guard refuses where it leads, [`BrowserError::Unexpected`] when the browser
+    /// cannot load it or `limit` passes.
     pub fn navigate(
         &self,
         url: &str,
@@ -161,6 +161,9 @@ impl Page {
             .call("Page.navigate", json!({"url": url}), until)
             .map_err(slow)?;
         if let Some(reason) = answer.get("errorText").and_then(Value::as_str) {
+            if reason == REFUSED {
+                return Err(BrowserError::Blocked);
+            }
             let text = format!("{reason} at {url}");
             return Err(BrowserError::Unexpected(text));
         }
@@ -264,10 +267,7 @@ impl Page {
             "Network.enable",
             json!({"maxTotalBufferSize": 0, "maxResourceBufferSize": 0}),
         );
-        tell(
-            "Target.setAutoAttach",
-            json!({"autoAttach": true, "waitForDebuggerOnStart": false, "flatten": true}),
-        );
+        tell("Target.setAutoAttach", auto_attach());
     }
 
     /// A session is over: a frame's, or the page's own, which ends the page.

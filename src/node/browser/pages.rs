@@ -7,13 +7,16 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::cdp::{CdpError, Connection, Listener};
+use super::guard::Policy;
+use super::interception::Interception;
 use super::page::Page;
 
 /// Every page of a connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pages {
     state: Mutex<State>,
     changed: Condvar,
+    interception: Arc<Interception>,
 }
 
 #[derive(Debug, Default)]
@@ -24,13 +27,30 @@ struct State {
 }
 
 impl Pages {
+    /// No pages yet; where they may go is judged by `policy`.
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            interception: Arc::new(Interception::new(policy)),
+        }
+    }
+
+    /// From now on where pages may go is judged by `policy`.
+    pub fn guard(&self, connection: &Connection, policy: &Policy) {
+        if self.interception.change(policy) {
+            for session in self.lock().sessions.keys() {
+                self.interception.switch(connection, session);
+            }
+        }
+    }
+
     /// From now on every page of the browser is attached to when it opens.
     ///
     /// # Errors
     /// As [`Connection::call`].
     pub fn attach(connection: &Connection, deadline: Instant) -> Result<(), CdpError> {
-        let params = json!({"autoAttach": true, "waitForDebuggerOnStart": false, "flatten": true});
-        connection.call(None, "Target.setAutoAttach", params, deadline)?;
+        connection.call(None, "Target.setAutoAttach", auto_attach(), deadline)?;
         Ok(())
     }
 
@@ -64,23 +84,32 @@ impl Pages {
         };
         let mut state = self.lock();
         let page = match text("/targetInfo/type") {
-            Some("page") => Arc::new(Page::new(target, session, connection)),
+            Some("page") => Some(Arc::new(Page::new(target, session, connection))),
             Some("iframe") => {
-                let Some(page) = parent.and_then(|parent| state.sessions.get(parent)) else {
-                    return;
-                };
-                page.add_frame(target, session);
-                Arc::clone(page)
+                let page = parent
+                    .and_then(|parent| state.sessions.get(parent))
+                    .cloned();
+                page.inspect(|page| page.add_frame(target, session))
             }
-            _ => return,
+            _ => None,
         };
-        state.sessions.insert(session.to_owned(), page);
-        self.changed.notify_all();
+        if let Some(page) = page {
+            self.interception.switch(connection, session);
+            state.sessions.insert(session.to_owned(), page);
+            self.changed.notify_all();
+        }
+        // It was held until everything above is in force.
+        connection.tell(Some(session), "Runtime.runIfWaitingForDebugger", json!({}));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Everything that opens is attached to, and held until it is told to go on.
+pub fn auto_attach() -> Value {
+    json!({"autoAttach": true, "waitForDebuggerOnStart": true, "flatten": true})
 }
 
 impl Listener for Pages {
@@ -102,6 +131,10 @@ impl Listener for Pages {
                 if let Some(page) = page {
                     page.detached(session);
                 }
+            }
+            "Fetch.requestPaused" => {
+                self.interception
+                    .judge(connection, session.unwrap_or_default(), &params);
             }
             _ => {
                 let Some(session) = session else { return };

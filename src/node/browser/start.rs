@@ -11,6 +11,7 @@ use super::cdp::{Connection, Socket};
 use super::endpoint::Endpoint;
 use super::error::BrowserError;
 use super::executable::{Executable, NONE_FOUND};
+use super::guard::Policy;
 use super::instance::{Means, Running};
 use super::launch::{Launch, Process, remove_stale_locks};
 use super::pages::Pages;
@@ -46,6 +47,8 @@ pub struct Plan {
     pub launch_limit: Duration,
     /// Until its socket answers.
     pub ready_limit: Duration,
+    /// Where its pages may go.
+    pub policy: Policy,
 }
 
 /// The endpoint of a profile.
@@ -201,7 +204,7 @@ fn attach(endpoint: &Endpoint, plan: &Plan) -> Result<(Arc<Connection>, Arc<Page
 
 fn connect(socket: &Socket, plan: &Plan) -> Result<(Arc<Connection>, Arc<Pages>), BrowserError> {
     let deadline = Instant::now() + plan.ready_limit;
-    let pages = Arc::new(Pages::default());
+    let pages = Arc::new(Pages::new(plan.policy.clone()));
     let connection = Connection::open(socket, deadline, Arc::clone(&pages) as _)
         .map_err(|error| BrowserError::Launch(error.to_string()))?;
     let attached = Pages::attach(&connection, deadline);
