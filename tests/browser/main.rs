@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod guard;
 mod life;
 mod logs;
 mod node;

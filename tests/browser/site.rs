@@ -79,6 +79,11 @@ impl Site {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
+    /// The same place under a name instead of its address.
+    pub fn named(&self, path: &str) -> String {
+        format!("http://localhost:{}{path}", self.port)
+    }
+
     /// The paths that were asked for, in their order.
     pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()

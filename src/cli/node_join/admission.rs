@@ -10,6 +10,7 @@ use crate::client::{
     Sources, StoredToken, TokenKeeper, UrlSource, resolve,
 };
 use crate::identity::{DeviceKey, Fingerprint, Token};
+use crate::node::machine::Machine;
 use crate::node::settings::Settings;
 use crate::protocol::scope::{Role, Scopes};
 use crate::store::StateDir;
@@ -65,7 +66,7 @@ impl Applicant<'_> {
                 unused: self.secret.clone(),
             }),
         };
-        let identity = node::identity(self.settings, &self.search_path());
+        let identity = node::identity(self.settings, &self.machine());
         let connector = Connector {
             endpoint: &endpoint,
             identity: &identity,
@@ -87,9 +88,10 @@ impl Applicant<'_> {
         Ok((admission, tokens.secrets.into_inner().handed))
     }
 
-    fn search_path(&self) -> String {
+    /// This machine as its node host will see it.
+    fn machine(&self) -> Machine {
         let start = self.start;
-        let machine = node::machine(
+        node::machine(
             &self.key.device_id(),
             self.dir,
             &self.settings.url,
@@ -97,8 +99,7 @@ impl Applicant<'_> {
             &start.loaded,
             start.environment.clone(),
             start.here.clone(),
-        );
-        machine.path
+        )
     }
 }
 

@@ -1,0 +1,117 @@
+//! Where pages may not go: `localhost` is allowed here, the same site under its address is not.
+
+use serde_json::json;
+
+use crate::node::Node;
+use crate::site::Site;
+use crate::support::wait_for;
+
+const BLOCKED: &str = "Error: browser navigation blocked by policy";
+
+fn start() -> (Node, Site) {
+    let named = "ssrfPolicy: { allowedHostnames: [\"LOCALHOST\"] }";
+    (Node::with(named, ""), Site::start())
+}
+
+#[test]
+fn private_addresses_are_refused_before_anything_is_asked() {
+    let (mut node, site) = (Node::with("", ""), Site::start());
+    let secret = site.page("/secret", "Secret", "");
+    let (_, port) = secret.rsplit_once(':').unwrap();
+    for url in [
+        secret.clone(),
+        site.named("/secret"),
+        format!("http://127.1:{port}"),
+        format!("http://0x7f000001:{port}"),
+        format!("http://[::ffff:127.0.0.1]:{port}"),
+        "http://169.254.169.254/latest/meta-data/".to_owned(),
+    ] {
+        assert_eq!(
+            node.post("/navigate", json!({"url": url})),
+            Err(BLOCKED.to_owned()),
+            "{url}"
+        );
+        assert_eq!(
+            node.post("/tabs/open", json!({"url": url})),
+            Err(BLOCKED.to_owned()),
+            "{url}"
+        );
+    }
+    assert_eq!(site.asked(), [""; 0]);
+    // Nobody needed a browser for that.
+    assert_eq!(node.get("/").unwrap()["running"], false);
+}
+
+#[test]
+fn a_redirect_does_not_lead_around_the_guard() {
+    let (mut node, site) = start();
+    let secret = site.page("/secret", "Secret", "");
+    site.answer(
+        "/around",
+        "302 Found",
+        &format!("Location: {secret}\r\n"),
+        "",
+    );
+    let around = site.named("/around");
+    assert_eq!(
+        node.post("/navigate", json!({"url": around})),
+        Err(BLOCKED.to_owned())
+    );
+    assert_eq!(
+        node.post("/tabs/open", json!({"url": around})),
+        Err(BLOCKED.to_owned())
+    );
+    assert!(
+        !site.asked().contains(&"/secret".to_owned()),
+        "{:?}",
+        site.asked()
+    );
+}
+
+#[test]
+fn links_scripts_frames_and_windows_of_a_page_do_not_either() {
+    let (mut node, site) = start();
+    let secret = site.page("/secret", "Secret", "");
+    site.page("/fine", "Fine", "");
+    let body = format!(
+        "<iframe src='{secret}?frame'></iframe><iframe src='/fine?frame'></iframe>
+         <script>open('{secret}?window'); setTimeout(() => location = '{secret}?script', 500)</script>"
+    );
+    site.page("/start", "Start", &body);
+    assert_eq!(node.show(&site.named("/start"))["ok"], true);
+    wait_for("the page to be led astray", || {
+        let tabs = node.get("/tabs").unwrap();
+        let tabs = tabs["tabs"].as_array().unwrap().clone();
+        // What it shows now is an error page, whose address is not told.
+        tabs.iter().all(|tab| tab["title"] != "Start").then_some(())
+    });
+    assert!(site.asked().contains(&"/fine?frame".to_owned()));
+    let leaked: Vec<_> = site
+        .asked()
+        .into_iter()
+        .filter(|path| path.starts_with("/secret"))
+        .collect();
+    assert_eq!(leaked, [""; 0]);
+}
+
+#[test]
+fn a_policy_that_changes_counts_at_the_next_request() {
+    let (mut node, site) = start();
+    let page = site.page("/page", "Page", "");
+    node.show(&site.named("/page"));
+    assert_eq!(
+        node.post("/navigate", json!({"url": page})),
+        Err(BLOCKED.to_owned())
+    );
+    let port = node.port;
+    node.home
+        .write_config(&crate::node::config(port, crate::node::OPEN, ""));
+    assert_eq!(node.show(&page)["url"], json!(page));
+    node.home.write_config(&crate::node::config(port, "", ""));
+    assert_eq!(
+        node.post("/navigate", json!({"url": page})),
+        Err(BLOCKED.to_owned())
+    );
+    // Where the tab is now may not be told any more.
+    assert_eq!(node.get("/console").unwrap().get("url"), None);
+}
