@@ -29,7 +29,7 @@ const SOCKET_ROUTES: [&str; 5] = ["/act", "/navigate", "/pdf", "/screenshot", "/
 /// The browsers of this machine. Holds nothing until the first request.
 pub struct BrowserProxy {
     /// Where configuration and state are.
-    pub paths: Paths,
+    pub(super) paths: Paths,
     /// The environment before the configuration's own.
     captured: Environment,
     instances: Mutex<BTreeMap<String, Arc<Instance>>>,
@@ -49,7 +49,7 @@ impl BrowserProxy {
     ///
     /// # Errors
     /// [`BrowserError::Invalid`] when it cannot be read.
-    pub fn settings(&self) -> Result<Settings, BrowserError> {
+    pub(super) fn settings(&self) -> Result<Settings, BrowserError> {
         let loaded = crate::config::load(&self.paths, &self.captured).map_err(|error| {
             BrowserError::invalid(format!(
                 "UNAVAILABLE: {}",
@@ -65,12 +65,12 @@ impl BrowserProxy {
     }
 
     /// Where the browsers of profiles keep their things.
-    pub fn profile_directory(&self, name: &str) -> PathBuf {
+    pub(super) fn profile_directory(&self, name: &str) -> PathBuf {
         self.paths.state_dir.join("browser").join(name)
     }
 
     /// The browser of a profile.
-    pub fn instance(&self, name: &str) -> Arc<Instance> {
+    pub(super) fn instance(&self, name: &str) -> Arc<Instance> {
         let mut instances = self
             .instances
             .lock()
@@ -79,7 +79,7 @@ impl BrowserProxy {
     }
 
     /// The captured environment, for writing the configuration.
-    pub fn environment(&self) -> &Environment {
+    pub(super) fn environment(&self) -> &Environment {
         &self.captured
     }
 
