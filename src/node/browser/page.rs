@@ -175,14 +175,6 @@ impl Page {
             .map_err(slow)
     }
 
-    /// Waits until the page's document has loaded.
-    ///
-    /// # Errors
-    /// [`CdpError::TimedOut`], [`CdpError::Gone`], [`CdpError::Closed`].
-    pub fn wait_for_load(&self, deadline: Instant) -> Result<(), CdpError> {
-        self.wait_until(deadline, |state| state.loaded)
-    }
-
     fn wait_until(
         &self,
         deadline: Instant,
