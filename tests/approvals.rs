@@ -139,6 +139,10 @@ fn resolving_says_what_was_decided_for_which_command_on_which_node() {
         let mut visitor = gateway.welcome();
         let asked = visitor.answer("exec.approval.get", found.clone());
         assert_eq!(asked, json!({"id": "3f2a"}));
+        let mut waiting = entry("3f2a91c0-aaaa", "uname -a");
+        waiting["request"]["envKeys"] = json!(["FOO"]);
+        waiting["request"]["warningText"] = json!("it deletes");
+        visitor.answer("exec.approval.list", json!([waiting]));
         let decided = visitor.answer("exec.approval.resolve", json!({"ok": true}));
         assert_eq!(
             decided,
@@ -151,7 +155,8 @@ fn resolving_says_what_was_decided_for_which_command_on_which_node() {
     let told = with_gateway(&gateway, &line, play).success();
     assert_eq!(
         told.stdout,
-        "Allowed once: uname -a\\u{202E} on Build Node (3f2a91c0-aaaa)\n"
+        "Allowed once: uname -a\\u{202E} on Build Node (3f2a91c0-aaaa)\n\
+         It sets FOO\nIt comes with a warning: it deletes\n"
     );
     let told = with_gateway(&gateway, &[&line[..], &["--json"]].concat(), play).success();
     assert_eq!(told.json()["nodeName"], "Build Node");
@@ -167,6 +172,7 @@ fn a_refused_decision_says_why_and_what_to_do() {
     let play = |gateway: &StandIn| {
         let mut visitor = gateway.welcome();
         visitor.refuse("exec.approval.get", unknown.clone());
+        visitor.answer("exec.approval.list", json!([]));
         visitor.refuse("exec.approval.resolve", unknown.clone());
     };
     let line = ["approvals", "resolve", "nope", "deny", "--json"];

@@ -319,8 +319,8 @@ const INTERPRETERS: &[&str] = &[
 
 /// Starts of names of which every program is one of those: interpreters by version, loaders of programs.
 const FAMILIES: &[&str] = &[
-    "emacs", "ipython", "java", "ld-", "lua", "nc.", "nvim", "perl", "php", "pypy", "python",
-    "qemu-", "ruby", "vim",
+    "bash-", "emacs", "ipython", "java", "ld-", "lua", "nc.", "nvim", "perl", "php", "pypy",
+    "python", "qemu-", "ruby", "vim", "zsh-",
 ];
 
 /// The patterns of the rules that an approval of this command adds: a path for each program it would start

@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(
             Happening::Waiting(remarkable).line(&names, NOW),
             "Waiting   a  Pi: uname -a  (cwd -, agent -, expires in 90s)\n          sets FOO\n          \
-             warning: it deletes\n          openclaw approvals resolve a allow-once|allow-always|deny"
+             comes with a warning: it deletes\n          openclaw approvals resolve a allow-once|allow-always|deny"
         );
         let mut decided = entry("a", 0);
         decided["decision"] = json!("allow-once");

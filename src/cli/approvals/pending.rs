@@ -103,7 +103,7 @@ mod tests {
         for part in [
             "Waiting for approval (1)\n",
             "│ 3f2a91c0 │ Build Node │ uname -a\\u{202E} │ /w  │ main  │ 30m        │ allow-once, deny │",
-            "\n3f2a91c0 sets FOO, BAR\n3f2a91c0 warning: it deletes\n\
+            "\n3f2a91c0 sets FOO, BAR\n3f2a91c0 comes with a warning: it deletes\n\
              Decide with: openclaw approvals resolve 3f2a91c0 allow-once|deny\n",
         ] {
             assert!(text.contains(part), "{part}\n{text}");

@@ -48,7 +48,7 @@ pub fn remarks(entry: &Value) -> Vec<String> {
     let sets = (!names.is_empty()).then(|| format!("sets {}", names.join(", ")));
     let warning = row::text(request, "warningText").map(str::trim);
     let warning = warning.filter(|text| !text.is_empty());
-    let warning = warning.map(|text| format!("warning: {}", visible(text)));
+    let warning = warning.map(|text| format!("comes with a warning: {}", visible(text)));
     sets.into_iter().chain(warning).collect()
 }
 
@@ -124,7 +124,7 @@ mod tests {
             json!({"request": {"envKeys": ["FOO", "B\u{202e}"], "warningText": " mind\nit "}});
         assert_eq!(
             remarks(&entry),
-            ["sets FOO, B\\u{202E}", "warning: mind\\u{A}it"]
+            ["sets FOO, B\\u{202E}", "comes with a warning: mind\\u{A}it"]
         );
         let entry = json!({"request": {"envKeys": null, "warningText": null}});
         assert!(remarks(&entry).is_empty());

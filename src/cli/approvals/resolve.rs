@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::cli::administration::{Administration, Fallback, open};
 use crate::cli::answer::Answer;
 use crate::cli::approvals::names::Names;
-use crate::cli::approvals::request::DECISIONS;
+use crate::cli::approvals::request::{self, DECISIONS};
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
 use crate::cli::row;
@@ -31,6 +31,7 @@ pub fn resolve(invocation: &Invocation) -> Result<Answer, CliError> {
     let found = gateway.call("exec.approval.get", &json!({"id": typed}));
     let found = found.unwrap_or(Value::Null);
     let id = row::text(&found, "id").unwrap_or(typed);
+    let remarks = remarks(&mut *gateway, id);
     gateway.call(
         "exec.approval.resolve",
         &json!({"id": id, "decision": decision}),
@@ -43,8 +44,23 @@ pub fn resolve(invocation: &Invocation) -> Result<Answer, CliError> {
     if let Some((_, name)) = &node {
         document["nodeName"] = json!(name);
     }
-    let text = told(&found, decision, id, node.map(|(_, name)| name));
+    let mut text = told(&found, decision, id, node.map(|(_, name)| name));
+    for remark in &remarks {
+        text += &format!("\nIt {remark}");
+    }
+    if !remarks.is_empty() {
+        document["remarks"] = json!(remarks);
+    }
     Ok(Answer::new(document, text))
+}
+
+/// What else there is to know about a command that waits; only the list tells it.
+fn remarks(gateway: &mut dyn Administration, id: &str) -> Vec<String> {
+    let listed = gateway.call("exec.approval.list", &json!({}));
+    let listed = listed.unwrap_or(Value::Null);
+    let mut rows = listed.as_array().into_iter().flatten();
+    let found = rows.find(|row| request::id(row) == id);
+    found.map_or_else(Vec::new, request::remarks)
 }
 
 /// The name of a node; its id where the list cannot be had: the decision stands either way.
