@@ -47,7 +47,7 @@ service: build ## install, kill, freeze and remove both services under a real sy
 	tests/service/run.sh target/debug/openclaw
 	$(CARGO) test --locked --test main services:: -- --nocapture
 
-lan: build ## discovery in network namespaces, with real Avahi and python-zeroconf on the other side, for both advertisers (root)
+lan: build ## discovery in network namespaces, with real Avahi, python-zeroconf and BIND on the other side, for both advertisers (root)
 	tests/lan/install.sh target/lan
 	$(CARGO) test --locked --test lan -- --test-threads=2 --nocapture
 	$(CARGO) test --locked --features libmdns --test lan -- --nocapture

@@ -11,6 +11,7 @@ mod attacks;
 mod bad_input;
 mod commands;
 mod device_tokens;
+mod dns;
 mod endurance;
 mod exec_approvals;
 mod exec_policy;

@@ -169,6 +169,18 @@ fn discovery_line(discovery: &Value) -> Option<String> {
     Some(format!("Discovery: {}{how}\n", printable(state.as_bytes())))
 }
 
+/// `Wide area: …`, where the gateway keeps a zone.
+fn wide_area_line(discovery: &Value) -> Option<String> {
+    let wide_area = discovery.get("wideArea")?;
+    let text = |name: &str| wide_area.get(name).and_then(Value::as_str);
+    let state = printable(text("state")?.as_bytes());
+    let more = text("domain")
+        .or(text("reason"))
+        .map(|more| printable(more.as_bytes()));
+    let more = more.map(|more| format!(" ({more})")).unwrap_or_default();
+    Some(format!("Wide area: {state}{more}\n"))
+}
+
 /// Read from the files, so that it is told without a gateway and without any scope too.
 fn pairing_here(paths: &Paths, loaded: &Loaded) -> Option<Value> {
     let gateway = &loaded.config.gateway;
@@ -379,6 +391,7 @@ impl Report {
             }
             out += &format!("Capability: {}\n", rpc.capability.replace('_', "-"));
             out += &discovery_line(&rpc.discovery).unwrap_or_default();
+            out += &wide_area_line(&rpc.discovery).unwrap_or_default();
         }
         if !self.busy {
             out += &format!("Nothing listens on port {}\n", self.port);

@@ -26,6 +26,7 @@ pub mod config_dry_run;
 pub mod config_request;
 pub mod config_set;
 pub mod devices;
+pub mod dns;
 pub mod error;
 pub mod gateway_failure;
 pub mod gateway_limits;

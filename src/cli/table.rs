@@ -3,6 +3,7 @@
 //! The parser, the help texts and everything else generated from commands read these rows.
 
 mod approvals;
+mod dns;
 mod join;
 
 use crate::cli::command::{Argument, Command, Flag, Takes};
@@ -81,6 +82,7 @@ pub static ROOT: Command = Command::group(
         GATEWAY_COMMANDS,
         CONFIG,
         QR,
+        dns::DNS,
         HEALTH,
         STATUS,
     ],

@@ -5,6 +5,7 @@
 pub mod advertiser;
 pub mod beacon;
 pub mod container;
+pub mod corefile;
 pub mod domain;
 pub mod found;
 #[cfg(feature = "libmdns")]
@@ -12,8 +13,12 @@ pub mod libmdns;
 pub mod mdns;
 pub mod tailscale;
 pub mod unicast;
+pub mod wide_area;
 pub mod zone;
+pub mod zone_keeper;
 
 pub use advertiser::{Advertiser, Standing, Wanted};
 pub use beacon::{Beacon, Facts};
 pub use found::Found;
+pub use wide_area::WideArea;
+pub use zone_keeper::{ZoneKeeper, ZoneStanding};

@@ -2,10 +2,11 @@
 //!
 //! It runs without a shell and without this process's environment, with a deadline and a bound on what it
 //! may say, and is gone with everything it started when the question is over. What an answer means is the
-//! asker's business; only the machine's own name is read here.
+//! asker's business; only what the machine itself is in its tailnet is read here.
 
 use std::fmt;
 use std::io::{self, Read};
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -15,6 +16,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 
+use crate::discovery::domain::is_host_label;
+use crate::net::address::is_tailnet;
 use crate::net::readiness::{Interest, wait};
 use crate::protocol::nesting;
 
@@ -24,6 +27,9 @@ pub const DEADLINE: Duration = Duration::from_secs(3);
 /// Bytes of an answer that are read. One machine with every field is a few thousand; the status names every
 /// machine of the tailnet.
 pub const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
+
+/// Bytes of a host name.
+const MAX_NAME_BYTES: usize = 253;
 
 /// How the program is found and run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,10 +77,48 @@ impl Program {
     /// The MagicDNS name of this machine, without the dot at its end; `None` when it has none or the program
     /// does not answer.
     pub fn own_name(&self) -> Option<String> {
-        let status = self.ask(&["status", "--json"], DEADLINE).ok()??;
-        let name = status.get("Self")?.get("DNSName")?.as_str()?;
+        self.own_machine().ok()?.name
+    }
+
+    /// What the program says about this machine.
+    ///
+    /// # Errors
+    /// As [`Program::ask`].
+    pub fn own_machine(&self) -> Result<Machine, Fault> {
+        let status = self.ask(&["status", "--json"], DEADLINE)?;
+        Ok(status.as_ref().map(Machine::of).unwrap_or_default())
+    }
+}
+
+/// This machine in its tailnet; nothing in it when it is in none, or not connected to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Machine {
+    /// The MagicDNS name, without the dot at its end.
+    pub name: Option<String>,
+    /// The addresses it was given, those of a tailnet's ranges only, IPv4 first.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl Machine {
+    fn of(status: &Value) -> Machine {
+        let own = &status["Self"];
+        let name = own["DNSName"].as_str().unwrap_or_default();
         let name = name.trim_end_matches('.');
-        (!name.is_empty()).then(|| name.to_owned())
+        let is_name =
+            (1..=MAX_NAME_BYTES).contains(&name.len()) && name.split('.').all(is_host_label);
+        // A machine that has left keeps its last addresses in here.
+        let connected = matches!(status["BackendState"].as_str(), None | Some("Running"));
+        let addresses = own["TailscaleIPs"].as_array().into_iter().flatten();
+        let addresses = addresses.filter_map(|address| address.as_str()?.parse().ok());
+        let mut addresses: Vec<IpAddr> = addresses
+            .filter(|it| connected && is_tailnet(*it))
+            .collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        Machine {
+            name: is_name.then(|| name.to_owned()),
+            addresses,
+        }
     }
 }
 
@@ -203,6 +247,37 @@ mod tests {
             let fake = Fake::new(body);
             assert_eq!(fake.program().own_name().as_deref(), expected, "{body}");
             assert_eq!(fake.runs(), ["status --json"]);
+        }
+    }
+
+    #[test]
+    fn the_addresses_of_this_machine_are_those_of_a_tailnet_while_it_is_connected() {
+        let own = |text: &str| Machine::of(&serde_json::from_str(text).unwrap());
+        let addresses = r#"["fd7a:115c:a1e0::9","100.64.0.9","100.64.0.9","10.0.0.1","x",7]"#;
+        let body = |state: &str| {
+            format!(
+                r#"{{{state}"Self":{{"DNSName":"pi.tail1.ts.net.","TailscaleIPs":{addresses}}}}}"#
+            )
+        };
+        let expected: [IpAddr; 2] =
+            ["100.64.0.9", "fd7a:115c:a1e0::9"].map(|text| text.parse().unwrap());
+        for state in ["", r#""BackendState":"Running","#] {
+            let machine = own(&body(state));
+            assert_eq!(machine.addresses, expected);
+            assert_eq!(machine.name.as_deref(), Some("pi.tail1.ts.net"));
+        }
+        assert_eq!(
+            own(&body(r#""BackendState":"Stopped","#)).addresses,
+            Vec::<IpAddr>::new()
+        );
+        for strange in [
+            r#"{}"#,
+            r#"{"Self":7}"#,
+            r#"{"Self":{"DNSName":7,"TailscaleIPs":{}}}"#,
+            r#"{"Self":{"DNSName":"pi .evil\n."}}"#,
+            r#"{"Self":{"DNSName":"..."}}"#,
+        ] {
+            assert_eq!(own(strange), Machine::default(), "{strange}");
         }
     }
 

@@ -1,6 +1,8 @@
 //! What a gateway lets the networks know of itself: from its configuration and environment to the order for
 //! the advertiser, which is started last and never waited for.
 
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::thread::JoinHandle;
 
@@ -11,7 +13,7 @@ use crate::config::word::MdnsMode;
 use crate::config::{Environment, Paths};
 use crate::discovery::container::Traces;
 use crate::discovery::tailscale::Program;
-use crate::discovery::{Advertiser, Facts, Standing, Wanted};
+use crate::discovery::{Advertiser, Facts, Standing, Wanted, WideArea, ZoneKeeper, ZoneStanding};
 use crate::gateway::host;
 use crate::identity::Fingerprint;
 
@@ -24,11 +26,19 @@ pub struct Advertising {
     facts: Facts,
     /// Whom to ask for the name in the tailnet.
     tailscale: Option<Program>,
+    /// Whether a zone is to be kept for the wide-area domain.
+    zone: bool,
+    /// The domain, if any is configured.
+    domain: Option<String>,
+    /// Below it the zone stands.
+    state_dir: PathBuf,
 }
 
 /// What is known once the gateway listens.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Place {
+    /// Where it listens.
+    pub listen: Vec<IpAddr>,
     /// The port.
     pub port: u16,
     /// Of the certificate; `None` is plaintext.
@@ -42,6 +52,9 @@ impl Advertising {
             off: Some("this gateway is part of another program".to_owned()),
             facts: facts(MdnsMode::Off, &Environment::default(), None),
             tailscale: None,
+            zone: false,
+            domain: None,
+            state_dir: PathBuf::new(),
         }
     }
 
@@ -60,21 +73,44 @@ impl Advertising {
                 search_path: environment.search_path(),
                 home: paths.home.clone(),
             }),
+            zone: loaded.config.discovery.wide_area_enabled,
+            domain: loaded.config.discovery.wide_area_domain.clone(),
+            state_dir: paths.state_dir.clone(),
         }
     }
 
-    fn wanted(&self, place: Place) -> Wanted {
+    fn wanted(&self, place: &Place) -> Wanted {
         match &self.off {
             Some(why) => Wanted::Off(why.clone()),
-            None => {
-                let facts = Facts {
-                    port: place.port,
-                    tls: place.fingerprint.is_some(),
-                    fingerprint: place.fingerprint,
-                    ..self.facts.clone()
-                };
-                Wanted::On(Box::new(facts), self.tailscale.clone())
-            }
+            None => Wanted::On(Box::new(self.facts_at(place)), self.tailscale.clone()),
+        }
+    }
+
+    /// What a zone says of a gateway there, whether one is wanted or not. It is only read by who is let near
+    /// the domain, and tells how to install by SSH in every mode (discovery seed, service beacon details).
+    pub fn wide_area(&self, place: &Place) -> WideArea {
+        WideArea {
+            domain: self.domain.clone(),
+            state_dir: self.state_dir.clone(),
+            facts: Facts {
+                mode: MdnsMode::Full,
+                ..self.facts_at(place)
+            },
+            listen: place.listen.clone(),
+            tailscale: self.tailscale.clone(),
+        }
+    }
+
+    fn wanted_zone(&self, place: &Place) -> Option<WideArea> {
+        self.zone.then(|| self.wide_area(place))
+    }
+
+    fn facts_at(&self, place: &Place) -> Facts {
+        Facts {
+            port: place.port,
+            tls: place.fingerprint.is_some(),
+            fingerprint: place.fingerprint,
+            ..self.facts.clone()
         }
     }
 }
@@ -115,48 +151,83 @@ fn silence(
     }
 }
 
-/// A gateway's advertiser, from before it has begun.
+/// What publishes a gateway, from before it has begun.
 #[derive(Default)]
 pub struct Publicity {
-    begun: OnceLock<(Advertiser, Place)>,
+    begun: OnceLock<Begun>,
+}
+
+/// What the system gave threads and descriptors for.
+struct Begun {
+    advertiser: Option<Advertiser>,
+    keeper: Option<ZoneKeeper>,
+    place: Place,
 }
 
 impl Publicity {
-    /// Begins; the thread ends with [`Publicity::end`]. Where that is not possible, a log line says so and the
+    /// Begins; the threads end with [`Publicity::end`]. Where that is not possible, a log line says so and the
     /// gateway does without.
-    pub fn begin(&self, advertising: &Advertising, place: Place) -> Option<JoinHandle<()>> {
-        let advertiser = match Advertiser::new() {
-            Ok(advertiser) => advertiser,
-            Err(error) => {
-                log::warn!(target: "discovery", "nothing is advertised: {error}");
-                return None;
-            }
-        };
-        let (advertiser, _) = self.begun.get_or_init(|| (advertiser, place));
-        advertiser.begin(advertising.wanted(place))
+    pub fn begin(&self, advertising: &Advertising, place: Place) -> Vec<JoinHandle<()>> {
+        let mut threads = Vec::new();
+        let advertiser = Advertiser::new().map_err(|error| {
+            log::warn!(target: "discovery", "nothing is advertised: {error}");
+        });
+        let advertiser = advertiser.ok();
+        let keeper = ZoneKeeper::begin(advertising.wanted_zone(&place)).map_err(|error| {
+            log::warn!(target: "discovery", "no zone is kept for the wide-area domain: {error}");
+        });
+        let keeper = keeper.ok().map(|(keeper, thread)| {
+            threads.push(thread);
+            keeper
+        });
+        let begun = self.begun.get_or_init(|| Begun {
+            advertiser,
+            keeper,
+            place,
+        });
+        let wanted = advertising.wanted(&begun.place);
+        threads.extend(begun.advertiser.as_ref().and_then(|it| it.begin(wanted)));
+        threads
     }
 
-    /// Advertises as the configuration says now.
+    /// Publishes as the configuration says now.
     pub fn adopt(&self, advertising: &Advertising) {
-        if let Some((advertiser, place)) = self.begun.get() {
-            advertiser.replace(advertising.wanted(*place));
+        let Some(begun) = self.begun.get() else {
+            return;
+        };
+        if let Some(advertiser) = &begun.advertiser {
+            advertiser.replace(advertising.wanted(&begun.place));
+        }
+        if let Some(keeper) = &begun.keeper {
+            keeper.replace(advertising.wanted_zone(&begun.place));
         }
     }
 
     /// Says goodbye; waits for nothing.
     pub fn end(&self) {
-        if let Some((advertiser, _)) = self.begun.get() {
-            advertiser.stop();
-        }
+        let Some(begun) = self.begun.get() else {
+            return;
+        };
+        begun.advertiser.iter().for_each(Advertiser::stop);
+        begun.keeper.iter().for_each(ZoneKeeper::stop);
     }
 
-    /// How it is, for everybody: see [`Standing::document`].
+    /// How it is, for everybody: see [`Standing::document`]; where a zone is wanted, how that is stands in it
+    /// as `wideArea`: see [`ZoneStanding::document`].
     pub fn document(&self) -> Value {
-        match self.begun.get() {
-            Some((advertiser, _)) => advertiser.standing(),
+        let begun = self.begun.get();
+        let advertiser = begun.and_then(|begun| begun.advertiser.as_ref());
+        let mut document = match advertiser {
+            Some(advertiser) => advertiser.standing(),
             None => Standing::Off("not started".to_owned()),
         }
-        .document()
+        .document();
+        let keeper = begun.and_then(|begun| begun.keeper.as_ref());
+        let zone = keeper.map_or(ZoneStanding::Off, ZoneKeeper::standing);
+        if zone != ZoneStanding::Off {
+            document["wideArea"] = zone.document();
+        }
+        document
     }
 }
 
@@ -193,18 +264,31 @@ mod tests {
     fn what_is_found_out_late_is_advertised_too() {
         let mut advertising = Advertising::none();
         let place = |fingerprint| Place {
+            listen: Vec::new(),
             port: 4711,
             fingerprint,
         };
-        assert!(matches!(advertising.wanted(place(None)), Wanted::Off(_)));
+        assert!(matches!(advertising.wanted(&place(None)), Wanted::Off(_)));
         advertising.off = None;
         let sha = Fingerprint::of(b"certificate");
         for fingerprint in [None, Some(sha)] {
-            let Wanted::On(facts, _) = advertising.wanted(place(fingerprint)) else {
+            let Wanted::On(facts, _) = advertising.wanted(&place(fingerprint)) else {
                 panic!("nothing is wanted");
             };
             assert_eq!((facts.port, facts.tls), (4711, fingerprint.is_some()));
             assert_eq!(facts.fingerprint, fingerprint);
+            // The zone is another matter than multicast, and says all there is in every mode.
+            assert_eq!(advertising.wanted_zone(&place(fingerprint)), None);
+            let zone = Advertising {
+                zone: true,
+                ..advertising.clone()
+            }
+            .wanted_zone(&place(fingerprint));
+            let expected = Facts {
+                mode: MdnsMode::Full,
+                ..*facts
+            };
+            assert_eq!(zone.unwrap().facts, expected);
         }
     }
 

@@ -241,6 +241,7 @@ impl Gateway {
     /// Lets the networks around know, in a thread that nothing here waits for before the end.
     fn be_found(&mut self) {
         let place = Place {
+            listen: self.context.settings.listen.clone(),
             port: self.local_addr().port(),
             fingerprint: self.context.tls.as_ref().map(ServerTls::fingerprint),
         };

@@ -106,12 +106,12 @@ pub struct RunFlags {
     pub token: Option<Token>,
 }
 
-/// The addresses of a bind mode. `tailnet` is this host's tailnet address, if it has one. A mode that
+/// The addresses of a bind mode. `tailnet` are this host's tailnet addresses, if it has any. A mode that
 /// does not cover loopback gets it too, because everything on this host talks to loopback.
 pub fn addresses(
     bind: Bind,
     custom: Option<&str>,
-    tailnet: Option<IpAddr>,
+    tailnet: impl IntoIterator<Item = IpAddr>,
 ) -> Result<Vec<IpAddr>, StartError> {
     let loopback = [
         IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -137,7 +137,7 @@ pub fn build(
     paths: &Paths,
     flags: &RunFlags,
     auth: SharedAuth,
-    tailnet: Option<IpAddr>,
+    tailnet: Vec<IpAddr>,
 ) -> Result<GatewaySettings, StartError> {
     let gateway = &loaded.config.gateway;
     let bind = flags.bind.unwrap_or(gateway.bind);

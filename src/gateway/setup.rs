@@ -19,7 +19,7 @@ use crate::gateway::start_advice::advice;
 use crate::gateway::start_checks::{AuthPlan, check_mode, plan_auth};
 use crate::gateway::start_error::{REFUSED, StartError};
 use crate::identity::{Random, Token};
-use crate::net::address::tailnet_address;
+use crate::net::address::tailnet_addresses;
 use crate::store::keys::{load_gateway_token, store_gateway_token};
 use crate::store::{StateDir, StoreError};
 
@@ -176,9 +176,9 @@ impl Source<'_> {
             }
         };
         let tailnet = if bind == Bind::Tailnet {
-            tailnet_address()
+            tailnet_addresses()
         } else {
-            None
+            Vec::new()
         };
         let settings = build(&loaded, self.paths, flags, auth, tailnet)?;
         let auth = &settings.rules.auth;

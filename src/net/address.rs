@@ -1,11 +1,17 @@
 //! What an address says about where it is, and which addresses this machine has.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::net::dial::source_address;
 
 /// An address inside the tailnet's range; nothing is ever sent to it.
 const IN_TAILNET: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(100, 100, 100, 100)), 53);
+
+/// The same of the other family.
+const IN_TAILNET_V6: SocketAddr = SocketAddr::new(
+    IpAddr::V6(Ipv6Addr::new(0xfd7a, 0x115c, 0xa1e0, 0, 0, 0, 0, 0x53)),
+    53,
+);
 
 /// An address that is routed like everything else (RFC 5737); nothing is ever sent to it.
 const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9);
@@ -31,9 +37,17 @@ pub fn is_tailnet(address: IpAddr) -> bool {
     }
 }
 
-/// This machine's address in the tailnet.
+/// This machine's first address in the tailnet.
 pub fn tailnet_address() -> Option<IpAddr> {
-    source_address(IN_TAILNET).filter(|address| is_tailnet(*address))
+    tailnet_addresses().first().copied()
+}
+
+/// This machine's addresses in the tailnet, as the routes into it tell, IPv4 first.
+pub fn tailnet_addresses() -> Vec<IpAddr> {
+    let sources = [IN_TAILNET, IN_TAILNET_V6]
+        .into_iter()
+        .filter_map(source_address);
+    sources.filter(|address| is_tailnet(*address)).collect()
 }
 
 /// The address by which most other machines reach this one.

@@ -1,9 +1,10 @@
 //! Random inputs against everything that reads what a stranger sends: frames, connect params, params of
-//! methods, and the head of an HTTP request. Seeded, so that every run can be repeated; blind to coverage,
+//! methods, the head of an HTTP request, shell scripts, and answers of DNS servers. Seeded, so that every run can be repeated; blind to coverage,
 //! but it knows the structure of what it changes.
 //!
 //! `make test` tries a few thousand inputs of a fixed seed; `make fuzz TIME=60` tries as many as fit.
 
+pub mod dns;
 pub mod mutate;
 pub mod targets;
 

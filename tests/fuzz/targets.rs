@@ -18,6 +18,7 @@ use openclaw::protocol::params;
 use openclaw::protocol::scope::{Role, Scopes};
 use serde_json::{Value, json};
 
+use super::dns;
 use super::mutate::{Dice, vary_document, vary_head, vary_script};
 
 /// One thing that reads what a stranger sent.
@@ -35,7 +36,7 @@ pub struct Target {
     pub check: fn(&[u8]) -> Result<(), String>,
 }
 
-pub static TARGETS: [Target; 5] = [
+pub static TARGETS: [Target; 6] = [
     Target {
         name: "frames",
         corpus: include_str!("corpus/frames.jsonl"),
@@ -85,6 +86,14 @@ pub static TARGETS: [Target; 5] = [
         vary: vary_script,
         accepts: |input| split(&text(input), false).is_ok(),
         check: scripts,
+    },
+    Target {
+        name: "answers",
+        corpus: include_str!("corpus/answers.txt"),
+        separator: "\n",
+        vary: dns::vary,
+        accepts: dns::accepts,
+        check: dns::check,
     },
 ];
 

@@ -23,3 +23,5 @@ mod interfaces;
 mod one_interface;
 #[cfg(not(feature = "libmdns"))]
 mod quiet;
+#[cfg(not(feature = "libmdns"))]
+mod wide_area;

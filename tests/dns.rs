@@ -1,0 +1,248 @@
+//! `dns setup`: the plan, and carrying it out with a CoreDNS and a service manager of the test's own.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::support::home::Home;
+use crate::support::process::{Outcome, openclaw_with};
+
+const COREFILE: &str =
+    "# Ours\n.:53 {\n    forward . 1.1.1.1 {\n        max_fails 3\n    }\n    log\n}\n";
+
+/// A machine with a Corefile, whose gateway listens on a private address.
+struct Machine {
+    home: Home,
+}
+
+impl Machine {
+    fn new() -> Machine {
+        let home = Home::new();
+        home.write_config(
+            r#"{ gateway: { mode: "local", bind: "custom", customBindHost: "10.1.2.3", auth: { token: "t" } },
+                 discovery: { wideArea: { domain: "OpenClaw.Internal" } } }"#,
+        );
+        fs::create_dir(home.path().join("bin")).unwrap();
+        let machine = Machine { home };
+        fs::write(machine.file("Corefile"), COREFILE).unwrap();
+        machine
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    /// A program of that name that notes how it was called.
+    fn install(&self, name: &str, body: &str) {
+        let log = self.file("log");
+        let script = format!(
+            "#!/bin/sh\necho \"{name} $*\" >>'{}'\n{body}\n",
+            log.display()
+        );
+        let (source, program) = (self.file("script"), self.file("bin").join(name));
+        fs::write(&source, script).unwrap();
+        fs::set_permissions(&source, fs::Permissions::from_mode(0o755)).unwrap();
+        // A file that this process has written may be held open by a child of another test.
+        assert!(
+            Command::new("cp")
+                .args([&source, &program])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    fn setup(&self, arguments: &[&str]) -> Outcome {
+        let corefile = self.file("Corefile").display().to_string();
+        let path = self.file("bin").display().to_string();
+        let words = [&["dns", "setup", "--corefile", &corefile], arguments].concat();
+        openclaw_with(&self.home, &[("PATH", &path)], &words)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.file(name)).unwrap_or_default()
+    }
+
+    /// Which file it is, and since when.
+    fn stamp(&self, name: &str) -> (u64, i64, i64) {
+        let metadata = fs::metadata(self.file(name)).unwrap();
+        (metadata.ino(), metadata.mtime(), metadata.mtime_nsec())
+    }
+}
+
+/// What a machine says that is in a tailnet.
+const IN_TAILNET: &str = r#"echo '{"Self":{"TailscaleIPs":["fd7a:115c:a1e0::9","100.64.0.9"]}}'"#;
+
+const ZONE: &str = ".openclaw/dns/openclaw.internal.db";
+const SERVER: &str = "openclaw.d/openclaw.internal.server";
+
+#[test]
+fn the_plan_says_what_is_needed_and_changes_nothing() {
+    let machine = Machine::new();
+    let zone = machine.file(ZONE).display().to_string();
+    let plan = machine.setup(&["--json"]).success().json();
+    assert_eq!(plan["domain"], "openclaw.internal.");
+    assert_eq!(plan["zonePath"], zone);
+    assert_eq!(plan["applied"], false);
+    assert_eq!(
+        plan["recommendedConfig"],
+        json!({"gateway": {"bind": "auto"}, "discovery": {"wideArea": {"enabled": true, "domain": "openclaw.internal."}}})
+    );
+    machine.install("tailscale", IN_TAILNET);
+    let plan = machine
+        .setup(&["--json", "--domain", "Other.Example"])
+        .success()
+        .json();
+    assert_eq!(plan["domain"], "other.example.");
+    assert_eq!(
+        plan["tailnetIPs"],
+        json!(["100.64.0.9", "fd7a:115c:a1e0::9"])
+    );
+    assert_eq!(plan["splitDns"]["nameservers"], plan["tailnetIPs"]);
+    let text = machine.setup(&[]).success().stdout;
+    for part in [
+        "│ Domain ",
+        "│ openclaw.internal. ",
+        "100.64.0.9",
+        "\"bind\": \"auto\"",
+        "split DNS",
+        "--apply",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert_eq!(machine.read("Corefile"), COREFILE);
+    assert!(!machine.file(".openclaw/dns").exists() && !machine.file("openclaw.d").exists());
+}
+
+#[test]
+fn a_domain_is_needed_and_checked() {
+    let home = Home::new();
+    home.write_config("{}");
+    let setup =
+        |arguments: &[&str]| openclaw_with(&home, &[], &[&["dns", "setup"], arguments].concat());
+    let none = setup(&[]);
+    let expected =
+        "No wide-area domain configured. Set discovery.wideArea.domain or pass --domain.";
+    assert_eq!((none.code, none.stdout.as_str()), (1, ""));
+    assert!(none.stderr.contains(expected), "{none:?}");
+    let none = setup(&["--json"]);
+    assert_eq!(
+        (none.code, &none.json()["error"]["message"]),
+        (1, &json!(expected))
+    );
+    for (domain, why) in [
+        ("../../etc", "part \"\""),
+        ("pi.local", "multicast DNS"),
+        ("a/b", "part \"a/b\""),
+    ] {
+        let refused = setup(&["--domain", domain]);
+        assert_eq!(refused.code, 1);
+        assert!(refused.stderr.contains(why), "{refused:?}");
+    }
+    let named = openclaw_with(
+        &home,
+        &[("OPENCLAW_WIDE_AREA_DOMAIN", "from.env")],
+        &["dns", "setup", "--json"],
+    );
+    assert_eq!(named.success().json()["domain"], "from.env.");
+    home.write_config("{discovery: {wideArea: {domain: 'a b'}}}");
+    let refused = setup(&["--json"]);
+    assert_eq!(
+        (refused.code, &refused.json()["error"]["code"]),
+        (1, &json!("CONFIG_INVALID"))
+    );
+}
+
+#[test]
+fn apply_serves_the_zone_once_and_keeps_what_stood_there() {
+    let machine = Machine::new();
+    machine.install("coredns", "");
+    machine.install("systemctl", "");
+    machine.install("tailscale", IN_TAILNET);
+    let first = machine.setup(&["--apply", "--json"]).success();
+    assert_eq!(first.json()["applied"], true);
+    let corefile = machine.read("Corefile");
+    assert!(corefile.starts_with(COREFILE), "{corefile}");
+    assert!(
+        corefile.ends_with("\nimport openclaw.d/*.server\n"),
+        "{corefile}"
+    );
+    assert_eq!(machine.read("Corefile.bak"), COREFILE);
+    let server = machine.read(SERVER);
+    let zone = machine.file(ZONE).display().to_string();
+    for line in [
+        "openclaw.internal {\n",
+        "    bind 100.64.0.9 fd7a:115c:a1e0::9\n",
+        &format!("    file \"{zone}\" {{\n"),
+    ] {
+        assert!(server.contains(line), "{line}: {server}");
+    }
+    assert!(
+        machine.read(ZONE).contains(" IN A 100.64.0.9\n"),
+        "{}",
+        machine.read(ZONE)
+    );
+    assert!(
+        machine
+            .read("log")
+            .ends_with("systemctl restart coredns.service\n"),
+        "{}",
+        machine.read("log")
+    );
+
+    let files = ["Corefile", "Corefile.bak", SERVER, ZONE];
+    let before = files.map(|name| machine.stamp(name));
+    let second = machine.setup(&["--apply"]).success();
+    assert_eq!(files.map(|name| machine.stamp(name)), before);
+    assert!(second.stdout.contains("Restarted CoreDNS."), "{second:?}");
+    assert_eq!(machine.read("log").matches("restart").count(), 2);
+
+    // Another domain gets a block of its own, and the Corefile has its line already.
+    machine
+        .setup(&["--apply", "--domain", "other.example"])
+        .success();
+    assert_eq!(machine.read("Corefile"), corefile);
+    assert!(
+        machine
+            .read("openclaw.d/other.example.server")
+            .contains("other.example {\n")
+    );
+}
+
+#[test]
+fn apply_changes_nothing_where_it_cannot_be_done() {
+    let machine = Machine::new();
+    let refused = |why: &str| {
+        let outcome = machine.setup(&["--apply"]);
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (1, ""), "{why}");
+        assert!(outcome.stderr.contains(why), "{why}: {outcome:?}");
+    };
+    refused("there is no program coredns");
+    machine.install("coredns", "");
+    refused("systemctl is not available");
+    machine.install("systemctl", "");
+    for (corefile, why) in [
+        (
+            "openclaw.internal:53 {\n}\n",
+            "has a server block of openclaw.internal. already",
+        ),
+        (".:53\nlog\n", "without braces"),
+        (". {\n", "without its counterpart"),
+    ] {
+        fs::write(machine.file("Corefile"), corefile).unwrap();
+        refused(why);
+        assert_eq!(machine.read("Corefile"), corefile);
+        assert!(!machine.file("openclaw.d").exists());
+    }
+    fs::write(machine.file("Corefile"), COREFILE).unwrap();
+    machine.install(
+        "systemctl",
+        "case $1 in restart) echo 'Unit coredns.service not found.' >&2; exit 5;; esac",
+    );
+    refused("CoreDNS does not restart: Unit coredns.service not found.");
+    refused("everything is written");
+    assert_eq!(machine.read("Corefile.bak"), COREFILE);
+}
