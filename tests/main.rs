@@ -36,6 +36,7 @@ mod sessions;
 mod setup_codes;
 mod shell_reading;
 mod silent_ssh;
+mod ssh_tunnel;
 mod stalled;
 mod state_files;
 mod tls;

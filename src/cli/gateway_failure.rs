@@ -28,6 +28,8 @@ pub struct Target {
     pub url: String,
     /// Who named it.
     pub source: UrlSource,
+    /// The login it goes through.
+    pub via: Option<String>,
     /// The configuration file.
     pub config: PathBuf,
     /// `gateway.bind`, for the local gateway.
@@ -94,12 +96,16 @@ impl GatewayFailure {
             ClientError::Tls { fault, .. } => ("GATEWAY_UNREACHABLE", tls_details(fault)),
             ClientError::NotGateway(_)
             | ClientError::Plaintext { .. }
+            | ClientError::Tunnel { .. }
             | ClientError::Unreachable { .. }
             | ClientError::Unresolvable { .. } => ("GATEWAY_UNREACHABLE", json!({})),
         };
         if let (Some(target), Some(details)) = (&self.target, details.as_object_mut()) {
             details.insert("url".to_owned(), json!(target.url));
             details.insert("source".to_owned(), json!(target.source.to_string()));
+            if let Some(via) = &target.via {
+                details.insert("via".to_owned(), json!(via));
+            }
         }
         (code.to_owned(), details)
     }
@@ -131,19 +137,19 @@ impl fmt::Display for GatewayFailure {
                 | ClientError::NotGateway(_)
                 | ClientError::Timeout(_)
                 | ClientError::Tls { .. }
+                | ClientError::Tunnel { .. }
                 | ClientError::Unreachable { .. }
                 | ClientError::Unresolvable { .. }
         );
         let Some(target) = self.target.as_ref().filter(|_| transport) else {
             return Ok(());
         };
-        write!(
-            out,
-            "\nGateway target: {}\nSource: {}\nConfig: {}",
-            target.url,
-            target.source,
-            target.config.display()
-        )?;
+        write!(out, "\nGateway target: {}", target.url)?;
+        if let Some(via) = &target.via {
+            write!(out, "\nThrough: {via}")?;
+        }
+        let config = target.config.display();
+        write!(out, "\nSource: {}\nConfig: {config}", target.source)?;
         match &target.bind {
             Some(bind) => write!(out, "\nBind: {bind}"),
             None => Ok(()),

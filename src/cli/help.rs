@@ -144,6 +144,7 @@ Options:
   --token <token>             Gateway token (env: OPENCLAW_GATEWAY_TOKEN)
   --password <password>       Gateway password (env: OPENCLAW_GATEWAY_PASSWORD)
   --tls-fingerprint <sha256>  Trust exactly the certificate with this fingerprint; needs wss://
+  --ssh <user@host[:port]>    Reach the gateway on that host through an SSH login
   --json                      Print one JSON document on stdout
   --timeout <ms>              Budget for connect, handshake and answer (default: 10000)
   --digest <hex>              Approve only if the request still has this digest (from pending --json)

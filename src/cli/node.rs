@@ -17,9 +17,10 @@ use crate::cli::error::{CliError, GatewayFailure};
 use crate::cli::invocation::Invocation;
 use crate::cli::node_setup;
 use crate::cli::reach;
+use crate::client::ssh::SshTarget;
 use crate::client::{
-    ConnectIdentity, Connector, Device, DeviceTokens, Endpoint, GatewayUrl, Purpose, SetupCode,
-    Sources, resolve,
+    ConnectIdentity, Connector, Device, DeviceTokens, Endpoint, Purpose, SetupCode, Sources,
+    resolve,
 };
 use crate::config::environment::ServiceKind;
 use crate::config::{self, Environment, Loaded, Paths, dotenv};
@@ -124,11 +125,12 @@ pub fn run_from(
         return Err(CliError::failed("USAGE", text));
     }
     let pin = typed_pin.map_or_else(|| stored_pin(&settings, &dir), |pin| Ok(Some(pin)))?;
-    let endpoint = endpoint(&settings, pin, &paths, &loaded)?;
+    let ssh = reach::ssh(invocation)?;
+    let endpoint = endpoint(&settings, pin, ssh.as_ref(), &paths, &loaded)?;
     let machine = Arc::new(machine(
         &key.device_id(),
         &dir,
-        &settings.url,
+        &endpoint.name(),
         &paths,
         &loaded,
         environment,
@@ -137,7 +139,10 @@ pub fn run_from(
     // What is wrong with the policy is told now, not at the first command.
     machine.approvals.load();
     let tokens = DeviceTokens::new(dir.clone(), key.device_id(), &endpoint);
-    let tokens = NodeTokens::new(dir.clone(), tokens, code.map(|code| code.secret));
+    let mut tokens = NodeTokens::new(dir.clone(), tokens, code.map(|code| code.secret));
+    if endpoint.via.is_some() {
+        tokens = tokens.without_mirror();
+    }
     let connected = || {
         if let Err(fault) = settings::keep_pin(&settings, &dir) {
             log::warn!("cannot keep the certificate's fingerprint: {fault}");
@@ -210,20 +215,21 @@ fn stored_pin(settings: &Settings, dir: &StateDir) -> Result<Option<Fingerprint>
 fn endpoint(
     settings: &Settings,
     pin: Option<Fingerprint>,
+    ssh: Option<&SshTarget>,
     paths: &Paths,
     loaded: &Loaded,
 ) -> Result<Endpoint, CliError> {
-    let sources = Sources::for_node_host(settings.url.clone(), pin, paths, loaded)?;
+    let sources = Sources::for_node_host(settings.url.clone(), pin, ssh, paths, loaded)?;
     resolve(&sources, Purpose::NodeHost)
         .map_err(|error| GatewayFailure::nowhere(error.into()).into())
 }
 
 /// This machine as commands of its node host see it. `device`: its id on the wire; `captured`: the environment before
-/// the configuration's own; `here`: the working directory.
+/// the configuration's own; `here`: the working directory; `gateway`: what its gateway is called in the trail.
 pub fn machine(
     device: &DeviceId,
     dir: &StateDir,
-    gateway: &GatewayUrl,
+    gateway: &str,
     paths: &Paths,
     loaded: &Loaded,
     captured: Environment,
@@ -267,7 +273,7 @@ pub fn machine(
             Err(error) => Err(error.to_string().replace('\n', " ")),
         }),
         children: Arc::default(),
-        audit: NodeAudit::new(AuditLog::new(dir.node_audit_log()), gateway.to_string()),
+        audit: NodeAudit::new(AuditLog::new(dir.node_audit_log()), gateway.to_owned()),
         browser,
         skills: Skills::default(),
     }

@@ -128,7 +128,8 @@ fn connect(
     plaintext_opt_in: bool,
     budget: &Budget,
 ) -> Result<(Session, Scopes), ClientError> {
-    if endpoint.is_local() && endpoint.credentials.any() {
+    let at_home = endpoint.is_local() || endpoint.via.is_some();
+    if at_home && endpoint.credentials.any() {
         let identity = ConnectIdentity::command_line(full_operator());
         let session = connect_without_device(endpoint, &identity, plaintext_opt_in, budget)?;
         return Ok((session, identity.scopes));

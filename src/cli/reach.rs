@@ -6,9 +6,10 @@ use std::time::Duration;
 use crate::cli::error::{CliError, GatewayFailure, Target};
 use crate::cli::invocation::Invocation;
 use crate::client::sources::Typed;
+use crate::client::ssh::SshTarget;
 use crate::client::{
     Budget, ClientError, ConnectIdentity, Connector, Device, DeviceTokens, Endpoint, Purpose,
-    Session, Sources, TokenKeeper, connect_without_device, resolve,
+    ResolveError, Session, Sources, TokenKeeper, UrlSource, connect_without_device, resolve,
 };
 use crate::config::word::Word;
 use crate::config::{Loaded, Paths};
@@ -45,6 +46,12 @@ impl Reach {
         let dir = StateDir::open(&paths.state_dir)?;
         let key = load_or_create_key(&dir, SystemClock.now_ms())?;
         let tokens = DeviceTokens::new(dir.clone(), key.device_id(), &endpoint);
+        let nameless = !endpoint.credentials.any() && tokens.load(Role::Operator).is_none();
+        if endpoint.source == UrlSource::Ssh && nameless {
+            let config = paths.config_file.clone();
+            let missing = ResolveError::CredentialsMissing { config };
+            return Err(GatewayFailure::nowhere(missing.into()).into());
+        }
         Ok(Reach {
             endpoint,
             target,
@@ -93,7 +100,7 @@ impl Reach {
     pub fn connect(&self, scopes: &Scopes) -> Result<Session, CliError> {
         let stored = self.tokens.load(Role::Operator);
         let secret = self.endpoint.credentials.any();
-        let local_secret = self.endpoint.url.is_loopback() && secret;
+        let local_secret = self.endpoint.arrives_at_home() && secret;
         let held = stored.as_ref().map(|stored| &stored.scopes);
         let scopes = scopes_to_ask(scopes, held, secret, local_secret);
         if local_secret && held.is_some_and(|held| held.missing(&scopes).is_some()) {
@@ -188,7 +195,9 @@ pub fn endpoint(
     loaded: &Loaded,
     purpose: Purpose,
 ) -> Result<Endpoint, CliError> {
+    let ssh = ssh(invocation)?;
     let typed = Typed {
+        ssh: ssh.as_ref(),
         url: invocation.value("url"),
         token: invocation.value("token"),
         password: invocation.value("password"),
@@ -196,6 +205,15 @@ pub fn endpoint(
     };
     let sources = Sources::gather(typed, paths, loaded)?;
     resolve(&sources, purpose).map_err(|error| GatewayFailure::nowhere(error.into()).into())
+}
+
+/// `--ssh`.
+///
+/// # Errors
+/// A usage error when it is no target.
+pub fn ssh(invocation: &Invocation) -> Result<Option<SshTarget>, CliError> {
+    let typed = invocation.value("ssh").map(SshTarget::parse).transpose();
+    typed.map_err(|fault| CliError::rule(format!("Invalid --ssh: {fault}")))
 }
 
 /// `--tls-fingerprint`.
@@ -217,6 +235,7 @@ pub fn target(endpoint: &Endpoint, paths: &Paths, loaded: &Loaded) -> Target {
     Target {
         url: endpoint.url.to_string(),
         source: endpoint.source,
+        via: endpoint.via.as_ref().map(ToString::to_string),
         config: paths.config_file.clone(),
         bind: endpoint.is_local().then_some(bind),
     }

@@ -38,8 +38,16 @@ const GATEWAY: &[Flag] = &[
         "sha256",
         "Trust exactly the certificate with this fingerprint; needs wss://",
     ),
+    SSH,
     JSON,
 ];
+
+/// A login to go through.
+const SSH: Flag = Flag::text(
+    "ssh",
+    "user@host[:port]",
+    "Reach the gateway on that host through an SSH login",
+);
 
 const TIMEOUT: &[Flag] = &[Flag::valued(
     "timeout",
@@ -403,6 +411,7 @@ const NODE_HOST: Command = Command::group(
             Flag::valued("port", Takes::Port, "Gateway port (default: saved, else 18789)"),
             Flag::switch("tls", "Use TLS"),
             Flag::text("tls-fingerprint", "sha256", "Expected certificate fingerprint; implies --tls"),
+            SSH,
             Flag::text("node-id", "id", "Another instance id; forgets the stored node token"),
             Flag::text("display-name", "name", "Name shown to operators (default: saved, else the host name)"),
             Flag::text("setup-code-file", "path", "Join with the setup code or join key in this file; - reads stdin")

@@ -7,7 +7,9 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::client::resolve_error::ResolveError;
+use crate::client::ssh::SshTarget;
 use crate::client::target::{GatewayUrl, UrlSource};
+use crate::client::tunnel::Tunnel;
 use crate::config::Secret;
 use crate::config::word::AuthMode;
 use crate::identity::Fingerprint;
@@ -35,6 +37,8 @@ pub struct Sources {
     pub flag_password: Option<String>,
     /// `--tls-fingerprint` of a command.
     pub flag_pin: Option<Fingerprint>,
+    /// `--ssh`.
+    pub flag_ssh: Option<SshTarget>,
     /// `OPENCLAW_GATEWAY_URL`.
     pub environment_url: Option<String>,
     /// `OPENCLAW_GATEWAY_TOKEN`.
@@ -51,6 +55,12 @@ pub struct Sources {
     pub local_tls: bool,
     /// `gateway.remote.url`.
     pub remote_url: Option<String>,
+    /// `gateway.remote.transport` is written down and is `ssh`.
+    pub remote_over_ssh: bool,
+    /// `gateway.remote.sshTarget`.
+    pub remote_ssh_target: Option<String>,
+    /// `gateway.remote.sshIdentity`.
+    pub remote_ssh_identity: Option<PathBuf>,
     /// `gateway.remote.tlsFingerprint`, or the node host's pin.
     pub pin: Option<Fingerprint>,
     /// The certificate of the gateway of this state directory.
@@ -115,6 +125,8 @@ pub struct Endpoint {
     pub url: GatewayUrl,
     /// Who named it.
     pub source: UrlSource,
+    /// The login through which it is reached, instead of the addresses of the URL. Everything else is as the URL says.
+    pub via: Option<Tunnel>,
     /// Shared secrets.
     pub credentials: Credentials,
     /// The one certificate to trust.
@@ -149,9 +161,22 @@ impl Endpoint {
         matches!(self.source, UrlSource::Local | UrlSource::Remote)
     }
 
-    /// Whether a device token may be shown to it beside a refused secret: loopback, or pinned TLS.
+    /// Whether the gateway sees a connection of its own machine.
+    pub fn arrives_at_home(&self) -> bool {
+        self.url.is_loopback() || self.via.is_some()
+    }
+
+    /// Whether a device token may be shown to it beside a refused secret: loopback, there or here, or pinned TLS.
     pub fn is_trusted(&self) -> bool {
-        self.url.is_loopback() || (self.url.secure && self.pin.is_some())
+        self.arrives_at_home() || (self.url.secure && self.pin.is_some())
+    }
+
+    /// What it is called: the URL, and the way when that is not the URL's own. Device tokens are kept by this name.
+    pub fn name(&self) -> String {
+        match &self.via {
+            Some(tunnel) => format!("{} through {tunnel}", self.url),
+            None => self.url.to_string(),
+        }
     }
 
     /// Whose certificate is trusted: the pin's alone, else what the authorities vouch for.
@@ -182,7 +207,7 @@ pub fn resolve(sources: &Sources, purpose: Purpose) -> Result<Endpoint, ResolveE
     let kept = match source {
         UrlSource::Join | UrlSource::NodeHost | UrlSource::Remote => sources.pin,
         UrlSource::Local => sources.local_pin.filter(|_| url.secure),
-        UrlSource::Flag | UrlSource::Environment => None,
+        UrlSource::Flag | UrlSource::Environment | UrlSource::Ssh => None,
     };
     let pin = sources.flag_pin.or(kept);
     if pin.is_some() && !url.secure {
@@ -192,6 +217,7 @@ pub fn resolve(sources: &Sources, purpose: Purpose) -> Result<Endpoint, ResolveE
         });
     }
     Ok(Endpoint {
+        via: tunnel(sources, &url, source)?,
         url,
         source,
         credentials,
@@ -221,14 +247,64 @@ fn target(sources: &Sources, purpose: Purpose) -> Result<(GatewayUrl, UrlSource)
     if let Some(url) = given(&sources.environment_url) {
         return parse(url, UrlSource::Environment);
     }
+    // At the other end of a login the gateway is where it is on its own machine; only a pin tells of TLS there.
+    let there = |pin: Option<Fingerprint>| {
+        let tls = pin.or(sources.flag_pin).is_some();
+        GatewayUrl::new("127.0.0.1", sources.local_port, tls)
+    };
     if sources.remote {
-        let config = || sources.config_file.clone();
-        let url = given(&sources.remote_url);
-        let url = url.ok_or_else(|| ResolveError::RemoteUrlMissing { config: config() })?;
-        return parse(url, UrlSource::Remote);
+        return match given(&sources.remote_url) {
+            Some(url) => parse(url, UrlSource::Remote),
+            None if sources.remote_over_ssh || sources.flag_ssh.is_some() => {
+                Ok((there(sources.pin), UrlSource::Remote))
+            }
+            None => Err(ResolveError::RemoteUrlMissing {
+                config: sources.config_file.clone(),
+            }),
+        };
+    }
+    if sources.flag_ssh.is_some() {
+        return Ok((there(None), UrlSource::Ssh));
     }
     let url = GatewayUrl::new("127.0.0.1", sources.local_port, sources.local_tls);
     Ok((url, UrlSource::Local))
+}
+
+/// The login through which the gateway is reached: the one that was typed, else the one of the configuration for
+/// the gateway that the configuration means.
+fn tunnel(
+    sources: &Sources,
+    url: &GatewayUrl,
+    source: UrlSource,
+) -> Result<Option<Tunnel>, ResolveError> {
+    let meant = match source {
+        UrlSource::Remote => true,
+        // A node host that was given no other address: here there is no gateway.
+        UrlSource::NodeHost => sources.remote && url.is_loopback(),
+        UrlSource::Environment
+        | UrlSource::Flag
+        | UrlSource::Join
+        | UrlSource::Local
+        | UrlSource::Ssh => false,
+    };
+    let configured = || {
+        let text = given(&sources.remote_ssh_target);
+        let target = text.and_then(|text| SshTarget::parse(text).ok());
+        target.ok_or_else(|| ResolveError::SshTarget {
+            text: text.map(str::to_owned),
+            config: sources.config_file.clone(),
+        })
+    };
+    let target = match &sources.flag_ssh {
+        Some(typed) => typed.clone(),
+        None if meant && sources.remote_over_ssh => configured()?,
+        None => return Ok(None),
+    };
+    Ok(Some(Tunnel {
+        target,
+        identity: sources.remote_ssh_identity.clone().filter(|_| meant),
+        port: url.port,
+    }))
 }
 
 /// The names and sources of one of the two credentials.
@@ -287,7 +363,7 @@ fn order(sources: &Sources, purpose: Purpose, source: UrlSource, kind: &Kind) ->
     use Step::{Auth, Environment, Generated, Remote};
     let proxied = sources.auth_mode == Some(AuthMode::TrustedProxy);
     match (purpose, source) {
-        (_, UrlSource::Flag) => &[],
+        (_, UrlSource::Flag | UrlSource::Ssh) => &[],
         (_, UrlSource::Environment) => &[Environment],
         (Purpose::NodeHost, _) if sources.remote => &[Environment, Remote, Auth],
         (Purpose::NodeHost, _) if kind.token => &[Environment, Auth, Generated],

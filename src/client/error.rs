@@ -7,6 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::client::resolve_error::ResolveError;
+use crate::client::ssh::{SshError, SshTarget};
 use crate::client::target::UrlSource;
 use crate::net::TlsFault;
 use crate::pairing::waiting::OPEN_COMMAND;
@@ -58,6 +59,13 @@ pub enum ClientError {
         fault: TlsFault,
         /// Address and port.
         address: String,
+    },
+    /// No login that would lead to the gateway.
+    Tunnel {
+        /// Where it logs in.
+        target: SshTarget,
+        /// What is wrong.
+        fault: SshError,
     },
     /// No connection to the address.
     Unreachable {
@@ -137,6 +145,7 @@ impl ClientError {
         match self {
             ClientError::PairingRequired(refusal) => refusal.hint(),
             ClientError::Tls { fault, .. } => tls_hint(fault),
+            ClientError::Tunnel { target, fault } => fault.remedy(target),
             _ => None,
         }
     }
@@ -203,6 +212,9 @@ impl fmt::Display for ClientError {
                 address,
             } => write!(out, "gateway not reachable: {address} does not speak TLS"),
             ClientError::Tls { fault, .. } => fault.fmt(out),
+            ClientError::Tunnel { target, fault } => {
+                write!(out, "gateway not reachable through ssh {target}: {fault}")
+            }
             ClientError::Unreachable { address, cause } => {
                 write!(
                     out,

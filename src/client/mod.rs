@@ -21,6 +21,7 @@ pub mod target;
 mod testing;
 pub mod tokens;
 pub mod transport;
+pub mod tunnel;
 
 pub use backoff::Backoff;
 pub use budget::{Budget, Steps};
@@ -34,3 +35,4 @@ pub use session::{Notice, Received, Session};
 pub use setup_code::{SetupCode, SetupCodeFault};
 pub use target::{GatewayUrl, UrlSource};
 pub use tokens::DeviceTokens;
+pub use tunnel::Tunnel;

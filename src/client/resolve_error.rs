@@ -25,6 +25,13 @@ pub enum ResolveError {
         /// The configuration file.
         config: PathBuf,
     },
+    /// `gateway.remote.transport` is ssh, and `gateway.remote.sshTarget` names no login.
+    SshTarget {
+        /// What is written there, when there is anything.
+        text: Option<String>,
+        /// The configuration file.
+        config: PathBuf,
+    },
     /// The secret that would win is configured but has no value.
     SecretUnavailable {
         /// Its dotted path.
@@ -62,6 +69,22 @@ impl fmt::Display for ResolveError {
                  Fix: set gateway.remote.url, or set gateway.mode=local.",
                 config.display()
             ),
+            ResolveError::SshTarget { text, config } => {
+                match text {
+                    Some(text) => {
+                        write!(out, "gateway.remote.sshTarget is not an SSH target: {text}")?
+                    }
+                    None => out.write_str(
+                        "gateway.remote.transport is ssh, but gateway.remote.sshTarget is missing",
+                    )?,
+                }
+                write!(
+                    out,
+                    "\nConfig: {}\nFix: set gateway.remote.sshTarget to user@host or user@host:port, or set \
+                     gateway.remote.transport=direct.",
+                    config.display()
+                )
+            }
             ResolveError::SecretUnavailable { path, why } => write!(
                 out,
                 "{path} is configured as a secret reference but is unavailable in this command path.\n{why}\n\

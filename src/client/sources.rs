@@ -1,9 +1,10 @@
 //! Gathers what may name a gateway and its credentials: options, environment, configuration, the generated token.
 
 use crate::client::credentials::Sources;
+use crate::client::ssh::SshTarget;
 use crate::client::target::GatewayUrl;
 use crate::config::environment::ServiceKind;
-use crate::config::word::GatewayMode;
+use crate::config::word::{GatewayMode, RemoteTransport};
 use crate::config::{Loaded, Paths};
 use crate::identity::Fingerprint;
 use crate::store::directory::read_optional;
@@ -21,6 +22,8 @@ pub struct Typed<'a> {
     pub password: Option<&'a str>,
     /// `--tls-fingerprint`.
     pub pin: Option<Fingerprint>,
+    /// `--ssh`.
+    pub ssh: Option<&'a SshTarget>,
 }
 
 impl Sources {
@@ -37,6 +40,7 @@ impl Sources {
             flag_token: owned(typed.token),
             flag_password: owned(typed.password),
             flag_pin: typed.pin,
+            flag_ssh: typed.ssh.cloned(),
             environment_url: owned(environment.gateway_url()),
             environment_token: owned(environment.gateway_token()),
             environment_password: owned(environment.gateway_password()),
@@ -45,6 +49,9 @@ impl Sources {
             local_port: gateway.port,
             local_tls: gateway.tls.enabled,
             remote_url: gateway.remote.url.clone(),
+            remote_over_ssh: gateway.remote.transport == Some(RemoteTransport::Ssh),
+            remote_ssh_target: gateway.remote.ssh_target.clone(),
+            remote_ssh_identity: gateway.remote.ssh_identity.clone(),
             pin: gateway.remote.tls_fingerprint,
             local_pin: local_pin(paths, loaded)?,
             authorities: environment.authorities().map(Into::into),
@@ -59,17 +66,23 @@ impl Sources {
         })
     }
 
-    /// Everything for a node host that connects to `url`, with its own certificate pin.
+    /// Everything for a node host that connects to `url`, with its own certificate pin, through `ssh` when that
+    /// was typed.
     ///
     /// # Errors
     /// As [`Sources::gather`].
     pub fn for_node_host(
         url: GatewayUrl,
         pin: Option<Fingerprint>,
+        ssh: Option<&SshTarget>,
         paths: &Paths,
         loaded: &Loaded,
     ) -> Result<Sources, StoreError> {
-        let mut sources = Sources::gather(Typed::default(), paths, loaded)?;
+        let typed = Typed {
+            ssh,
+            ..Typed::default()
+        };
+        let mut sources = Sources::gather(typed, paths, loaded)?;
         sources.node_host = Some(url);
         sources.pin = pin;
         Ok(sources)

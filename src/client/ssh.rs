@@ -1,24 +1,29 @@
-//! Reading one short text through the system's `ssh`: no questions, no new host keys, a deadline.
+//! Logins through the system's `ssh`: no questions, no new host keys, nothing but what was asked for.
 //!
 //! The user's own SSH configuration, agent and known hosts count; nothing is written. What is typed can
 //! never become an option or a further command.
 
 use std::fmt;
+use std::io;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::net::child::finish;
 
-/// Options of every login: never ask, never accept a new or changed host key, nothing but the command.
-const OPTIONS: [&str; 7] = [
+/// Options of every login: never ask, never accept a new or changed host key, and say only what is wrong.
+const OPTIONS: [&str; 8] = [
     "BatchMode=yes",
     "StrictHostKeyChecking=yes",
+    "UpdateHostKeys=no",
     "ConnectionAttempts=1",
-    "ConnectTimeout=10",
-    "ClearAllForwardings=yes",
     "ForwardAgent=no",
+    "ForwardX11=no",
     "PermitLocalCommand=no",
+    "LogLevel=ERROR",
 ];
+
+/// How long the other host may take to answer, at most.
+pub const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// `user@host` or `user@host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,38 +33,29 @@ pub struct SshTarget {
     port: Option<u16>,
 }
 
-/// Why nothing was read; Display is the sentence.
-#[derive(Debug, PartialEq, Eq)]
+/// Why a login came to nothing; Display is the sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SshError {
     /// The target is not of the right form.
     BadTarget(String),
+    /// The other host does not take this user's keys; the words of `ssh`.
+    Denied(String),
     /// The login or the command failed, in the words of `ssh`.
     Failed(String),
-    /// There is no `ssh`, or it cannot be started.
+    /// The key of the other host is not a known one.
+    HostKey {
+        /// Another one is known.
+        changed: bool,
+    },
+    /// There is no `ssh`.
+    Missing,
+    /// `ssh` cannot be started.
     NoSsh(String),
+    /// The login works, and the other host does not connect to the port; the words of `ssh`.
+    NotForwarded(String),
     /// It took too long.
     TimedOut(Duration),
 }
-
-impl fmt::Display for SshError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SshError::BadTarget(text) => {
-                write!(
-                    out,
-                    "not an SSH target: {text} (use user@host or user@host:port)"
-                )
-            }
-            SshError::Failed(why) => write!(out, "the SSH login failed: {why}"),
-            SshError::NoSsh(why) => write!(out, "ssh cannot be started: {why}"),
-            SshError::TimedOut(after) => {
-                write!(out, "the SSH login took longer than {} s", after.as_secs())
-            }
-        }
-    }
-}
-
-impl std::error::Error for SshError {}
 
 impl SshTarget {
     /// Reads what was typed.
@@ -99,43 +95,158 @@ impl SshTarget {
         })
     }
 
-    /// What `command` prints there; it is run by the login's shell and must be quoted for one.
-    ///
-    /// # Errors
-    /// [`SshError`]; a command that fails counts as a failed login.
-    pub fn read(&self, command: &str, limit: Duration) -> Result<String, SshError> {
+    /// An `ssh` to there that asks nothing and starts nothing yet. The host has to be its last argument, after
+    /// `--`, and a command may follow.
+    pub fn command(&self, answer_within: Duration) -> Command {
         let mut ssh = Command::new("ssh");
         ssh.arg("-T");
         for option in OPTIONS {
             ssh.args(["-o", option]);
         }
+        let seconds = answer_within.min(CONNECT_LIMIT).as_secs().max(1);
+        ssh.args(["-o", &format!("ConnectTimeout={seconds}")]);
         if let Some(port) = self.port {
             ssh.args(["-p", &port.to_string()]);
         }
-        ssh.args(["-l", &self.user, "--", &self.host, command]);
+        ssh.args(["-l", &self.user]);
+        ssh
+    }
+
+    /// The host to log in to.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// What `command` prints there; it is run by the login's shell and must be quoted for one.
+    ///
+    /// # Errors
+    /// [`SshError`]; a command that fails counts as a failed login.
+    pub fn read(&self, command: &str, limit: Duration) -> Result<String, SshError> {
+        let mut ssh = self.command(CONNECT_LIMIT);
+        ssh.args(["-o", "ClearAllForwardings=yes", "--", &self.host, command]);
         ssh.stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let deadline = Instant::now() + limit;
         let ended = ssh.spawn().and_then(|child| finish(child, deadline));
-        let Some(ended) = ended.map_err(|error| SshError::NoSsh(error.to_string()))? else {
+        let Some(ended) = ended.map_err(|error| SshError::unstarted(&error))? else {
             return Err(SshError::TimedOut(limit));
         };
-        if ended.status.success() {
-            return Ok(ended.stdout);
+        match ended.status.success() {
+            true => Ok(ended.stdout),
+            false => Err(SshError::of(&ended.stderr)),
         }
-        let mut complaint = ended
-            .stderr
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty());
-        let why = complaint
-            .next_back()
-            .unwrap_or("no reason given")
-            .to_owned();
-        Err(SshError::Failed(why))
+    }
+
+    /// The command a person types to log in there.
+    fn typed(&self) -> String {
+        let port = self.port.map(|port| format!("-p {port} "));
+        format!("{}{}@{}", port.unwrap_or_default(), self.user, self.host)
     }
 }
+
+impl SshError {
+    /// What kept `ssh` from being started.
+    pub fn unstarted(error: &io::Error) -> SshError {
+        match error.kind() {
+            io::ErrorKind::NotFound => SshError::Missing,
+            _ => SshError::NoSsh(error.to_string()),
+        }
+    }
+
+    /// What the complaints of an `ssh` that failed mean.
+    pub fn of(complaint: &str) -> SshError {
+        let says = |words: &str| complaint.contains(words);
+        let mut lines = complaint.lines().map(str::trim);
+        let refusal = lines.clone().find(|line| line.contains("open failed: "));
+        let last = lines.rfind(|line| !line.is_empty());
+        let last = last.unwrap_or("no reason given").to_owned();
+        if says("Host key verification failed") {
+            return SshError::HostKey {
+                changed: says("has changed") || says("HAS CHANGED"),
+            };
+        }
+        match refusal.and_then(|line| line.split_once("open failed: ")) {
+            Some((_, why)) => SshError::NotForwarded(why.to_owned()),
+            None if says("Permission denied (") => SshError::Denied(last),
+            None => SshError::Failed(last),
+        }
+    }
+
+    /// What a person does about it at this machine, for a login at `target`; `None` where the sentence says it.
+    pub fn remedy(&self, target: &SshTarget) -> Option<String> {
+        let login = target.typed();
+        Some(match self {
+            SshError::HostKey { changed: false } => {
+                format!("Log in once by hand and compare the key before you accept it: ssh {login}")
+            }
+            SshError::HostKey { changed: true } => format!(
+                "The host was installed anew, or something else answers there. Look with: ssh {login}"
+            ),
+            SshError::Denied(_) => format!(
+                "The login has to work without a question (a key in ssh-agent or in the SSH configuration): try ssh {login}, \
+                 or ssh-copy-id {login}"
+            ),
+            SshError::Missing => {
+                "Install the OpenSSH client, e.g. apt-get install openssh-client".to_owned()
+            }
+            SshError::NotForwarded(why) if why.contains("refused") => {
+                "Start the gateway there, or name its port: --url ws://127.0.0.1:<port>".to_owned()
+            }
+            SshError::NotForwarded(why) if why.contains("prohibited") => {
+                "Its sshd has to permit it: AllowTcpForwarding yes (or local)".to_owned()
+            }
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for SshTarget {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) if self.host.contains(':') => {
+                write!(out, "{}@[{}]:{port}", self.user, self.host)
+            }
+            Some(port) => write!(out, "{}@{}:{port}", self.user, self.host),
+            None => write!(out, "{}@{}", self.user, self.host),
+        }
+    }
+}
+
+impl fmt::Display for SshError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SshError::BadTarget(text) => {
+                write!(
+                    out,
+                    "not an SSH target: {text} (use user@host or user@host:port)"
+                )
+            }
+            SshError::Denied(why) | SshError::Failed(why) => {
+                write!(out, "the SSH login failed: {why}")
+            }
+            SshError::HostKey { changed: false } => out.write_str(
+                "the SSH login failed: Host key verification failed. This machine does not know the host's key",
+            ),
+            SshError::HostKey { changed: true } => out.write_str(
+                "the SSH login failed: Host key verification failed. The host's key is not the known one",
+            ),
+            SshError::Missing => out.write_str("there is no ssh on this machine"),
+            SshError::NoSsh(why) => write!(out, "ssh cannot be started: {why}"),
+            SshError::NotForwarded(why) => {
+                write!(
+                    out,
+                    "the SSH login works, but the gateway's port does not answer there: {why}"
+                )
+            }
+            SshError::TimedOut(after) => {
+                write!(out, "the SSH login took longer than {} s", after.as_secs())
+            }
+        }
+    }
+}
+
+impl std::error::Error for SshError {}
 
 /// `text` as one word of a POSIX shell.
 pub fn quoted(text: &str) -> String {
@@ -181,6 +292,58 @@ mod tests {
                 Err(SshError::BadTarget(text.to_owned())),
                 "{text:?}"
             );
+        }
+    }
+
+    #[test]
+    fn complaints_of_ssh_are_understood() {
+        let unknown = "No ED25519 host key is known for gw and you have requested strict checking.\r\n\
+            Host key verification failed.\r\n";
+        let changed = "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\r\nHost key for gw has changed and you have \
+            requested strict checking.\r\nHost key verification failed.\r\n";
+        let refused = "channel 0: open failed: connect failed: Connection refused\r\nstdio forwarding failed\r\n";
+        let denied = "pi@gw: Permission denied (publickey,password).\r\n";
+        let unresolved = "ssh: Could not resolve hostname gw: Name or service not known\r\n";
+        let target = SshTarget::parse("pi@gw:2222").unwrap();
+        for (complaint, expected, remedy) in [
+            (
+                unknown,
+                SshError::HostKey { changed: false },
+                Some("ssh -p 2222 pi@gw"),
+            ),
+            (
+                changed,
+                SshError::HostKey { changed: true },
+                Some("something else answers"),
+            ),
+            (
+                refused,
+                SshError::NotForwarded("connect failed: Connection refused".to_owned()),
+                Some("Start the gateway there"),
+            ),
+            (
+                "channel 0: open failed: administratively prohibited: open failed\n",
+                SshError::NotForwarded("administratively prohibited: open failed".to_owned()),
+                Some("AllowTcpForwarding"),
+            ),
+            (
+                denied,
+                SshError::Denied(denied.trim().to_owned()),
+                Some("ssh-copy-id -p 2222 pi@gw"),
+            ),
+            (
+                unresolved,
+                SshError::Failed(unresolved.trim().to_owned()),
+                None,
+            ),
+            ("", SshError::Failed("no reason given".to_owned()), None),
+        ] {
+            let error = SshError::of(complaint);
+            assert_eq!(error, expected);
+            let found = error.remedy(&target);
+            assert_eq!(found.is_some(), remedy.is_some(), "{found:?}");
+            let said = remedy.is_none_or(|words| found.as_deref().unwrap().contains(words));
+            assert!(said, "{found:?}");
         }
     }
 

@@ -40,6 +40,8 @@ pub enum UrlSource {
     Remote,
     /// The gateway of this machine.
     Local,
+    /// `--ssh` alone.
+    Ssh,
     /// `--host` and `--port` of the node host, or what `node.json` remembers.
     NodeHost,
     /// Discovery, a setup code or `--url`, for a node that joins.
@@ -181,6 +183,7 @@ impl fmt::Display for UrlSource {
             UrlSource::Environment => "env OPENCLAW_GATEWAY_URL",
             UrlSource::Remote => "config gateway.remote.url",
             UrlSource::Local => "local loopback",
+            UrlSource::Ssh => "cli --ssh",
             UrlSource::NodeHost => "node host settings",
             UrlSource::Join => "node join",
         })

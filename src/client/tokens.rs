@@ -23,7 +23,7 @@ impl DeviceTokens {
         DeviceTokens {
             dir,
             device,
-            gateway_url: endpoint.url.to_string(),
+            gateway_url: endpoint.name(),
             adopt: endpoint.is_configured(),
         }
     }

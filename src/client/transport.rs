@@ -3,17 +3,22 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::client::budget::Budget;
 use crate::client::credentials::Endpoint;
 use crate::client::error::ClientError;
 use crate::client::plaintext;
 use crate::client::target::{GatewayUrl, UrlSource};
+use crate::client::tunnel::{Carrier, Tunnel};
 use crate::net::{
     HeadFault, NetError, Outbox, Peer, Presented, Remains, Side, Step, Stream, dial, trust, upgrade,
 };
+use crate::protocol::close::ABNORMAL;
 use crate::protocol::limits::{MAX_BUFFERED_BYTES, MAX_FRAME_BYTES, MAX_HELLO_BYTES};
+
+/// How long a login may take beyond what a gateway gets to answer.
+const LOGIN_LIMIT: Duration = Duration::from_secs(20);
 
 /// What happened while waiting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,8 +80,9 @@ impl Transport for Peer {
 }
 
 /// Opens a WebSocket to the endpoint: plaintext rule, connection to exactly the checked addresses, TLS with its
-/// certificate judged, upgrade. A `wss://` endpoint is never spoken to in any other way. `reached` is called when
-/// the connection stands and nothing was said yet.
+/// certificate judged, upgrade. A `wss://` endpoint is never spoken to in any other way. Where a login leads to
+/// the gateway, nothing of it goes over a network in any other way. `reached` is called when the connection
+/// stands and nothing was said yet.
 ///
 /// # Errors
 /// [`ClientError`] for everything that keeps it from being a WebSocket.
@@ -87,12 +93,28 @@ pub fn open(
     reached: &dyn Fn(),
 ) -> Result<Box<dyn Transport>, ClientError> {
     let url = &endpoint.url;
+    if let Some(tunnel) = &endpoint.via {
+        return Ok(Box::new(Tunnelled::open(
+            tunnel, endpoint, budget, reached,
+        )?));
+    }
     let addresses = plaintext::addresses(url, endpoint.source, plaintext_opt_in, budget)?;
-    let failed = |error| failure(error, &url.authority(), budget);
-    let mut stream = reach(&addresses, url, budget)?;
+    let stream = reach(&addresses, url, budget)?;
     reached();
+    let peer = upgraded(stream, endpoint, budget.steps().challenge, budget)?;
+    Ok(Box::new(peer))
+}
+
+/// TLS where the URL asks for it, and the upgrade, within `limit` and the budget.
+fn upgraded(
+    mut stream: Stream,
+    endpoint: &Endpoint,
+    limit: Duration,
+    budget: &Budget,
+) -> Result<Peer, ClientError> {
+    let url = &endpoint.url;
+    let failed = |error| failure(error, &url.authority(), budget);
     let started = Instant::now();
-    let limit = budget.steps().challenge;
     let deadline = budget.at_most(limit);
     // Within the budget it was the step that took too long.
     let unanswered = |error| match error {
@@ -111,13 +133,74 @@ pub fn open(
     let outbox = Outbox::new(MAX_BUFFERED_BYTES)
         .map_err(NetError::from)
         .map_err(failed)?;
-    Ok(Box::new(Peer::new(
+    Ok(Peer::new(
         stream,
         Side::Client,
         rest,
         MAX_HELLO_BYTES,
         outbox,
-    )))
+    ))
+}
+
+/// A connection that goes through a login; the connection ends first, then the login.
+struct Tunnelled {
+    peer: Peer,
+    carrier: Carrier,
+}
+
+impl Tunnelled {
+    fn open(
+        tunnel: &Tunnel,
+        endpoint: &Endpoint,
+        budget: &Budget,
+        reached: &dyn Fn(),
+    ) -> Result<Tunnelled, ClientError> {
+        let failed = |fault| ClientError::Tunnel {
+            target: tunnel.target.clone(),
+            fault,
+        };
+        let left = budget.deadline().saturating_duration_since(Instant::now());
+        // Its own sentence about a host that does not answer says more than ours.
+        let answer = left.saturating_sub(Duration::from_secs(1));
+        let (stream, mut carrier) = tunnel.open(answer).map_err(failed)?;
+        reached();
+        let limit = budget.steps().challenge.saturating_add(LOGIN_LIMIT);
+        match upgraded(stream, endpoint, limit, budget) {
+            Ok(peer) => Ok(Tunnelled { peer, carrier }),
+            Err(error) => Err(carrier.fault().map_or(error, failed)),
+        }
+    }
+}
+
+impl Transport for Tunnelled {
+    fn outbox(&self) -> &Outbox {
+        Transport::outbox(&self.peer)
+    }
+
+    fn wait(&mut self, deadline: Instant) -> Carried {
+        match Transport::wait(&mut self.peer, deadline) {
+            Carried::Closed(ABNORMAL, reason) => {
+                let fault = self.carrier.fault();
+                let reason = fault.map_or(reason, |fault| fault.to_string());
+                Carried::Closed(ABNORMAL, reason)
+            }
+            other => other,
+        }
+    }
+
+    fn trust(&mut self) {
+        Transport::trust(&mut self.peer);
+    }
+
+    fn answered(&self) -> u64 {
+        Transport::answered(&self.peer)
+    }
+
+    fn forsake(&mut self) -> Option<Remains> {
+        // The login ends with this value, and with it the connection at the other end.
+        let _ = Transport::forsake(&mut self.peer);
+        None
+    }
 }
 
 /// Looks at what stands at `url` before anything is sent there: the plaintext rule, a connection, and the certificate
@@ -178,11 +261,11 @@ pub fn failure(error: NetError, authority: &str, budget: &Budget) -> ClientError
         },
         NetError::Unresolved { host } => ClientError::Unresolvable { host },
         NetError::Io(source) | NetError::Head(HeadFault::Io(source)) => ClientError::Closed {
-            code: crate::protocol::close::ABNORMAL,
+            code: ABNORMAL,
             reason: source.to_string(),
         },
         NetError::Head(HeadFault::Closed) => ClientError::Closed {
-            code: crate::protocol::close::ABNORMAL,
+            code: ABNORMAL,
             reason: "before the upgrade was answered".to_owned(),
         },
         error @ (NetError::AcceptKeyMismatch | NetError::Head(_) | NetError::Refused { .. }) => {
@@ -207,6 +290,7 @@ mod tests {
         let endpoint = Endpoint {
             url,
             source: UrlSource::Local,
+            via: None,
             credentials: Credentials::default(),
             pin: None,
             authorities: None,

@@ -12,7 +12,7 @@ use crate::config::secret::{self, Secret};
 use crate::config::view::View;
 use crate::config::word::{
     Bind, ConsoleStyle, ExecHost, LogLevel, MdnsMode, NodeBrowserMode, Redaction, ReloadMode,
-    RemoteEdits, RemoteTransport, TailscaleMode,
+    RemoteEdits, TailscaleMode,
 };
 use crate::identity::Fingerprint;
 
@@ -147,14 +147,14 @@ impl Builder<'_> {
         let view = self.view;
         Remote {
             url: view.text("gateway.remote.url"),
-            transport: view.word("gateway.remote.transport", RemoteTransport::Ssh),
+            transport: view.optional_word("gateway.remote.transport"),
             token: self.secret("gateway.remote.token"),
             password: self.secret("gateway.remote.password"),
             tls_fingerprint: view
                 .text("gateway.remote.tlsFingerprint")
                 .and_then(|text| Fingerprint::parse(&text)),
             ssh_target: view.text("gateway.remote.sshTarget"),
-            ssh_identity: view.text("gateway.remote.sshIdentity"),
+            ssh_identity: view.file("gateway.remote.sshIdentity", &self.paths.home),
         }
     }
 

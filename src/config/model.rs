@@ -143,18 +143,18 @@ impl Tls {
 pub struct Remote {
     /// `ws://` or `wss://`.
     pub url: Option<String>,
-    /// How it is reached.
-    pub transport: RemoteTransport,
+    /// How it is reached, when that is written down; otherwise directly.
+    pub transport: Option<RemoteTransport>,
     /// Client token.
     pub token: Secret,
     /// Client password.
     pub password: Secret,
     /// The certificate to trust.
     pub tls_fingerprint: Option<Fingerprint>,
-    /// For `gateway probe`.
+    /// `user@host[:port]`, for the transport ssh and for `gateway probe`.
     pub ssh_target: Option<String>,
-    /// For `gateway probe`.
-    pub ssh_identity: Option<String>,
+    /// The key file to log in there with.
+    pub ssh_identity: Option<PathBuf>,
 }
 
 /// `gateway.nodes.*`.

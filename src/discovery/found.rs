@@ -48,9 +48,6 @@ impl Found {
         addresses: impl IntoIterator<Item = SocketAddr>,
         txt: impl IntoIterator<Item = (&'a str, &'a [u8])>,
     ) -> Found {
-        let mut addresses: Vec<SocketAddr> = addresses.into_iter().collect();
-        addresses.sort_by_key(|address| (rank(*address), *address));
-        addresses.dedup();
         let mut values = BTreeMap::new();
         for (key, value) in txt {
             let key = printable(key.as_bytes()).to_ascii_lowercase();
@@ -65,9 +62,17 @@ impl Found {
             domain: domain.to_owned(),
             host: printable(host.trim_end_matches('.').as_bytes()),
             port,
-            addresses,
+            addresses: Found::in_order(addresses),
             txt: values,
         }
+    }
+
+    /// Addresses best first, each once.
+    pub fn in_order(addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+        let mut addresses: Vec<SocketAddr> = addresses.into_iter().collect();
+        addresses.sort_by_key(|address| (rank(*address), *address));
+        addresses.dedup();
+        addresses
     }
 
     /// A hint of the TXT record; the key in any case, an empty value is none.
@@ -94,15 +99,17 @@ impl Found {
 
     /// The same for every address, best first.
     pub fn urls(&self) -> impl Iterator<Item = GatewayUrl> + '_ {
-        self.addresses.iter().map(|address| {
-            let host = match address {
-                SocketAddr::V6(v6) if v6.scope_id() != 0 => {
-                    format!("{}%{}", v6.ip(), v6.scope_id())
-                }
-                _ => address.ip().to_string(),
-            };
-            GatewayUrl::new(&host, self.port, self.says_tls())
-        })
+        let url =
+            |address: &SocketAddr| GatewayUrl::new(&host(*address), self.port, self.says_tls());
+        self.addresses.iter().map(url)
+    }
+}
+
+/// An address as the host of a URL; a link-local one with its scope.
+pub fn host(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
+        _ => address.ip().to_string(),
     }
 }
 

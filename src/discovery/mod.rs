@@ -4,6 +4,7 @@
 
 pub mod advertiser;
 pub mod beacon;
+pub mod browse;
 pub mod container;
 pub mod corefile;
 pub mod domain;
@@ -11,6 +12,7 @@ pub mod found;
 #[cfg(feature = "libmdns")]
 pub mod libmdns;
 pub mod mdns;
+pub mod selection;
 pub mod tailscale;
 pub mod unicast;
 pub mod wide_area;

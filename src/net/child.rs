@@ -46,21 +46,30 @@ pub fn finish(mut child: Child, deadline: Instant) -> io::Result<Option<Finished
 }
 
 fn wait(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
+    let ended = wait_until(child, deadline)?;
+    if ended.is_none() {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    Ok(ended)
+}
+
+/// Waits for the end of `child`, at most until the deadline: `None` when it still runs then.
+///
+/// # Errors
+/// It cannot be waited for.
+pub fn wait_until(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
     loop {
         match child.try_wait()? {
-            Some(status) => return Ok(Some(status)),
             None if Instant::now() < deadline => thread::sleep(POLL),
-            None => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Ok(None);
-            }
+            ended => return Ok(ended),
         }
     }
 }
 
-/// What one output has said so far.
-struct Output {
+/// What one output of a program has said so far; it is read in a thread of its own.
+#[derive(Debug)]
+pub struct Output {
     kept: Arc<Mutex<Vec<u8>>>,
     /// Disconnected at its end.
     ended: Receiver<()>,
@@ -68,7 +77,7 @@ struct Output {
 
 impl Output {
     /// What it said until its end or until `until`.
-    fn said(self, until: Instant) -> String {
+    pub fn said(&self, until: Instant) -> String {
         let patience = until.saturating_duration_since(Instant::now());
         let _ = self.ended.recv_timeout(patience);
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -76,7 +85,8 @@ impl Output {
     }
 }
 
-fn collect(pipe: Option<impl Read + Send + 'static>) -> Output {
+/// Starts to read an output to its end; no more than 16 KiB of it are kept.
+pub fn collect(pipe: Option<impl Read + Send + 'static>) -> Output {
     let kept = Arc::new(Mutex::new(Vec::new()));
     let (ends, ended) = channel::<()>();
     let shared = Arc::clone(&kept);

@@ -3,7 +3,10 @@
 use std::{
     io::{self, Read, Write},
     net::{Shutdown, TcpStream},
-    os::fd::{AsFd, BorrowedFd},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::net::UnixStream,
+    },
     time::{Duration, Instant},
 };
 
@@ -42,6 +45,14 @@ impl Stream {
     /// No descriptor left.
     pub fn remains(&self) -> io::Result<Remains> {
         Remains::of(self.socket())
+    }
+
+    /// Takes over one end of a socket pair: a program of this machine at the other end carries the bytes on,
+    /// and watches the way they take.
+    pub fn carried(socket: UnixStream) -> io::Result<Stream> {
+        socket.set_nonblocking(true)?;
+        // Reading, writing and closing are the same for every stream socket; only the options of TCP are not.
+        Ok(Stream::Plain(TcpStream::from(OwnedFd::from(socket))))
     }
 
     /// Tells the other end that nothing more will come.

@@ -86,7 +86,7 @@ impl Host<'_> {
                 lost.bury();
             }
         };
-        let url = &self.connector.endpoint.url;
+        let url = self.connector.endpoint.name();
         // A gateway that is down is no failed start of the node host.
         self.supervisor.ready(&format!("connecting to {url}"));
         while !control.is_stopped() {

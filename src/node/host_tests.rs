@@ -115,6 +115,7 @@ fn start(dir: &TempDir, gateway: &Gateway) -> (Receiver<String>, JoinHandle<Endi
         let endpoint = Endpoint {
             url: GatewayUrl::new("127.0.0.1", port, false),
             source: UrlSource::NodeHost,
+            via: None,
             credentials: Credentials::default(),
             pin: None,
             authorities: None,

@@ -83,7 +83,8 @@ pub fn after_failure(error: &ClientError) -> Failure {
         other => other.to_string(),
     };
     let mut lines = vec![format!("node host gateway connect failed: {message}")];
-    if let (ClientError::Tls { .. }, Some(hint)) = (error, error.hint()) {
+    let told = matches!(error, ClientError::Tls { .. } | ClientError::Tunnel { .. });
+    if let Some(hint) = error.hint().filter(|_| told) {
         lines.extend(hint.lines().map(str::to_owned));
     }
     let code = error.detail_code().unwrap_or_default();

@@ -16,6 +16,8 @@ use crate::store::node_file::NodeFile;
 pub struct NodeTokens {
     dir: StateDir,
     tokens: DeviceTokens,
+    /// The token in `node.json` is this gateway's too.
+    mirrored: bool,
     /// What this node joins with, until it has a token.
     bootstrap: Mutex<Option<Token>>,
 }
@@ -26,7 +28,16 @@ impl NodeTokens {
         Self {
             dir,
             tokens,
+            mirrored: true,
             bootstrap: Mutex::new(bootstrap),
+        }
+    }
+
+    /// The same for a gateway that `node.json` cannot name: the token there is another one's.
+    pub fn without_mirror(self) -> Self {
+        Self {
+            mirrored: false,
+            ..self
         }
     }
 
@@ -37,6 +48,9 @@ impl NodeTokens {
     }
 
     fn mirror(&self, token: Option<&Token>) {
+        if !self.mirrored {
+            return;
+        }
         let outcome = NodeFile::load(&self.dir).and_then(|mut file| {
             if file.token.as_ref() == token {
                 return Ok(());
@@ -53,6 +67,9 @@ impl NodeTokens {
 impl TokenKeeper for NodeTokens {
     fn load(&self, role: Role) -> Option<StoredToken> {
         self.tokens.load(role).or_else(|| {
+            if !self.mirrored {
+                return None;
+            }
             let token = NodeFile::load(&self.dir).ok()?.token?;
             Some(StoredToken {
                 token,

@@ -1,80 +1,13 @@
 //! Silent approval through a real `sshd` on loopback, with keys, configuration and port of its own.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::json;
 
 use crate::support::peer::Peer;
-use crate::support::process::{Gateway, Outcome, Running, SECRET, free_port, openclaw_with};
+use crate::support::process::{Gateway, Outcome, SECRET, openclaw_with};
+use crate::support::ssh::{SSHD, ssh_server, user};
 use crate::support::wait_for;
-
-const SSHD: &str = "/usr/sbin/sshd";
-
-fn key(path: &Path) -> String {
-    let made = Command::new("ssh-keygen")
-        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-        .arg(path)
-        .status();
-    assert!(made.unwrap().success());
-    std::fs::read_to_string(path.with_extension("pub")).unwrap()
-}
-
-/// The user whose login it is: the one who runs these tests, and the gateway.
-fn user() -> String {
-    let id = Command::new("id").arg("-un").output().unwrap();
-    String::from_utf8(id.stdout).unwrap().trim().to_owned()
-}
-
-/// An `sshd` that knows one key, and an `ssh` first in the PATH that has this key and knows its host key.
-fn ssh_server(place: &Path) -> (Running, u16) {
-    std::fs::create_dir_all(place.join("bin")).unwrap();
-    if rustix::process::geteuid().is_root() {
-        // Where Debian's sshd separates its privileges.
-        std::fs::create_dir_all("/run/sshd").unwrap();
-    }
-    let host_key = key(&place.join("host"));
-    std::fs::write(place.join("authorized"), key(&place.join("login"))).unwrap();
-    let port = free_port();
-    std::fs::write(
-        place.join("known_hosts"),
-        format!("[127.0.0.1]:{port} {host_key}"),
-    )
-    .unwrap();
-    let shown = place.display();
-    std::fs::write(
-        place.join("sshd_config"),
-        format!(
-            "ListenAddress 127.0.0.1:{port}\nHostKey {shown}/host\nAuthorizedKeysFile {shown}/authorized\n\
-             PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n\
-             KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n"
-        ),
-    )
-    .unwrap();
-    std::fs::write(
-        place.join("ssh_config"),
-        format!(
-            "IdentityFile {shown}/login\nIdentitiesOnly yes\nUserKnownHostsFile {shown}/known_hosts\n\
-             GlobalKnownHostsFile /dev/null\n"
-        ),
-    )
-    .unwrap();
-    let ssh = place.join("bin/ssh");
-    std::fs::write(
-        &ssh,
-        format!("#!/bin/sh\nexec /usr/bin/ssh -F '{shown}/ssh_config' \"$@\"\n"),
-    )
-    .unwrap();
-    std::fs::set_permissions(&ssh, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let mut command = Command::new(SSHD);
-    command
-        .args(["-D", "-e", "-f"])
-        .arg(place.join("sshd_config"));
-    let mut server = Running::start(command);
-    server.wait_for_output("Server listening");
-    (server, port)
-}
 
 #[test]
 fn a_login_as_the_gateways_user_approves_and_any_other_does_not() {

@@ -16,6 +16,7 @@ pub mod peer;
 pub mod process;
 pub mod reloading;
 pub mod scripted;
+pub mod ssh;
 pub mod stand_in;
 pub mod tls;
 pub mod websocket;

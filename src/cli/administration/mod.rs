@@ -99,6 +99,7 @@ pub fn open(
 /// Whether the gateway meant is the one of this machine, named by nobody.
 fn is_local(invocation: &Invocation, loaded: &Loaded) -> bool {
     invocation.text("url").is_none()
+        && !invocation.has("ssh")
         && loaded.environment.gateway_url().is_none()
         && loaded.config.gateway.mode != Some(GatewayMode::Remote)
 }

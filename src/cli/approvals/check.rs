@@ -13,7 +13,6 @@ use crate::cli::invocation::Invocation;
 use crate::cli::node::machine;
 use crate::cli::nodes::select;
 use crate::cli::row;
-use crate::client::GatewayUrl;
 use crate::identity::{DeviceKey, Random};
 use crate::node::system::prepare;
 use crate::protocol::scope::Scope;
@@ -67,12 +66,11 @@ fn here(invocation: &Invocation, params: &Value) -> Result<Value, CliError> {
     let key = load_key(&dir)?.map_or_else(DeviceKey::generate, Ok);
     let key = key.map_err(|fault| CliError::failed("UNAVAILABLE", fault.to_string()))?;
     // Nothing is run, so nothing is written about any gateway.
-    let nowhere = GatewayUrl::new("127.0.0.1", loaded.config.gateway.port, false);
     let environment = invocation.environment().clone();
     let machine = machine(
         &key.device_id(),
         &dir,
-        &nowhere,
+        "none",
         &paths,
         &loaded,
         environment,

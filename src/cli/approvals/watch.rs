@@ -255,6 +255,7 @@ fn passes(error: &CliError) -> bool {
         | ClientError::NoChallenge { .. }
         | ClientError::NotGateway(_)
         | ClientError::Timeout(_)
+        | ClientError::Tunnel { .. }
         | ClientError::Unreachable { .. }
         | ClientError::Unresolvable { .. } => true,
         ClientError::Rejected(shape) => shape.code == ErrorCode::Unavailable,

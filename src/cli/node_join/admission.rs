@@ -52,7 +52,8 @@ impl Applicant<'_> {
     /// Everything but a missing secret and a missing approval.
     pub fn apply(&self, budget: &Budget) -> Result<(Admission, Option<Token>), CliError> {
         let Start { paths, loaded, .. } = self.start;
-        let sources = Sources::for_node_host(self.settings.url.clone(), self.pin, paths, loaded)?;
+        let sources =
+            Sources::for_node_host(self.settings.url.clone(), self.pin, None, paths, loaded)?;
         let resolved = resolve(&sources, Purpose::NodeHost);
         let endpoint = Endpoint {
             source: UrlSource::Join,
@@ -94,7 +95,7 @@ impl Applicant<'_> {
         node::machine(
             &self.key.device_id(),
             self.dir,
-            &self.settings.url,
+            &self.settings.url.to_string(),
             &start.paths,
             &start.loaded,
             start.environment.clone(),
@@ -108,6 +109,7 @@ pub fn target(url: &str, start: &Start) -> Target {
     Target {
         url: url.to_owned(),
         source: UrlSource::Join,
+        via: None,
         config: start.paths.config_file.clone(),
         bind: None,
     }

@@ -60,6 +60,7 @@ fn endpoint(url: &str, token: Option<&str>) -> Endpoint {
     Endpoint {
         url: GatewayUrl::parse(url).unwrap(),
         source: UrlSource::Flag,
+        via: None,
         credentials: Credentials {
             token: token.map(credential),
             password: None,

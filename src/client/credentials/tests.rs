@@ -400,3 +400,145 @@ fn secrets_do_not_show_themselves() {
         "{text}"
     );
 }
+
+type Changed<'a> = (&'a str, &'a [fn(&mut Sources)], Purpose, &'a str);
+
+#[test]
+fn a_login_leads_to_the_gateway_that_is_meant() {
+    use Purpose::{Command, NodeHost};
+    let typed: fn(&mut Sources) = |s| s.flag_ssh = SshTarget::parse("pi@gw:2222").ok();
+    let configured: fn(&mut Sources) = |s| {
+        s.remote = true;
+        s.remote_over_ssh = true;
+        s.remote_ssh_target = Some("pi@far".to_owned());
+        s.remote_ssh_identity = Some(PathBuf::from("/key"));
+    };
+    // Name and port there, secret, key file.
+    let rows: &[Changed<'_>] = &[
+        (
+            "nothing of the local gateway goes there",
+            &[typed],
+            Command,
+            "ws://127.0.0.1:18789 through ssh pi@gw:2222 (cli --ssh) to 18789, - with -",
+        ),
+        (
+            "but what was typed",
+            &[typed, |s| s.flag_token = Some("flag-t".to_owned())],
+            Command,
+            "ws://127.0.0.1:18789 through ssh pi@gw:2222 (cli --ssh) to 18789, flag-t with -",
+        ),
+        (
+            "a pin speaks TLS there",
+            &[typed, |s| s.flag_pin = Some(Fingerprint::of(b"flag"))],
+            Command,
+            "wss://127.0.0.1:18789 through ssh pi@gw:2222 (cli --ssh) to 18789, - with -",
+        ),
+        (
+            "a URL says what is there, and its port",
+            &[typed, |s| {
+                s.flag_url = Some("ws://gw.lan:19000".to_owned());
+                s.flag_token = Some("flag-t".to_owned());
+            }],
+            Command,
+            "ws://gw.lan:19000 through ssh pi@gw:2222 (cli --url) to 19000, flag-t with -",
+        ),
+        (
+            "a URL without credentials",
+            &[typed, |s| s.flag_url = Some("ws://gw.lan:1".to_owned())],
+            Command,
+            "gateway url override requires explicit credentials",
+        ),
+        (
+            "remote mode, by the configuration",
+            &[configured],
+            Command,
+            "wss://gw.example:443 through ssh pi@far (config gateway.remote.url) to 443, remote-t with /key",
+        ),
+        (
+            "remote mode needs no URL then",
+            &[configured, |s| {
+                s.remote_url = None;
+                s.pin = None;
+            }],
+            Command,
+            "ws://127.0.0.1:18789 through ssh pi@far (config gateway.remote.url) to 18789, remote-t with /key",
+        ),
+        (
+            "remote mode, by another login",
+            &[configured, typed],
+            Command,
+            "wss://gw.example:443 through ssh pi@gw:2222 (config gateway.remote.url) to 443, remote-t with /key",
+        ),
+        (
+            "what is named for this run goes directly",
+            &[configured, |s| {
+                s.flag_url = Some("wss://other:1".to_owned());
+                s.flag_token = Some("flag-t".to_owned());
+            }],
+            Command,
+            "wss://other:1 (cli --url), flag-t",
+        ),
+        (
+            "in local mode the remote gateway is not meant",
+            &[configured, |s| s.remote = false],
+            Command,
+            "ws://127.0.0.1:18789 (local loopback), env-t",
+        ),
+        (
+            "no target",
+            &[configured, |s| s.remote_ssh_target = None],
+            Command,
+            "gateway.remote.transport is ssh, but gateway.remote.sshTarget is missing",
+        ),
+        (
+            "a target that is none",
+            &[configured, |s| {
+                s.remote_ssh_target = Some("pi@-oProxyCommand=x".to_owned());
+            }],
+            Command,
+            "gateway.remote.sshTarget is not an SSH target: pi@-oProxyCommand=x",
+        ),
+        (
+            "node host",
+            &[typed],
+            NodeHost,
+            "wss://127.0.0.1:18789 through ssh pi@gw:2222 (node host settings) to 18789, env-t with -",
+        ),
+        (
+            "node host in remote mode, told no address",
+            &[configured],
+            NodeHost,
+            "wss://127.0.0.1:18789 through ssh pi@far (node host settings) to 18789, env-t with /key",
+        ),
+        (
+            "node host in remote mode, told an address",
+            &[configured, |s| {
+                s.node_host = GatewayUrl::parse("wss://gw.lan:18789").ok();
+            }],
+            NodeHost,
+            "wss://gw.lan:18789 (node host settings), env-t",
+        ),
+    ];
+    for (name, changes, purpose, expected) in rows {
+        let mut sources = full();
+        changes.iter().for_each(|change| change(&mut sources));
+        let found = resolve(&sources, *purpose).map(|found| {
+            let token = found.credentials.token.as_ref();
+            let token = token.map_or("-", |token| &token.value);
+            match &found.via {
+                None => format!("{} ({}), {token}", found.name(), found.source),
+                Some(tunnel) => {
+                    let key = tunnel
+                        .identity
+                        .as_ref()
+                        .map(|key| key.display().to_string());
+                    let key = key.unwrap_or("-".to_owned());
+                    let (name, source, port) = (found.name(), found.source, tunnel.port);
+                    format!("{name} ({source}) to {port}, {token} with {key}")
+                }
+            }
+        });
+        let found = found.unwrap_or_else(|error| error.to_string());
+        assert_eq!(found.lines().next().unwrap(), *expected, "{name}");
+    }
+}
