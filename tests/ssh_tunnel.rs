@@ -222,6 +222,11 @@ fn a_node_host_comes_through_a_login_and_back_when_it_breaks() {
         scene.port()
     );
     host.wait_for_output(&connected);
+    let given = std::fs::read_to_string(scene.home.path().join("ssh.env")).unwrap();
+    assert!(
+        given.contains("PATH=") && !given.contains(SECRET),
+        "{given}"
+    );
     let pid = std::fs::read_to_string(scene.home.path().join("ssh.pid")).unwrap();
     let ended = std::process::Command::new("kill").arg(pid.trim()).status();
     assert!(ended.unwrap().success());

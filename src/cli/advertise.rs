@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::cli::error::CliError;
 use crate::cli::gateway_tls::own_certificate;
 use crate::client::GatewayUrl;
-use crate::config::word::{Bind, TailscaleMode, Word};
+use crate::config::word::{Bind, GatewayMode, TailscaleMode, Word};
 use crate::config::{Config, Loaded, Paths};
 use crate::discovery::tailscale::Program;
 use crate::net::address::{is_private, routed_address, tailnet_address};
@@ -57,8 +57,9 @@ pub fn advertised(
     })?;
     let gateway = &config.gateway;
     // Whatever stands at another port shows another certificate.
-    let own = GatewayUrl::parse(&found.url)
-        .is_ok_and(|url| url.secure && url.port == gateway.port && found.source != REMOTE_URL);
+    let here = gateway.mode != Some(GatewayMode::Remote) && found.source != REMOTE_URL;
+    let own = here
+        && GatewayUrl::parse(&found.url).is_ok_and(|url| url.secure && url.port == gateway.port);
     let fingerprint = if gateway.tls.enabled && own {
         Some(own_certificate(paths, loaded)?.fingerprint.to_string())
     } else if found.source == REMOTE_URL {
@@ -83,10 +84,20 @@ fn choose(
     if let Some(typed) = asked.typed {
         return checked(typed, "cli --url");
     }
+    let remote = gateway.remote.url.as_deref();
+    if gateway.mode == Some(GatewayMode::Remote) {
+        // Everything else is about a gateway of this machine, which there is not.
+        let others = |url: &&str| GatewayUrl::parse(url).is_ok_and(|url| !url.is_loopback());
+        return match remote.filter(others) {
+            Some(url) => checked(url, REMOTE_URL),
+            None => Err(failed(
+                "gateway.mode is remote, and gateway.remote.url is no URL that other machines could use: pass --public-url.",
+            )),
+        };
+    }
     if let Some(url) = &config.public_url {
         return checked(url, PUBLIC_URL);
     }
-    let remote = gateway.remote.url.as_deref();
     if let (true, Some(url)) = (asked.remote, remote) {
         return checked(url, REMOTE_URL);
     }

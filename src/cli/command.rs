@@ -33,6 +33,9 @@ pub struct Command {
     pub handler: Option<Handler>,
     /// What precedes the message of a failure instead of `<path> failed: `.
     pub failure: Option<&'static str>,
+    /// It works on the files of a gateway of this machine, whatever gateway is meant otherwise; what does the same
+    /// from elsewhere may follow.
+    pub gateway_host: Option<&'static str>,
 }
 
 /// One positional argument.
@@ -106,6 +109,7 @@ impl Command {
             children,
             handler: None,
             failure: None,
+            gateway_host: None,
         }
     }
 
@@ -149,6 +153,13 @@ impl Command {
     /// The same row with its own words before a failure's message.
     pub const fn failure(mut self, prefix: &'static str) -> Command {
         self.failure = Some(prefix);
+        self
+    }
+
+    /// The same row for a command that works on the gateway's host alone; `elsewhere`: what to do from other
+    /// machines, a sentence or nothing.
+    pub const fn on_gateway_host(mut self, elsewhere: &'static str) -> Command {
+        self.gateway_host = Some(elsewhere);
         self
     }
 

@@ -26,10 +26,12 @@ pub mod config_dry_run;
 pub mod config_request;
 pub mod config_set;
 pub mod devices;
+pub mod discover;
 pub mod dns;
 pub mod error;
 pub mod gateway_failure;
 pub mod gateway_limits;
+pub mod gateway_probe;
 pub mod gateway_query;
 pub mod gateway_run;
 pub mod gateway_status;
@@ -88,7 +90,7 @@ fn execute(invocation: &Invocation) -> io::Result<u8> {
         return Ok(FAILURE);
     };
     let form = Form::of(invocation.json(), invocation.has("watch"));
-    match handler(invocation) {
+    match reach::has_its_gateway_here(invocation).and_then(|()| handler(invocation)) {
         Ok(answer) => deliver(&answer, form),
         Err(error) => {
             let prefix = match invocation.command().failure {

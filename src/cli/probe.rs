@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::cli::error::{CliError, GatewayFailure};
 use crate::cli::reach::target;
+use crate::client::credentials::Credentials;
 use crate::client::identity::full_operator;
 use crate::client::{
     Budget, ClientError, ConnectIdentity, Connector, Device, DeviceTokens, Endpoint, Session,
@@ -14,6 +15,7 @@ use crate::client::{
 };
 use crate::config::{Loaded, Paths};
 use crate::identity::DeviceKey;
+use crate::protocol::close;
 use crate::protocol::scope::{Role, Scope, Scopes};
 use crate::store::{StateDir, load_key};
 
@@ -134,25 +136,33 @@ fn connect(
         let session = connect_without_device(endpoint, &identity, plaintext_opt_in, budget)?;
         return Ok((session, identity.scopes));
     }
-    let attempt = |identity: &ConnectIdentity, device: Option<Device<'_>>| {
-        let connector = Connector {
-            endpoint,
-            identity,
-            device,
-            plaintext_opt_in,
-        };
-        connector.connect(budget)
-    };
-    let known = known_device(endpoint, paths).filter(|_| !endpoint.credentials.any());
-    if let Some((key, tokens)) = &known {
+    if let Some((key, tokens)) = &known_device(endpoint, paths) {
         if let Some(stored) = tokens.load(Role::Operator) {
-            let identity = ConnectIdentity::command_line(stored.scopes.clone());
-            let session = attempt(&identity, Some(Device { key, tokens }))?;
-            return Ok((session, stored.scopes));
+            // The token alone: with a secret beside it, a device that is paired no more would ask anew.
+            let alone = Endpoint {
+                credentials: Credentials::default(),
+                ..endpoint.clone()
+            };
+            let connector = Connector {
+                endpoint: &alone,
+                identity: &ConnectIdentity::command_line(stored.scopes.clone()),
+                device: Some(Device { key, tokens }),
+                plaintext_opt_in,
+            };
+            match connector.connect(budget) {
+                Ok(session) => return Ok((session, stored.scopes)),
+                Err(error) if error.is_rejection() && endpoint.credentials.any() => {}
+                Err(error) => return Err(error),
+            }
         }
     }
-    let identity = ConnectIdentity::probe(Scopes::none());
-    Ok((attempt(&identity, None)?, Scopes::none()))
+    let connector = Connector {
+        endpoint,
+        identity: &ConnectIdentity::probe(Scopes::none()),
+        device: None,
+        plaintext_opt_in,
+    };
+    Ok((connector.connect(budget)?, Scopes::none()))
 }
 
 /// The device of this state directory, if it has one.
@@ -177,6 +187,26 @@ impl Finding {
         };
         let answer = session.request(method, &json!({}), &Budget::new(budget));
         answer.map_err(|error| error.to_string())
+    }
+
+    /// Whether the gateway answered and only wants to know the device before it lets anybody read.
+    pub fn is_nameless(&self) -> bool {
+        self.capability == Capability::None && self.session.is_none()
+    }
+
+    /// How the gateway closed the connection: code and reason.
+    pub fn close(&self) -> Option<(u16, String)> {
+        let Some(CliError::Client(failure)) = &self.error else {
+            return None;
+        };
+        match &failure.error {
+            ClientError::Closed { code, reason } => Some((*code, reason.clone())),
+            ClientError::PairingRequired(_) | ClientError::Rejected(_) => {
+                let shape = failure.error.shape()?;
+                Some((close::POLICY, shape.message.clone()))
+            }
+            _ => None,
+        }
     }
 
     /// The first line of what went wrong.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::cli::error::{CliError, GatewayFailure, Target};
+use crate::cli::error::{CliError, Failed, GatewayFailure, Target};
 use crate::cli::invocation::Invocation;
 use crate::client::sources::Typed;
 use crate::client::ssh::SshTarget;
@@ -11,7 +11,7 @@ use crate::client::{
     Budget, ClientError, ConnectIdentity, Connector, Device, DeviceTokens, Endpoint, Purpose,
     ResolveError, Session, Sources, TokenKeeper, UrlSource, connect_without_device, resolve,
 };
-use crate::config::word::Word;
+use crate::config::word::{GatewayMode, Word};
 use crate::config::{Loaded, Paths};
 use crate::identity::{DeviceId, DeviceKey, Fingerprint, Token};
 use crate::protocol::scope::{Role, Scope, Scopes};
@@ -205,6 +205,37 @@ pub fn endpoint(
     };
     let sources = Sources::gather(typed, paths, loaded)?;
     resolve(&sources, purpose).map_err(|error| GatewayFailure::nowhere(error.into()).into())
+}
+
+/// Refuses a command that works on the files of a gateway of this machine where the gateway is another machine's:
+/// nobody would ever look at what it did here.
+///
+/// # Errors
+/// `gateway.mode` is remote.
+pub fn has_its_gateway_here(invocation: &Invocation) -> Result<(), CliError> {
+    let Some(elsewhere) = invocation.command().gateway_host else {
+        return Ok(());
+    };
+    let paths = invocation.paths()?;
+    // What is wrong with a configuration is the command's to say.
+    let loaded = crate::config::load(&paths, invocation.environment());
+    let remote = |loaded: &Loaded| loaded.config.gateway.mode == Some(GatewayMode::Remote);
+    if !loaded.is_ok_and(|loaded| remote(&loaded)) {
+        return Ok(());
+    }
+    let name = invocation.name();
+    let mut failed = Failed::new(
+        "UNAVAILABLE",
+        format!(
+            "openclaw {name} works on the gateway's host, and here gateway.mode is remote: this machine has no gateway"
+        ),
+    );
+    let there = "Run it there";
+    failed.hint = Some(match elsewhere {
+        "" => format!("{there}."),
+        elsewhere => format!("{there}. {elsewhere}"),
+    });
+    Err(failed.into())
 }
 
 /// `--ssh`.

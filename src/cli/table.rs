@@ -8,8 +8,8 @@ mod join;
 
 use crate::cli::command::{Argument, Command, Flag, Takes};
 use crate::cli::{
-    config, config_set, devices, gateway_limits, gateway_query, gateway_run, gateway_status,
-    gateway_tls, node, node_setup, nodes, overview, pairing, qr,
+    config, config_set, devices, discover, gateway_limits, gateway_probe, gateway_query,
+    gateway_run, gateway_status, gateway_tls, node, node_setup, nodes, overview, pairing, qr,
 };
 
 pub mod service;
@@ -560,6 +560,50 @@ const GATEWAY_COMMANDS: Command = Command::group(
                 .failure("Gateway limits failed: "),
             ],
         ),
+        Command::leaf(
+            "discover",
+            "Look for gateways on the networks around this machine",
+            discover::discover,
+        )
+        .flags(&[&[
+            Flag::valued("timeout", Takes::Milliseconds, "How long to look").default("2000"),
+            JSON,
+        ]])
+        .details(
+            "Browses local. and, when discovery.wideArea is enabled, its domain. What gateways say about themselves is \
+             unproven; the URL is where they were resolved to. No connection is made.",
+        )
+        .failure("Gateway discover failed: "),
+        Command::leaf(
+            "probe",
+            "Try every way to a gateway that this machine knows, and look around",
+            gateway_probe::probe,
+        )
+        .flags(&[
+            GATEWAY,
+            &[
+                Flag::valued(
+                    "timeout",
+                    Takes::Milliseconds,
+                    "Budget for each way",
+                )
+                .default("3000"),
+                Flag::text(
+                    "ssh-identity",
+                    "path",
+                    "Key file for --ssh (default: gateway.remote.sshIdentity)",
+                ),
+                Flag::switch(
+                    "ssh-auto",
+                    "Without a login of its own: try one on the first gateway that is found",
+                ),
+            ],
+        ])
+        .details(
+            "Leaves no trace: it makes no device key and no request. Ends with 0 when at least one gateway was reached.",
+        )
+        .scopes("operator.read")
+        .failure("Gateway probe failed: "),
         PAIRING,
         Command::leaf(
             "fingerprint",
@@ -571,6 +615,7 @@ const GATEWAY_COMMANDS: Command = Command::group(
             "Reads the certificate of the gateway on this machine; no connection is made. Pass the value to \
              --tls-fingerprint, or store it in gateway.remote.tlsFingerprint on the other machine.",
         )
+        .on_gateway_host("")
         .failure(""),
         Command::leaf(
             "call",
@@ -714,7 +759,8 @@ const QR: Command = Command::leaf(
 .details(
     "Run it on the gateway's machine: the code's token goes into the state directory. It works for one device within \
      10 minutes. Node hosts take the code too: openclaw node run --setup-code-file <file>.",
-);
+)
+.on_gateway_host("From here a node can be let in with: openclaw devices keys create --print-join-command");
 
 const HEALTH: Command = Command::leaf(
     "health",

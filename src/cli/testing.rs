@@ -21,6 +21,13 @@ pub fn run(home: &Home, line: &str) -> Result<Answer, CliError> {
 
 /// The answer of a command of these words.
 pub fn run_words(home: &Home, words: &[&str]) -> Result<Answer, CliError> {
+    let invocation = invocation(home, words)?;
+    let handler = invocation.command().handler.unwrap();
+    handler(&invocation)
+}
+
+/// The command of these words before it runs.
+pub fn invocation(home: &Home, words: &[&str]) -> Result<Invocation, CliError> {
     let Parsed::Run(typed) = parse(&ROOT, words.iter().map(OsString::from))? else {
         panic!("{words:?} is no command to run");
     };
@@ -28,7 +35,5 @@ pub fn run_words(home: &Home, words: &[&str]) -> Result<Answer, CliError> {
         color: false,
         width: 80,
     };
-    let invocation = Invocation::new(typed, style, home.environment.clone());
-    let handler = invocation.command().handler.unwrap();
-    handler(&invocation)
+    Ok(Invocation::new(typed, style, home.environment.clone()))
 }

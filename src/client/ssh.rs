@@ -22,6 +22,13 @@ const OPTIONS: [&str; 8] = [
     "LogLevel=ERROR",
 ];
 
+/// Variables of this process that a login has no use for.
+const SECRETS: [&str; 3] = [
+    "OPENCLAW_GATEWAY_TOKEN",
+    "OPENCLAW_GATEWAY_PASSWORD",
+    "OPENCLAW_SETUP_CODE",
+];
+
 /// How long the other host may take to answer, at most.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
@@ -100,6 +107,10 @@ impl SshTarget {
     pub fn command(&self, answer_within: Duration) -> Command {
         let mut ssh = Command::new("ssh");
         ssh.arg("-T");
+        // A configuration may send variables on, and programs of its own run for it.
+        for name in SECRETS {
+            ssh.env_remove(name);
+        }
         for option in OPTIONS {
             ssh.args(["-o", option]);
         }

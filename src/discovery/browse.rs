@@ -7,13 +7,43 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::config::Loaded;
+use crate::discovery::domain::Domain;
 use crate::discovery::found::{Found, LOCAL};
+use crate::discovery::unicast::resolvers::Resolvers;
+use crate::discovery::{mdns, unicast};
 
 /// How long after the end of the time an answer still counts: browsing ends at that moment, not before.
 const LATE: Duration = Duration::from_millis(250);
 
 /// Browses one domain until a moment.
 pub type Browser = Box<dyn FnOnce(Instant) -> Result<Vec<Found>, String> + Send>;
+
+/// The domains that this machine browses: that of the local network unless it is turned off, and the configured
+/// wide-area domain.
+pub fn domains(loaded: &Loaded) -> Vec<(String, Browser)> {
+    let mut domains: Vec<(String, Browser)> = Vec::new();
+    if matches!(loaded.environment.disable_bonjour(), Ok(None | Some(false))) {
+        let browse = |deadline| mdns::browse(deadline).map_err(|fault| fault.to_string());
+        domains.push((LOCAL.to_owned(), Box::new(browse)));
+    }
+    let discovery = &loaded.config.discovery;
+    let wide = discovery.wide_area_domain.as_deref();
+    if let Some(text) = wide.filter(|_| discovery.wide_area_enabled) {
+        domains.push(match Domain::parse(text) {
+            Ok(domain) => (domain.as_str().to_owned(), wide_area(domain)),
+            Err(fault) => (text.to_owned(), Box::new(move |_| Err(fault.to_string()))),
+        });
+    }
+    domains
+}
+
+fn wide_area(domain: Domain) -> Browser {
+    Box::new(move |deadline| {
+        let resolvers = Resolvers::of_this_machine();
+        unicast::browse(&domain, &resolvers, deadline).map_err(|fault| fault.to_string())
+    })
+}
 
 /// What a look around has shown.
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@ PATH=$PATH:/usr/sbin:/sbin
 
 [ "$(id -u)" = 0 ] || { echo "network namespaces need root: sudo make lan" >&2; exit 1; }
 missing=
-for pair in avahi-daemon:avahi-daemon avahi-browse:avahi-utils dbus-daemon:dbus ip:iproute2 named:bind9 dig:bind9-dnsutils unshare:util-linux; do
+for pair in avahi-daemon:avahi-daemon avahi-browse:avahi-utils dbus-daemon:dbus ip:iproute2 named:bind9 dig:bind9-dnsutils ssh:openssh-client /usr/sbin/sshd:openssh-server unshare:util-linux; do
   command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
 python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"

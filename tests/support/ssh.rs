@@ -87,7 +87,7 @@ pub fn path(place: &Path) -> String {
 }
 
 /// Carries a connection as `ssh -W` does after a login, without one. What it was asked is noted in `ssh.log`, one
-/// argument a line; a line in `ssh.pid` is a process that may still run.
+/// argument a line, its environment in `ssh.env`; a line in `ssh.pid` is a process that may still run.
 pub fn stand_in(place: &Path) {
     let shown = place.display();
     program(
@@ -97,6 +97,7 @@ pub fn stand_in(place: &Path) {
             r#"#!/bin/bash
 printf '%s\n' "$@" >>'{shown}/ssh.log'
 echo $$ >>'{shown}/ssh.pid'
+env >>'{shown}/ssh.env'
 while [ $# -gt 0 ]; do [ "$1" = -W ] && to=$2; shift; done
 exec 3<>"/dev/tcp/${{to%:*}}/${{to##*:}}" 2>/dev/null || {{
   echo 'channel 0: open failed: connect failed: Connection refused' >&2

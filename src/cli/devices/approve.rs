@@ -93,11 +93,10 @@ fn command(request: &str, invocation: &Invocation) -> String {
         "approve".to_owned(),
     ];
     words.push(quoted(request));
-    if let Some(url) = invocation.text("url") {
-        words.extend(["--url".to_owned(), quoted(url)]);
-    }
-    if let Some(timeout) = invocation.value("timeout") {
-        words.extend(["--timeout".to_owned(), quoted(timeout)]);
+    for name in ["url", "ssh", "timeout"] {
+        if let Some(value) = invocation.text(name) {
+            words.extend([format!("--{name}"), quoted(value)]);
+        }
     }
     if invocation.json() {
         words.push("--json".to_owned());

@@ -189,7 +189,13 @@ fn needed(params: &Value) -> Scopes {
 fn destination(invocation: &Invocation) -> Result<Advertised, CliError> {
     let paths = invocation.paths()?;
     let loaded = invocation.load(&paths)?;
-    let typed = invocation.text("public-url").or(invocation.text("url"));
+    let public = invocation.text("public-url");
+    if public.is_none() && invocation.has("ssh") {
+        return Err(CliError::rule(
+            "--print-join-command with --ssh needs --public-url: the new machine has to reach the gateway by itself",
+        ));
+    }
+    let typed = public.or(invocation.text("url"));
     let asked = Asked {
         typed: typed.or(loaded.environment.gateway_url()),
         remote: false,

@@ -8,6 +8,7 @@ use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
 use crate::cli::service::document::Action;
 use crate::config::ConfigError;
+use crate::config::word::GatewayMode;
 use crate::service::{Kind, ServiceError};
 
 pub mod audit;
@@ -95,6 +96,11 @@ fn invalid_configuration(invocation: &Invocation, place: &Place) -> Option<Strin
             Some(format!("Gateway aborted: config is invalid.{issues}"))
         }
         Err(error) => Some(format!("Gateway aborted: {error}")),
+        Ok(loaded) if loaded.config.gateway.mode == Some(GatewayMode::Remote) => Some(
+            "Gateway aborted: set gateway.mode=local (current: remote); the gateway of this configuration is \
+             another machine's."
+                .to_owned(),
+        ),
         Ok(_) => None,
     }
 }

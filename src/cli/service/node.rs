@@ -18,6 +18,7 @@ const DEFAULT_HOST: &str = "127.0.0.1";
 /// An unusable fingerprint, or a state directory that cannot be read.
 pub fn parts(invocation: &Invocation, place: &Place) -> Result<Parts, CliError> {
     reach::pin(invocation)?;
+    let direct = reach::ssh(invocation)?.is_none();
     let stored = stored(place)?;
     let host = invocation.text("host").map(str::to_owned);
     let host = host
@@ -45,6 +46,7 @@ pub fn parts(invocation: &Invocation, place: &Place) -> Result<Parts, CliError> 
         }
     };
     option("tls-fingerprint", pin.as_deref());
+    option("ssh", invocation.text("ssh"));
     option("node-id", invocation.text("node-id"));
     option("display-name", invocation.text("display-name"));
     let environment = &place.environment;
@@ -53,7 +55,7 @@ pub fn parts(invocation: &Invocation, place: &Place) -> Result<Parts, CliError> 
         Some(((*name).to_owned(), value.to_owned()))
     });
     let url = GatewayUrl::new(&host, port, tls);
-    let exposed = !tls && !url.is_loopback() && !environment.allow_insecure_private_ws();
+    let exposed = direct && !tls && !url.is_loopback() && !environment.allow_insecure_private_ws();
     let warning = exposed.then(|| {
         format!(
             "warning: the node host refuses {url}: plaintext to another machine. Use --tls with --tls-fingerprint, or on a \

@@ -1,6 +1,6 @@
 //! The rows of the service commands of `gateway` and `node`.
 
-use super::JSON;
+use super::{JSON, SSH};
 use crate::cli::command::{Command, Flag, Takes};
 use crate::cli::service;
 
@@ -112,6 +112,7 @@ pub const NODE_INSTALL: Command = Command::leaf(
             "sha256",
             "Expected certificate fingerprint; implies --tls",
         ),
+        SSH,
         Flag::text(
             "node-id",
             "id",
