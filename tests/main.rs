@@ -26,6 +26,7 @@ mod node_run;
 mod pairing_switch;
 mod reload;
 mod reload_proxies;
+mod remote_mode;
 mod requirements;
 mod restart;
 mod revocation;

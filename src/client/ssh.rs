@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use crate::net::child::finish;
 
-/// Options of every login: never ask, never accept a new or changed host key, and say only what is wrong.
+/// Options of every login: never ask, never accept a new or changed host key, and say what is wrong
+/// whatever the configuration says; why a port does not answer is only told at this level.
 const OPTIONS: [&str; 8] = [
     "BatchMode=yes",
     "StrictHostKeyChecking=yes",
@@ -19,7 +20,7 @@ const OPTIONS: [&str; 8] = [
     "ForwardAgent=no",
     "ForwardX11=no",
     "PermitLocalCommand=no",
-    "LogLevel=ERROR",
+    "LogLevel=INFO",
 ];
 
 /// Variables of this process that a login has no use for.
@@ -180,6 +181,7 @@ impl SshError {
         match refusal.and_then(|line| line.split_once("open failed: ")) {
             Some((_, why)) => SshError::NotForwarded(why.to_owned()),
             None if says("Permission denied (") => SshError::Denied(last),
+            None if last == "stdio forwarding failed" => SshError::NotForwarded(last),
             None => SshError::Failed(last),
         }
     }

@@ -17,11 +17,15 @@ mod peers;
 #[cfg(not(feature = "libmdns"))]
 mod conflicts;
 #[cfg(not(feature = "libmdns"))]
+mod discover;
+#[cfg(not(feature = "libmdns"))]
 mod faults;
 #[cfg(not(feature = "libmdns"))]
 mod interfaces;
 mod one_interface;
 #[cfg(not(feature = "libmdns"))]
 mod quiet;
+#[cfg(not(feature = "libmdns"))]
+mod ssh;
 #[cfg(not(feature = "libmdns"))]
 mod wide_area;
