@@ -17,6 +17,7 @@ mod exec_approvals;
 mod exec_policy;
 mod floods;
 mod fuzz;
+mod gateway_probe;
 mod guards;
 mod join_keys;
 mod joining;

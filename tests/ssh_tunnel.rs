@@ -263,3 +263,20 @@ fn a_node_host_says_what_is_wrong_with_a_login_and_tries_for_ever() {
     ssh::stand_in(scene.home.path());
     host.wait_for_output("node host gateway connected: ");
 }
+
+#[test]
+fn a_service_keeps_the_login() {
+    let home = Home::new();
+    let line = ["node", "install", "--print", "--ssh", "pi@gateway.lan:2222"];
+    let unit = openclaw_with(&home, &[], &line).success();
+    assert!(
+        unit.stdout.contains("--ssh pi@gateway.lan:2222"),
+        "{unit:?}"
+    );
+    let line = ["node", "install", "--print", "--ssh", "-oProxyCommand=id@h"];
+    let refused = openclaw_with(&home, &[], &line);
+    assert!(
+        refused.code == 1 && !refused.stdout.contains("ProxyCommand"),
+        "{refused:?}"
+    );
+}

@@ -80,8 +80,8 @@ pub struct Finding {
 
 /// Connects without leaving a trace.
 ///
-/// With the shared secret of the local gateway it connects without a device and with every scope; with a cached
-/// device token as that device; else without a device and without scopes.
+/// With the shared secret of a gateway that sees it come from its own machine it connects without a device and with
+/// every scope; with a cached device token as that device; else without a device and without scopes.
 pub fn probe(
     endpoint: &Endpoint,
     paths: &Paths,
@@ -130,8 +130,7 @@ fn connect(
     plaintext_opt_in: bool,
     budget: &Budget,
 ) -> Result<(Session, Scopes), ClientError> {
-    let at_home = endpoint.is_local() || endpoint.via.is_some();
-    if at_home && endpoint.credentials.any() {
+    if endpoint.arrives_at_home() && endpoint.credentials.any() {
         let identity = ConnectIdentity::command_line(full_operator());
         let session = connect_without_device(endpoint, &identity, plaintext_opt_in, budget)?;
         return Ok((session, identity.scopes));

@@ -140,7 +140,7 @@ fn warnings(probed: &[Probed]) -> Vec<Warning> {
         }
     }
     let reached: Vec<&Probed> = probed.iter().filter(|one| one.is_reached()).collect();
-    let mut gateways: Vec<String> = reached.iter().map(|one| one.identity()).collect();
+    let mut gateways: Vec<String> = reached.iter().filter_map(|one| one.identity()).collect();
     gateways.sort();
     gateways.dedup();
     if gateways.len() > 1 {

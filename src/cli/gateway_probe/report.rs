@@ -116,13 +116,11 @@ impl Probed {
         self.connected || self.nameless
     }
 
-    /// Tells gateways apart: by what they say they are, else by their place.
-    pub fn identity(&self) -> String {
+    /// Tells gateways apart by what they say they are, where they say it.
+    pub fn identity(&self) -> Option<String> {
         let port = self.target.url.rsplit(':').next().unwrap_or_default();
-        match row::text(&self.gateway, "host") {
-            Some(host) => format!("{host}:{port}"),
-            None => self.target.url.clone(),
-        }
+        let host = row::text(&self.gateway, "host")?;
+        Some(format!("{host}:{port}"))
     }
 
     fn document(&self) -> Value {
