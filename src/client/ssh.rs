@@ -103,16 +103,16 @@ impl SshTarget {
         })
     }
 
-    /// An `ssh` to there that asks nothing and starts nothing yet. The host has to be its last argument, after
-    /// `--`, and a command may follow.
-    pub fn command(&self, answer_within: Duration) -> Command {
+    /// An `ssh` to there that asks nothing and starts nothing yet, with more options. The host has to follow after
+    /// `--`, and a command may follow the host.
+    pub fn command(&self, answer_within: Duration, options: &[&str]) -> Command {
         let mut ssh = Command::new("ssh");
         ssh.arg("-T");
         // A configuration may send variables on, and programs of its own run for it.
         for name in SECRETS {
             ssh.env_remove(name);
         }
-        for option in OPTIONS {
+        for option in OPTIONS.iter().chain(options) {
             ssh.args(["-o", option]);
         }
         let seconds = answer_within.min(CONNECT_LIMIT).as_secs().max(1);
@@ -134,8 +134,8 @@ impl SshTarget {
     /// # Errors
     /// [`SshError`]; a command that fails counts as a failed login.
     pub fn read(&self, command: &str, limit: Duration) -> Result<String, SshError> {
-        let mut ssh = self.command(CONNECT_LIMIT);
-        ssh.args(["-o", "ClearAllForwardings=yes", "--", &self.host, command]);
+        let mut ssh = self.command(CONNECT_LIMIT, &["ClearAllForwardings=yes"]);
+        ssh.args(["--", &self.host, command]);
         ssh.stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

@@ -63,10 +63,7 @@ impl Tunnel {
         let unstarted = |error: io::Error| SshError::unstarted(&error);
         let (near, far) = UnixStream::pair().map_err(unstarted)?;
         let input = far.try_clone().map_err(unstarted)?;
-        let mut ssh = self.target.command(answer_within);
-        for option in OPTIONS {
-            ssh.args(["-o", option]);
-        }
+        let mut ssh = self.target.command(answer_within, &OPTIONS);
         if let Some(identity) = &self.identity {
             ssh.arg("-i").arg(identity);
         }
