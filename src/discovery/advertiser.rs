@@ -215,10 +215,11 @@ impl Shared {
         }
     }
 
-    /// Notes a standing; a new one is a log line.
+    /// Notes a standing; a new one is a log line. Requests look at the standing: nobody waits for a line to be
+    /// written while it is locked.
     fn note(&self, standing: Standing) {
-        let mut present = lock(&self.standing);
-        if *present == standing {
+        let before = std::mem::replace(&mut *lock(&self.standing), standing.clone());
+        if before == standing {
             return;
         }
         match &standing {
@@ -231,7 +232,6 @@ impl Shared {
             }
             Standing::Degraded(reason) => log::warn!(target: "discovery", "degraded: {reason}"),
         }
-        *present = standing;
     }
 
     fn degrade(&self, reason: &str) {

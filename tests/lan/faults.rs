@@ -1,11 +1,12 @@
 //! Discovery that cannot do its work: the status says so, requests notice nothing.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::lan::{Gateway, Host, Lan, ip};
+use crate::lan::{Gateway, Host, Lan, PORT, ip};
 use crate::peers::{Avahi, Zeroconf, service_file};
 use crate::support::home::Home;
-use crate::support::process::{Running, finish};
+use crate::support::process::{Running, SECRET, finish, program};
 use crate::support::wait_within;
 
 const NAME: &str = "pi (OpenClaw)";
@@ -15,7 +16,7 @@ const REQUESTS: usize = 15;
 
 /// Somebody who has the port and does not share it.
 fn hog(host: &Host, home: &Home) -> Running {
-    let mut command = host.command(home, std::path::Path::new("python3"));
+    let mut command = host.command(home, Path::new("python3"));
     let script = "import socket, time\n\
         kept = []\n\
         for family, any in ((socket.AF_INET, '0.0.0.0'), (socket.AF_INET6, '::')):\n\
@@ -144,7 +145,7 @@ fn a_gateway_that_is_told_to_be_quiet_has_no_socket_for_it() {
     lan.plug(&host, "eth0", 0, &["10.70.0.1/24"]);
     let home = Home::new();
     let sockets = || {
-        let mut command = host.command(&home, std::path::Path::new("cat"));
+        let mut command = host.command(&home, Path::new("cat"));
         command.args(["/proc/net/udp", "/proc/net/udp6"]);
         finish(command).success().stdout.matches(":14E9 ").count()
     };
@@ -169,6 +170,36 @@ fn a_gateway_that_is_told_to_be_quiet_has_no_socket_for_it() {
     let gateway = Gateway::start(&host, "pi");
     gateway.wait_for("advertising");
     assert!(sockets() > 0);
+}
+
+#[test]
+fn in_a_container_nothing_is_said_unless_it_is_asked_for() {
+    let lan = Lan::new();
+    let host = lan.host();
+    lan.plug(&host, "eth0", 0, &["10.70.0.1/24"]);
+    let home = Home::with_gateway(PORT, SECRET);
+    let start = |variable: Option<&str>| {
+        let mut command = host.command(&home, Path::new("unshare"));
+        command.env_remove("OPENCLAW_DISABLE_BONJOUR");
+        command.envs(variable.map(|value| ("OPENCLAW_DISABLE_BONJOUR", value)));
+        let script = "mount -t tmpfs tmpfs /run && touch /run/.containerenv && exec \"$@\"";
+        command.args([
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            script,
+            "sh",
+        ]);
+        command.arg(program()).args(["gateway", "run"]);
+        Running::start(command)
+    };
+    let mut silent = start(None);
+    silent
+        .wait_for_output("nothing is advertised: this is a container; OPENCLAW_DISABLE_BONJOUR=0");
+    drop(silent);
+    start(Some("0")).wait_for_output("[discovery] advertising as");
 }
 
 #[test]

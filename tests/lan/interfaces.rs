@@ -2,6 +2,7 @@
 
 use crate::lan::{Gateway, Host, Lan};
 use crate::peers::{Avahi, Zeroconf};
+use crate::support::home::Home;
 use crate::support::wait_for;
 
 const NAME: &str = "pi (OpenClaw)";
@@ -137,4 +138,27 @@ fn tls_is_said_with_the_fingerprint_after_the_restart_that_brings_it() {
     );
     assert_eq!(seen.text("gatewayTlsSha256").len(), 64);
     assert_eq!(watcher.names(), [NAME]);
+}
+
+#[test]
+fn the_name_in_the_tailnet_is_asked_of_its_program() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let lan = Lan::new();
+    let (ours, theirs) = (lan.host(), lan.host());
+    lan.plug(&ours, "eth0", 0, &["10.70.0.1/24"]);
+    lan.plug(&theirs, "eth0", 0, &["10.70.0.2/24"]);
+    let watcher = Zeroconf::watch(&theirs);
+    let programs = Home::new();
+    let tailscale = programs.path().join("tailscale");
+    let script = "#!/bin/sh\n[ \"$*\" = 'status --json' ] && echo '{\"Self\":{\"DNSName\":\"pi.tail1.ts.net.\"}}'\n";
+    std::fs::write(&tailscale, script).unwrap();
+    std::fs::set_permissions(&tailscale, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!(
+        "{}:/usr/bin:/bin:/usr/sbin:/sbin",
+        programs.path().display()
+    );
+    let _gateway = Gateway::start_with(&ours, "pi", "", &[("PATH", &path)]);
+    let seen = watcher.wait_for(NAME, |_| true);
+    assert_eq!(seen.text("tailnetDns"), "pi.tail1.ts.net");
 }
