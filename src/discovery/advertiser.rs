@@ -246,16 +246,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn work(shared: &Arc<Shared>, mut wanted: Wanted) {
     let mut worker = Worker {
         shared,
-        links: LinkNews::open().ok(),
+        links: None,
     };
     loop {
         let order = match &wanted {
             Wanted::Off(why) => {
                 shared.note(Standing::Off(why.clone()));
+                worker.links = None;
                 worker.wait_for_order()
             }
             Wanted::On(facts, tailnet) => {
                 shared.note(Standing::Starting);
+                worker.links = LinkNews::open().ok();
                 let mut facts = Facts::clone(facts);
                 if facts.tailnet_dns.is_none() {
                     facts.tailnet_dns = tailnet.as_ref().and_then(Program::own_name);

@@ -1,8 +1,11 @@
 //! Several interfaces, both families, interfaces that come and go, and what is said on them.
 
+use serde_json::{Value, json};
+
 use crate::lan::{Gateway, Host, Lan};
 use crate::peers::{Avahi, Zeroconf};
 use crate::support::home::Home;
+use crate::support::process::{finish, program};
 use crate::support::wait_for;
 
 const NAME: &str = "pi (OpenClaw)";
@@ -161,4 +164,43 @@ fn the_name_in_the_tailnet_is_asked_of_its_program() {
     let _gateway = Gateway::start_with(&ours, "pi", "", &[("PATH", &path)]);
     let seen = watcher.wait_for(NAME, |_| true);
     assert_eq!(seen.text("tailnetDns"), "pi.tail1.ts.net");
+}
+
+#[test]
+fn our_browser_sees_theirs() {
+    let (_lan, ours, [first, second]) = two_networks();
+    let _python = Zeroconf::publish(&first, "Py.thon (OpenClaw)", "python", "10.70.0.2");
+    let avahi = Avahi::start(&second, "theirs", "", None);
+    let _published = avahi.publish("Ava hi");
+    let home = Home::new();
+    let discover = || {
+        let mut command = ours.command(&home, &program());
+        command.env("OPENCLAW_DISABLE_BONJOUR", "0");
+        command.args(["gateway", "discover", "--json", "--timeout", "3000"]);
+        finish(command).success().json()
+    };
+    let found = wait_for("both", || {
+        let found = discover();
+        (found["count"] == 2).then_some(found)
+    });
+    let row = |name: &str| -> Value {
+        let rows = found["beacons"].as_array().unwrap().iter();
+        let mut named = rows.filter(|row| row["instanceName"] == name);
+        named
+            .next()
+            .cloned()
+            .unwrap_or_else(|| panic!("{name} in {found}"))
+    };
+    let python = row("Py.thon (OpenClaw)");
+    assert_eq!(
+        (&python["host"], &python["port"]),
+        (&json!("python.local"), &json!(4711))
+    );
+    assert_eq!(python["wsUrl"], "ws://10.70.0.2:4711");
+    let theirs = row("Ava hi");
+    assert_eq!(
+        (&theirs["host"], &theirs["port"]),
+        (&json!("theirs.local"), &json!(4712))
+    );
+    assert_eq!(theirs["displayName"], "Avahi");
 }
