@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help build release check fmt clippy doc test demo browser interop attack fault endurance fuzz lan bench deps service
+.PHONY: help build release check fmt clippy doc test demo demo-lan browser interop attack fault endurance fuzz lan bench deps service
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -38,6 +38,9 @@ browser: deps ## the browser proxy against a real headless Chromium and pages on
 	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } \
 	  || { echo "chromium is missing: apt-get install chromium"; exit 1; }
 	$(CARGO) test --locked --test browser -- --test-threads=2
+
+demo-lan: build ## two machines in network namespaces: find the gateway, pick it, trust it, be approved, run a command (root)
+	tests/demo-lan.sh target/debug/openclaw
 
 interop: deps ## against two unmodified OpenClaw releases from the npm registry, and behind nginx (needs npm and nginx; about 1.4 GB below target/)
 	tests/interop/install.sh target/interop

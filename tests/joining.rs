@@ -211,6 +211,40 @@ fn a_printed_join_command_works_with_join_too_and_asks_nothing() {
 }
 
 #[test]
+fn a_gateway_that_moved_is_known_by_its_certificate_and_knows_this_machine() {
+    let gateway = Gateway::start_tls();
+    let (home, at, pin) = (Home::new(), url(&gateway), fingerprint(&gateway.home));
+    join(
+        &home,
+        &[TOKEN],
+        &["--url", &at, "--trust-fingerprint", &pin],
+    )
+    .success();
+    let elsewhere = at.replace("127.0.0.1", "localhost");
+    let joined = join(&home, &[], &["--url", &elsewhere]).success().json();
+    assert_eq!(
+        (&joined["trust"], &joined["state"]),
+        (&json!("stored"), &json!("connected"))
+    );
+    assert_eq!(home.json("node.json")["gateway"]["host"], "localhost");
+}
+
+#[test]
+fn join_with_run_goes_on_as_the_node_host() {
+    let gateway = Gateway::start();
+    let home = Home::new();
+    let at = format!("ws://{}", gateway.address);
+    let mut host = command(&program(), &home);
+    host.env(TOKEN.0, TOKEN.1);
+    host.args(["node", "join", "--run", "--url", &at]);
+    let mut host = Running::start(host);
+    host.wait_for_output(&format!("This machine belongs to {at} now."));
+    host.wait_for_output("node host connected to ");
+    host.signal("TERM");
+    assert_eq!(host.exit_code(), 0, "{}", host.output());
+}
+
+#[test]
 fn a_setup_code_names_the_gateway_and_a_wrong_secret_stores_nothing() {
     let gateway = Gateway::start();
     let at = format!("ws://{}", gateway.address);

@@ -66,6 +66,37 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[test]
+fn a_node_that_joins_is_installed_with_the_gateway_it_joined_over_what_was_there() {
+    let gateway = Gateway::start();
+    let home = Home::new();
+    let url = format!("ws://{}", gateway.address);
+    let token = [("OPENCLAW_GATEWAY_TOKEN", SECRET)];
+    let join = ["node", "join", "--install", "--json", "--url", &url];
+    let joined = run(&home, RUNNING, &token, &join).success().json();
+    assert_eq!(
+        (&joined["ok"], &joined["stored"]),
+        (&json!(true), &json!(true))
+    );
+    assert_eq!(joined["service"]["result"], "installed", "{joined}");
+    let unit = fs::read_to_string(unit_file(&home, "openclaw-node.service")).unwrap();
+    let port = gateway.address.port();
+    let start = format!("node run --host 127.0.0.1 --port {port}");
+    assert!(unit.contains(&start), "{unit}");
+
+    // The gateway is stored even where no service can be made of it, and the answer says both.
+    let home = Home::new();
+    let outcome = run(&home, NO_BUS, &token, &join);
+    assert_eq!(outcome.code, 1, "{outcome:?}");
+    let document = outcome.json();
+    assert_eq!(
+        (&document["ok"], &document["stored"]),
+        (&json!(false), &json!(true))
+    );
+    assert_eq!(document["error"]["code"], "UNAVAILABLE", "{document}");
+    assert_eq!(home.json("node.json")["gateway"]["port"], port);
+}
+
+#[test]
 fn a_node_is_installed_once_with_its_secrets_beside_the_unit_and_uninstalled_without_a_trace() {
     let home = Home::new();
     let secret = "n0de-secret";

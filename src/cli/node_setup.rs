@@ -13,8 +13,8 @@ use crate::cli::complain;
 use crate::cli::error::{CliError, Usage};
 use crate::cli::invocation::Invocation;
 use crate::client::{GatewayUrl, SetupCode};
-use crate::config::Environment;
-use crate::store::{Clock, StateDir, SystemClock, load_or_create_key};
+use crate::config::{Environment, Paths};
+use crate::store::{Clock, NodeFile, NodeGateway, StateDir, SystemClock, load_or_create_key};
 
 /// More than any code or key has, in bytes.
 const MAX_BYTES: u64 = 64 * 1024;
@@ -68,6 +68,19 @@ pub fn gateway(
         None if parts => Ok(None),
         None => Ok(code.and_then(|code| code.url.clone())),
     }
+}
+
+/// The gateway that `node.json` names; a state directory that is not there names none and is not made.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn stored_gateway(paths: &Paths) -> Result<NodeGateway, CliError> {
+    let root = &paths.state_dir;
+    if !root.is_dir() {
+        return Ok(NodeGateway::default());
+    }
+    let file = NodeFile::load(&StateDir::open(root)?)?;
+    Ok(file.gateway.unwrap_or_default())
 }
 
 /// `node identity`: who this machine is to a gateway; makes the key when there is none.

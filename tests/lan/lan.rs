@@ -172,6 +172,21 @@ impl<'a> Gateway<'a> {
     ) -> Gateway<'a> {
         let home = Home::new();
         home.write_config(&document(config));
+        Self::started(host, name, home, variables)
+    }
+
+    /// One that speaks TLS, with a certificate of its own making.
+    pub fn start_tls(host: &'a Host, name: &str) -> Gateway<'a> {
+        let home = Home::new();
+        home.write_config(&document("").replacen(
+            "gateway: {",
+            "gateway: { tls: { enabled: true },",
+            1,
+        ));
+        Self::started(host, name, home, &[])
+    }
+
+    fn started(host: &'a Host, name: &str, home: Home, variables: &[(&str, &str)]) -> Gateway<'a> {
         // This machine may be a container, and inside the namespace that does not matter.
         let mut all = vec![("OPENCLAW_DISABLE_BONJOUR".to_owned(), "0".to_owned())];
         let given = variables.iter();

@@ -22,6 +22,8 @@ mod discover;
 mod faults;
 #[cfg(not(feature = "libmdns"))]
 mod interfaces;
+#[cfg(not(feature = "libmdns"))]
+mod joining;
 mod one_interface;
 #[cfg(not(feature = "libmdns"))]
 mod quiet;

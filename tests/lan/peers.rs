@@ -84,6 +84,18 @@ impl Zeroconf {
             .collect()
     }
 
+    /// A service with a text record of the caller's; what stands in it need not be true.
+    pub fn publish_as(
+        host: &Host,
+        name: &str,
+        label: &str,
+        address: &str,
+        txt: &[&str],
+    ) -> Zeroconf {
+        let service = ["publish", name, label, "4711", address];
+        Self::start(host, &[&service[..], txt].concat())
+    }
+
     /// How often a service of this name went.
     pub fn removals(&self, name: &str) -> usize {
         let gone = |event: &&Value| event["event"] == "removed" && event["name"] == name;

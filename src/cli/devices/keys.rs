@@ -63,7 +63,7 @@ pub fn create(invocation: &Invocation) -> Result<Answer, CliError> {
 /// What to know about the line with the key in it.
 const JOIN_NOTE: &str = "Paste this line on the new machine. It holds the key: the leading blank keeps it out of the history of \
      most shells, and the process list does not show it. To keep it out of the environment too, store the key in a file and use \
-     --setup-code-file.";
+     --setup-code-file. With `node join` in place of `node run` it stores the gateway first; `node join … --install` makes a service.";
 
 /// What to know about a line with the opt-in to plaintext.
 const PLAINTEXT_NOTE: &str = "The gateway speaks plaintext ws:// there: everybody on that network can read the key and what follows. \

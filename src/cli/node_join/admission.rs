@@ -40,7 +40,7 @@ pub struct Applicant<'a> {
     pub pin: Option<Fingerprint>,
     /// A setup code's secret or a join key.
     pub secret: Option<Token>,
-    /// The token that `node.json` holds for this very gateway.
+    /// The token that this very gateway gave, where none is kept for its URL.
     pub kept: Option<Token>,
 }
 

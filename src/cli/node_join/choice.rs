@@ -12,7 +12,9 @@ use crate::cli::node_join::person::{Person, asked, must_confirm};
 use crate::cli::output::grid::{fixed, flexible, grid};
 use crate::cli::output::text::plain;
 use crate::cli::selectors::normalized;
+use crate::config::Loaded;
 use crate::discovery::Found;
+use crate::discovery::browse::{domains, scan};
 use crate::store::NodeGateway;
 
 /// Rows of one list; who floods the network with more gateways than that hides none that is named.
@@ -22,7 +24,7 @@ const MAX_ROWS: usize = 50;
 const WITHOUT_DISCOVERY: &str = "Ways without discovery:\n\
      \x20 openclaw node join --url wss://<gateway-host>:18789\n\
      \x20 openclaw node join --setup-code-file -      (paste what `openclaw qr` or `openclaw devices keys create` printed on the gateway's machine)\n\
-     \x20 ssh -N -L 18789:127.0.0.1:18789 <user>@<gateway-host>, then: openclaw node join --url ws://127.0.0.1:18789";
+     \x20 openclaw node run --ssh <user>@<gateway-host>";
 
 /// What a look around has shown.
 #[derive(Debug, Default)]
@@ -35,6 +37,22 @@ pub struct Around {
     pub faults: Vec<String>,
     /// How long it took.
     pub patience: Duration,
+}
+
+impl Around {
+    /// Looks around for that long, in every domain that this machine browses.
+    pub fn look(loaded: &Loaded, patience: Duration) -> Around {
+        let domains = domains(loaded);
+        let names = domains.iter().map(|(name, _)| name.clone()).collect();
+        let scan = scan(domains, patience);
+        let faults = scan.to_string();
+        Around {
+            found: scan.found,
+            domains: names,
+            faults: faults.lines().map(str::to_owned).collect(),
+            patience,
+        }
+    }
 }
 
 /// A gateway of the list.
@@ -183,27 +201,30 @@ fn fit(query: &str, found: &Found) -> Option<Fit> {
 }
 
 fn table(rows: &[Row<'_>], width: usize) -> String {
-    let columns = [
+    let mut columns = vec![
         fixed("#"),
         flexible("Gateway"),
         fixed("Address"),
         fixed("Domain"),
         fixed("TLS"),
-        fixed(""),
     ];
+    let belongs = rows.iter().any(|row| row.joined);
+    columns.extend(belongs.then(|| fixed("Note")));
     let cells: Vec<Vec<String>> = rows
         .iter()
         .take(MAX_ROWS)
         .enumerate()
         .map(|(index, row)| {
-            vec![
+            let mut cells = vec![
                 (index + 1).to_string(),
                 row.found.name().to_owned(),
                 address(row.found),
                 row.found.domain.clone(),
                 if row.found.says_tls() { "yes" } else { "no" }.to_owned(),
-                if row.joined { "already joined" } else { "" }.to_owned(),
-            ]
+            ];
+            let note = if row.joined { "already joined" } else { "" };
+            cells.extend(belongs.then(|| note.to_owned()));
+            cells
         })
         .collect();
     grid(&columns, &cells, width) + &more(rows)
@@ -261,7 +282,8 @@ fn document(row: &Row<'_>) -> Value {
 
 fn nothing(around: &Around) -> CliError {
     let domains = match around.domains.as_slice() {
-        [] => "no domain to search".to_owned(),
+        [] => "no domain is searched: OPENCLAW_DISABLE_BONJOUR is set, and no wide-area domain"
+            .to_owned(),
         domains => domains.join(" and "),
     };
     let mut message = format!(

@@ -100,6 +100,7 @@ fn not_installed(document: Map<String, Value>, service: &Value, notes: &[String]
         [_, hints @ ..] => hints.join("\n"),
     });
     let mut partial = document;
+    partial.shift_remove("ok");
     partial.insert("service".to_owned(), json!(service));
     failed.partial = Some(partial);
     failed.into()

@@ -14,13 +14,13 @@ use crate::client::transport::look;
 use crate::client::{GatewayUrl, SetupCode, UrlSource};
 use crate::discovery::Found;
 use crate::net::Presented;
-use crate::store::{NodeFile, NodeGateway, StateDir};
+use crate::store::NodeGateway;
 
 /// Addresses of one gateway that are tried; whoever announces more is no gateway.
 const MAX_ADDRESSES: usize = 6;
 
 /// Looks for gateways for that long.
-pub type Search<'a> = &'a dyn Fn(&Start, Duration) -> Result<Around, CliError>;
+pub type Search<'a> = &'a dyn Fn(&Start, Duration) -> Around;
 
 /// The gateway that is meant, and where it may be.
 pub struct Goal {
@@ -28,19 +28,6 @@ pub struct Goal {
     pub urls: Vec<GatewayUrl>,
     /// The network named it, and this is what it said.
     pub found: Option<Found>,
-}
-
-/// The gateway that this machine belongs to; a state directory that is not there is not made.
-///
-/// # Errors
-/// A file that cannot be read.
-pub fn stored_gateway(start: &Start) -> Result<NodeGateway, CliError> {
-    let root = &start.paths.state_dir;
-    if !root.is_dir() {
-        return Ok(NodeGateway::default());
-    }
-    let file = NodeFile::load(&StateDir::open(root)?)?;
-    Ok(file.gateway.unwrap_or_default())
 }
 
 /// The gateway that was named, or the one that is chosen among those that are found.
@@ -67,7 +54,7 @@ pub fn goal(
         });
     }
     let patience = Duration::from_millis(invocation.milliseconds("timeout"));
-    let around = search(start, patience)?;
+    let around = search(start, patience);
     let width = invocation.style().width;
     let found = choose(&around, named, Some(stored), person, width)?.clone();
     Ok(Goal {

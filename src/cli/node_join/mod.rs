@@ -14,7 +14,6 @@ mod view;
 mod wish;
 
 use std::io::IsTerminal;
-use std::time::Duration;
 
 use crate::cli::answer::Answer;
 use crate::cli::error::{CliError, Failed};
@@ -23,7 +22,7 @@ use crate::cli::node::Start;
 use crate::cli::node_join::admission::{Admission, Applicant};
 use crate::cli::node_join::choice::Around;
 use crate::cli::node_join::finish::{finish, warnings};
-use crate::cli::node_join::goal::{Search, Seen, first_that_answers, goal, stored_gateway};
+use crate::cli::node_join::goal::{Search, Seen, first_that_answers, goal};
 use crate::cli::node_join::permission::may_join;
 use crate::cli::node_join::person::{Person, Script, Terminal};
 use crate::cli::node_join::view::Joined;
@@ -38,16 +37,11 @@ use crate::store::{Clock, DeviceAuth, NodeFile, StateDir, SystemClock, load_or_c
 /// # Errors
 /// No gateway, one that is not trusted or refuses, or whoever was asked left; `node.json` is then as it was.
 pub fn join(invocation: &Invocation) -> Result<Answer, CliError> {
+    let search = |start: &Start, patience| Around::look(&start.loaded, patience);
     match std::io::stdin().is_terminal() {
         true => join_with(invocation, &mut Terminal, &search),
         false => join_with(invocation, &mut Script, &search),
     }
-}
-
-fn search(_start: &Start, _patience: Duration) -> Result<Around, CliError> {
-    Err(CliError::rule(
-        "Name the gateway: --url <ws-url>, or a setup code with --setup-code-file <path>",
-    ))
 }
 
 fn join_with(
@@ -65,7 +59,7 @@ fn join_with(
         None => Start::read(invocation.paths()?, invocation.environment().clone())?,
     };
     let code = node_setup::setup_code(invocation, &start.loaded.environment)?;
-    let stored = stored_gateway(&start)?;
+    let stored = node_setup::stored_gateway(&start.paths)?;
     let goal = goal(invocation, code.as_ref(), &start, &stored, person, search)?;
     let seen = first_that_answers(&goal, &wish, &start)?;
     let trusted = may_join(&seen, &goal, &stored, &wish, person)?;
@@ -81,6 +75,7 @@ fn join_with(
         display_name: invocation.text("display-name"),
     };
     let (device, settings, admission) = application.carry_out()?;
+    let profile = start.paths.profile.clone();
     let joined = Joined {
         url: &settings.url,
         found: goal.found.as_ref(),
@@ -89,6 +84,7 @@ fn join_with(
         device,
         display_name: &settings.display_name,
         admission: &admission,
+        profile: profile.as_deref(),
         warnings: warnings(invocation, &wish, trusted.warning),
     };
     finish(invocation, &wish, person, &joined, start, code)
@@ -111,7 +107,8 @@ impl Application<'_> {
         let dir = StateDir::open(&self.start.paths.state_dir)?;
         let key = load_or_create_key(&dir, SystemClock.now_ms())?;
         let mut file = NodeFile::load(&dir)?;
-        if !url.secure && file.gateway.as_ref().is_some_and(|stored| stored.tls) {
+        let former = file.gateway.clone().unwrap_or_default();
+        if !url.secure && former.tls {
             // TLS there was given up on purpose, so none of it is kept.
             file.gateway = None;
         }
@@ -129,7 +126,14 @@ impl Application<'_> {
             gateway.tls_fingerprint = settings.tls_fingerprint.clone();
         }
         let mut tokens = DeviceAuth::load(&dir, &key.device_id())?;
-        tokens.claim(&settings.former_url.to_string(), "node")?;
+        let former_url = settings.former_url.to_string();
+        tokens.claim(&former_url, "node")?;
+        // Whoever has the pinned key is the gateway that gave the token, wherever it stands now.
+        let pinned = former.tls_fingerprint.as_deref();
+        let moved = self.pin.is_some() && pinned.and_then(Fingerprint::parse) == self.pin;
+        let former_token = || Some(tokens.token(&former_url, "node", false)?.token);
+        let kept = file.token.clone();
+        let kept = kept.or_else(|| former_token().filter(|_| moved));
         let applicant = Applicant {
             start: self.start,
             dir: &dir,
@@ -137,7 +141,7 @@ impl Application<'_> {
             settings: &settings,
             pin: self.pin,
             secret: self.secret,
-            kept: file.token.clone(),
+            kept,
         };
         let (admission, token) = applicant.apply(&self.wish.budget())?;
         if let (Admission::Secretless(words), Then::Install | Then::Run) =
@@ -156,4 +160,102 @@ fn secretless(words: &str) -> CliError {
     let hint = "Nothing was stored. Set OPENCLAW_GATEWAY_TOKEN to the gateway's token, or pass a join key or setup code: --setup-code-file -";
     failed.hint = Some(hint.to_owned());
     failed.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cli::node_join::person::testing::Actor;
+    use crate::cli::testing::invocation;
+    use crate::config::testing::Home;
+    use crate::discovery::Found;
+    use crate::discovery::found::LOCAL;
+
+    fn found(instance: &str, address: &str, tls: bool) -> Found {
+        let txt = [("gatewayTls", if tls { &b"1"[..] } else { &b""[..] })];
+        let address: std::net::SocketAddr = address.parse().unwrap();
+        let port = address.port();
+        Found::new(instance.as_bytes(), LOCAL, "pi.local", port, [address], txt)
+    }
+
+    /// Joins among these gateways; nothing may be left behind, because none of them can be joined.
+    fn refused(found: &[Found], words: &[&str], person: &mut dyn Person) -> String {
+        let home = Home::new("{}");
+        let line = [&["node", "join", "--timeout", "5000"], words].concat();
+        let search = |_: &Start, patience: Duration| {
+            assert_eq!(patience, Duration::from_secs(5));
+            Around {
+                found: found.to_vec(),
+                ..Around::default()
+            }
+        };
+        let outcome = join_with(&invocation(&home, &line).unwrap(), person, &search);
+        // This machine's own key may be there: it was needed to ask.
+        for name in ["node.json", "identity/device-auth.json"] {
+            assert!(!home.paths.state_dir.join(name).exists(), "{name}");
+        }
+        outcome.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn leaving_at_the_list_leaves_nothing_behind() {
+        let two = [
+            found("Attic", "10.0.0.1:18789", true),
+            found("Cellar", "10.0.0.2:18789", true),
+        ];
+        for answers in [&["q"][..], &[], &["x", "q"]] {
+            let mut person = Actor::new(answers);
+            let said = refused(&two, &[], &mut person);
+            assert_eq!(said, "Left without joining; nothing was stored.");
+            assert!(person.seen.contains("10.0.0.2:18789"), "{}", person.seen);
+        }
+        let said = refused(&two, &["--gateway", "roof"], &mut Script);
+        assert!(
+            said.starts_with("no gateway that was found is called roof"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn what_is_found_where_no_gateway_is_is_a_visible_refusal() {
+        // Something that ends every connection, and a port where nothing is.
+        let closing = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = closing.local_addr().unwrap().to_string();
+        std::thread::spawn(move || closing.incoming().for_each(drop));
+        let unused = TcpListener::bind("127.0.0.1:0").unwrap();
+        let nowhere = unused.local_addr().unwrap().to_string();
+        drop(unused);
+        for (address, tls) in [
+            (&at, true),
+            (&at, false),
+            (&nowhere, true),
+            (&nowhere, false),
+        ] {
+            let liar = [found("Attic", address, tls)];
+            let said = refused(&liar, &["--gateway", "attic"], &mut Script);
+            assert!(said.contains("gateway"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_found_gateway_gets_no_plaintext_by_saying_that_it_speaks_none_else() {
+        for (address, why) in [
+            (
+                "192.168.77.7:18789",
+                "set OPENCLAW_ALLOW_INSECURE_PRIVATE_WS=1",
+            ),
+            ("100.64.7.7:18789", "an address of a tailnet"),
+            ("203.0.113.7:18789", "a public address"),
+        ] {
+            let plain = [found("Attic", address, false)];
+            let said = refused(&plain, &[], &mut Actor::new(&["y", "y", "y"]));
+            assert!(
+                said.contains("SECURITY ERROR") && said.contains(why),
+                "{said}"
+            );
+        }
+    }
 }

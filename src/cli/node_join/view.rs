@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::cli::node_join::admission::Admission;
-use crate::cli::output::text::plain;
+use crate::cli::output::text::{plain, quoted};
 use crate::client::GatewayUrl;
 use crate::discovery::Found;
 use crate::identity::{DeviceId, Fingerprint};
@@ -25,6 +25,8 @@ pub struct Joined<'a> {
     pub display_name: &'a str,
     /// What the gateway said.
     pub admission: &'a Admission,
+    /// The profile of this machine's node, whose commands have to name it.
+    pub profile: Option<&'a str>,
     /// What a person should know.
     pub warnings: Vec<String>,
 }
@@ -97,12 +99,12 @@ impl Joined<'_> {
                     .to_owned()
             }
             Admission::Secretless(_) => {
-                "The gateway wants a secret to let a new device ask. Either its shared token, or a join key, which also spares the \
-                 approval:\n  OPENCLAW_GATEWAY_TOKEN=<token> openclaw node run\n  openclaw node run --setup-code-file -\n"
-                    .to_owned()
+                let run = self.own("run");
+                format!("The gateway wants a secret to let a new device ask. Either its shared token, or a join key, which also spares the \
+                 approval:\n  OPENCLAW_GATEWAY_TOKEN=<token> {run}\n  {run} --setup-code-file -\n")
             }
             Admission::Waiting(_) => match self.approve() {
-                Some(line) => format!("It waits for approval. On the gateway's machine:\n  {line}\n"),
+                Some(line) => format!("It waits for approval, and once it runs its commands wait for a second one. On the gateway's machine:\n  {line}\n"),
                 None => format!(
                     "The gateway lets nobody new ask just now. On its machine:\n  {OPEN_COMMAND}\n"
                 ),
@@ -112,8 +114,19 @@ impl Joined<'_> {
 
     /// What is left to do, one line each.
     pub fn next_text(&self) -> String {
-        "Start the node host:\n  openclaw node run        (here, in the foreground)\n  openclaw node install    (as a service)\n"
-            .to_owned()
+        let (run, install) = (self.own("run"), self.own("install"));
+        let width = install.len();
+        format!(
+            "Start the node host:\n  {run:width$}    (here, in the foreground)\n  {install}    (as a service)\n"
+        )
+    }
+
+    /// A command of this machine's node.
+    fn own(&self, words: &str) -> String {
+        match self.profile {
+            Some(profile) => format!("openclaw --profile {profile} node {words}"),
+            None => format!("openclaw node {words}"),
+        }
     }
 
     fn request_id(&self) -> Option<&str> {
@@ -126,11 +139,70 @@ impl Joined<'_> {
     /// The line to type on the gateway's machine.
     fn approve(&self) -> Option<String> {
         let id = self.request_id()?;
-        Some(format!("openclaw nodes approve {}", plain(id)))
+        Some(format!("openclaw nodes approve {}", quoted(&plain(id))))
     }
 
     fn next(&self) -> Vec<String> {
-        let run = "openclaw node run".to_owned();
+        let run = self.own("run");
         self.approve().into_iter().chain([run]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::client::PairingRefusal;
+    use crate::identity::DeviceKey;
+    use crate::protocol::error::ErrorShape;
+
+    fn waiting(id: Option<&str>) -> Admission {
+        Admission::Waiting(Box::new(PairingRefusal {
+            request_id: id.map(str::to_owned),
+            reason: None,
+            error: ErrorShape::not_paired("pairing required"),
+        }))
+    }
+
+    fn joined<'a>(url: &'a GatewayUrl, admission: &'a Admission) -> Joined<'a> {
+        Joined {
+            url,
+            found: None,
+            pin: Some(Fingerprint::of(b"certificate")),
+            trust: "confirmed",
+            device: DeviceKey::generate().unwrap().device_id(),
+            display_name: "Cel\u{1b}[31mlar",
+            admission,
+            profile: Some("work"),
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_lines_to_type_are_complete_and_safe_to_paste() {
+        let url = GatewayUrl::new("10.0.0.1", 18_789, true);
+        let admission = waiting(Some("219294ee"));
+        let it = joined(&url, &admission);
+        assert!(it.text().contains("\n  openclaw nodes approve 219294ee\n"));
+        assert!(it.text().contains("Cellar\n") && !it.text().contains('\u{1b}'));
+        let lines = [
+            "openclaw nodes approve 219294ee",
+            "openclaw --profile work node run",
+        ];
+        assert_eq!(it.document()["next"], json!(lines));
+        assert!(
+            it.next_text()
+                .contains("openclaw --profile work node install    (as a service)")
+        );
+
+        let hostile = waiting(Some("x; reboot"));
+        assert!(
+            joined(&url, &hostile)
+                .text()
+                .contains("approve 'x; reboot'\n")
+        );
+        let closed = waiting(None);
+        assert!(joined(&url, &closed).text().contains(OPEN_COMMAND));
     }
 }

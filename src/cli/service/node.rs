@@ -2,12 +2,12 @@
 
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
+use crate::cli::node_setup::stored_gateway;
 use crate::cli::reach;
 use crate::cli::service::install::Parts;
 use crate::cli::service::place::Place;
 use crate::client::GatewayUrl;
 use crate::service::definition::SECRETS;
-use crate::store::{NodeFile, NodeGateway, StateDir};
 
 /// Where a gateway is when nobody says it.
 const DEFAULT_HOST: &str = "127.0.0.1";
@@ -19,7 +19,7 @@ const DEFAULT_HOST: &str = "127.0.0.1";
 pub fn parts(invocation: &Invocation, place: &Place) -> Result<Parts, CliError> {
     reach::pin(invocation)?;
     let direct = reach::ssh(invocation)?.is_none();
-    let stored = stored(place)?;
+    let stored = stored_gateway(&place.paths)?;
     let host = invocation.text("host").map(str::to_owned);
     let host = host
         .or(stored.host)
@@ -68,14 +68,4 @@ pub fn parts(invocation: &Invocation, place: &Place) -> Result<Parts, CliError> 
         port: None,
         arguments,
     })
-}
-
-/// What `node.json` says; a state directory that is not there says nothing and is not made.
-fn stored(place: &Place) -> Result<NodeGateway, CliError> {
-    let root = &place.paths.state_dir;
-    if !root.is_dir() {
-        return Ok(NodeGateway::default());
-    }
-    let file = NodeFile::load(&StateDir::open(root)?)?;
-    Ok(file.gateway.unwrap_or_default())
 }
