@@ -85,6 +85,9 @@ fn bind(network: &Network, home: &Home) -> Running {
     named.args(["-g", "-c", config]);
     let mut named = Running::start(named);
     named.wait_for_output("running");
+    wait_for("BIND to answer", || {
+        (!dig(network, home, DOMAIN, "SOA").is_empty()).then_some(())
+    });
     named
 }
 
@@ -209,15 +212,19 @@ fn on_gateways_host(network: &Network, home: &Home, words: &[&str]) -> Outcome {
     finish(line).success()
 }
 
-#[test]
-fn a_gateway_in_a_tailnet_listens_and_is_published_there() {
-    let Some(network) = Network::or_skip("a_gateway_in_a_tailnet_listens_and_is_published_there")
-    else {
-        return;
-    };
-    let home = home("tailnet", PORT);
+/// Gives the gateway's host an interface into a tailnet.
+fn join_tailnet(network: &Network, home: &Home) {
     for words in [
-        &["link", "add", "tailscale0", "type", "dummy"][..],
+        &[
+            "link",
+            "add",
+            "tailscale0",
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "tailnet",
+        ][..],
         &["addr", "add", "100.64.0.9/10", "dev", "tailscale0"],
         &[
             "-6",
@@ -228,10 +235,21 @@ fn a_gateway_in_a_tailnet_listens_and_is_published_there() {
             "tailscale0",
             "nodad",
         ],
+        &["link", "set", "tailnet", "up"],
         &["link", "set", "tailscale0", "up"],
     ] {
-        on_gateways_host(&network, &home, &[&["ip"], words].concat());
+        on_gateways_host(network, home, &[&["ip"], words].concat());
     }
+}
+
+#[test]
+fn a_gateway_in_a_tailnet_listens_and_is_published_there() {
+    let Some(network) = Network::or_skip("a_gateway_in_a_tailnet_listens_and_is_published_there")
+    else {
+        return;
+    };
+    let home = home("tailnet", PORT);
+    join_tailnet(&network, &home);
     let _gateway = gateway(
         &network,
         &home,
@@ -271,13 +289,7 @@ fn a_gateway_that_only_loopback_reaches_says_why_it_is_not_published() {
     assert!(reason.contains("only bound to loopback"), "{reason}");
     assert!(!zone_file(&home).exists());
     // A tailnet that comes later is noticed.
-    for words in [
-        &["link", "add", "tailscale0", "type", "dummy"][..],
-        &["addr", "add", "100.64.0.9/10", "dev", "tailscale0"],
-        &["link", "set", "tailscale0", "up"],
-    ] {
-        on_gateways_host(&network, &home, &[&["ip"], words].concat());
-    }
+    join_tailnet(&network, &home);
     published(&network, &home);
     let zone = fs::read_to_string(zone_file(&home)).unwrap();
     assert!(zone.contains("IN A 100.64.0.9\n"), "{zone}");
