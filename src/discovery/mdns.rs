@@ -281,7 +281,7 @@ fn resolved(service: &ResolvedService, kind: &str) -> Found {
 }
 
 /// A label as it was before its dots and backslashes were escaped (RFC 6763, section 4.3).
-fn unescape(label: &str) -> Vec<u8> {
+pub fn unescape(label: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(label.len());
     let mut escaped = false;
     for byte in label.bytes() {

@@ -21,7 +21,7 @@ use crate::net::readiness::wait_all;
 /// takes its time, like a tailnet that logs in.
 const AFTER_CHANGE: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(30)];
 
-/// Between two looks where nobody tells of changes of the network.
+/// Between two looks where nobody tells of changes.
 const UNTOLD: Duration = Duration::from_secs(5 * 60);
 
 /// Stack of the thread in bytes.
@@ -163,7 +163,8 @@ fn work(shared: &Shared, mut wanted: Option<Box<WideArea>>) {
             None => ZoneStanding::Off,
             Some(wide_area) => look(shared, wide_area),
         });
-        match watch.wait(shared, wanted.is_some()) {
+        let degraded = matches!(*lock(&shared.standing), ZoneStanding::Degraded(_));
+        match watch.wait(shared, wanted.is_some(), degraded) {
             None => {}
             Some(Order::Replace(other)) => wanted = other,
             Some(Order::Stop) => return shared.note(ZoneStanding::Off),
@@ -195,12 +196,13 @@ struct Watch {
 }
 
 impl Watch {
-    /// Sleeps until there is an order, or, with `watching`, until it is time for another look.
-    fn wait(&mut self, shared: &Shared, watching: bool) -> Option<Order> {
+    /// Sleeps until there is an order, or, with `watching`, until it is time for another look. A disk that was
+    /// full tells nobody that it has room again: while something is `degraded` time passes too.
+    fn wait(&mut self, shared: &Shared, watching: bool, degraded: bool) -> Option<Order> {
         if !watching {
             self.due.clear();
-        } else if self.links.is_none() {
-            self.due = vec![Instant::now() + UNTOLD];
+        } else if self.due.is_empty() && (degraded || self.links.is_none()) {
+            self.due.push(Instant::now() + UNTOLD);
         }
         loop {
             if let Some(order) = lock(&shared.order).take() {

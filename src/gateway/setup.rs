@@ -15,7 +15,7 @@ use crate::config::{ConfigError, Environment, Issue, Loaded, Paths};
 use crate::gateway::auth::SharedAuth;
 use crate::gateway::console::{self, LogSettings};
 use crate::gateway::settings::{GatewaySettings, RunFlags, build};
-use crate::gateway::start_advice::advice;
+use crate::gateway::start_advice::{OUTSIDE_TAILNET, advice};
 use crate::gateway::start_checks::{AuthPlan, check_mode, plan_auth};
 use crate::gateway::start_error::{REFUSED, StartError};
 use crate::identity::{Random, Token};
@@ -180,9 +180,13 @@ impl Source<'_> {
         } else {
             Vec::new()
         };
+        let outside = bind == Bind::Tailnet && tailnet.is_empty();
         let settings = build(&loaded, self.paths, flags, auth, tailnet)?;
         let auth = &settings.rules.auth;
-        let advice = advice(&loaded.config, flags, auth, settings.bind, settings.port);
+        let mut advice = advice(&loaded.config, flags, auth, settings.bind, settings.port);
+        if outside {
+            advice.push(OUTSIDE_TAILNET.to_owned());
+        }
         Ok(Setup {
             loaded,
             settings,

@@ -9,6 +9,10 @@ use crate::gateway::settings::RunFlags;
 use crate::gateway::start_checks::{is_loopback, tailscale_mode};
 use crate::pairing::networks::Networks;
 
+/// For a gateway that is to listen in a tailnet that this machine is not in.
+pub const OUTSIDE_TAILNET: &str = "gateway.bind=tailnet: this machine is in no tailnet yet, so only loopback is listened on; restart the \
+     gateway once the tailnet is connected";
+
 /// What a gateway that starts should be told about its own configuration, one sentence each.
 pub fn advice(
     config: &Config,

@@ -86,7 +86,11 @@ impl StateDir {
     pub fn sweep(&self) -> usize {
         let now = SystemTime::now();
         let own = ["devices", "nodes"].map(|name| (self.root.join(name), Duration::ZERO));
-        let shared = [self.root.clone(), self.root.join("identity")];
+        let shared = [
+            self.root.clone(),
+            self.root.join("dns"),
+            self.root.join("identity"),
+        ];
         own.into_iter()
             .chain(shared.map(|directory| (directory, ABANDONED_AFTER)))
             .map(|(directory, patience)| sweep_directory(&directory, patience, now))

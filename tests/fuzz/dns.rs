@@ -5,6 +5,8 @@ use std::cell::Cell;
 use data_encoding::HEXLOWER_PERMISSIVE;
 use openclaw::discovery::Found;
 use openclaw::discovery::domain::Domain;
+use openclaw::discovery::found::LOCAL;
+use openclaw::discovery::mdns::unescape;
 use openclaw::discovery::unicast::message::{Answer, Kind, Name, Question, Record};
 use openclaw::discovery::unicast::{MAX_INSTANCES, browse_with};
 
@@ -86,6 +88,7 @@ pub fn check(input: &[u8]) -> Result<(), String> {
     if question().answer(id, &packet).is_some() && other.answer(id, &packet).is_some() {
         return Err("one packet answers two questions".to_owned());
     }
+    by_multicast(&packet)?;
     match question().answer(id, &packet) {
         Some(Answer::Records(records)) => {
             if records.len() * SHORTEST_RECORD > packet.len() {
@@ -100,6 +103,13 @@ pub fn check(input: &[u8]) -> Result<(), String> {
         Some(Answer::Refused(code)) if code.is_empty() => Err("refused without a word".to_owned()),
         Some(Answer::Refused(_) | Answer::Truncated) | None => Ok(()),
     }
+}
+
+/// The same bytes as multicast DNS hands them on: names as text, pairs already apart.
+fn by_multicast(packet: &[u8]) -> Result<(), String> {
+    let text = String::from_utf8_lossy(packet);
+    let pairs: Vec<(&str, &[u8])> = text.split('\n').map(|line| (line, packet)).collect();
+    harmless(&Found::new(&unescape(&text), LOCAL, &text, 1, [], pairs))
 }
 
 /// Browses where every question is answered with the same records.

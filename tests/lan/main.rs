@@ -21,6 +21,8 @@ mod discover;
 #[cfg(not(feature = "libmdns"))]
 mod faults;
 #[cfg(not(feature = "libmdns"))]
+mod hostile;
+#[cfg(not(feature = "libmdns"))]
 mod interfaces;
 #[cfg(not(feature = "libmdns"))]
 mod joining;

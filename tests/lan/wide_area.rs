@@ -249,6 +249,9 @@ fn a_gateway_in_a_tailnet_listens_and_is_published_there() {
         return;
     };
     let home = home("tailnet", PORT);
+    let mut outside = gateway(&network, &home, &[]);
+    outside.wait_for_output("gateway.bind=tailnet: this machine is in no tailnet");
+    drop(outside);
     join_tailnet(&network, &home);
     let _gateway = gateway(
         &network,
@@ -337,4 +340,48 @@ fn any_name_and_text_makes_a_zone_that_bind_accepts() {
         assert!(text.contains("displayName="), "{text}");
         drop(server);
     }
+}
+
+#[test]
+fn the_domain_is_browsed_from_another_network_through_its_own_servers() {
+    let name = "the_domain_is_browsed_from_another_network_through_its_own_servers";
+    let Some(network) = Network::or_skip(name) else {
+        return;
+    };
+    let home = home("lan", PORT);
+    let _gateway = gateway(&network, &home, &[("OPENCLAW_MDNS_HOSTNAME", "attic")]);
+    wait_for("the zone", || zone_file(&home).exists().then_some(()));
+    let _server = bind(&network, &home);
+    let client = Home::new();
+    configure(&client, "loopback", PORT);
+    // The first server is not there; the second is BIND.
+    let discover = |servers: &str| {
+        let conf = client.path().join("resolv.conf");
+        fs::write(&conf, servers).unwrap();
+        let script = format!(
+            "mount --bind '{}' /etc/resolv.conf && exec \"$0\" gateway discover --json --timeout 3000",
+            conf.display()
+        );
+        let mut command = network.command_of(Place::Node, &client, Path::new("sh"));
+        command
+            .args(["-c", &script])
+            .arg(crate::support::process::program());
+        finish(command).success().json()
+    };
+    let found = discover(&format!("nameserver 127.0.0.1\nnameserver {GATEWAY}\n"));
+    assert_eq!(
+        found["domains"],
+        serde_json::json!(["local.", "openclaw.internal."])
+    );
+    assert_eq!(found["count"], 1, "{found}");
+    let beacon = &found["beacons"][0];
+    assert_eq!(beacon["domain"], "openclaw.internal.");
+    assert_eq!(beacon["host"], format!("attic.{DOMAIN}"));
+    assert_eq!(beacon["wsUrl"], format!("ws://{GATEWAY}:{PORT}"));
+    assert!(
+        beacon["cliPath"].as_str().unwrap().ends_with("/openclaw"),
+        "{beacon}"
+    );
+    // Without any server the look around still ends well.
+    assert_eq!(discover("nameserver 127.0.0.1\n")["count"], 0);
 }
