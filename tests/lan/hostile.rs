@@ -26,6 +26,7 @@ fn discover(host: &Host, timeout: &str) -> Outcome {
     let home = Home::new();
     let mut command = host.command(&home, &program());
     command.args(["gateway", "discover", "--json", "--timeout", timeout]);
+    command.env_remove("OPENCLAW_DISABLE_BONJOUR");
     finish(command).success()
 }
 

@@ -86,25 +86,23 @@ fn bind(network: &Network, home: &Home) -> Running {
     let mut named = Running::start(named);
     named.wait_for_output("running");
     wait_for("BIND to answer", || {
-        (!dig(network, home, DOMAIN, "SOA").is_empty()).then_some(())
+        let answer = asked(network, home, DOMAIN, "SOA");
+        (answer.code == 0 && !answer.stdout.is_empty()).then_some(())
     });
     named
 }
 
 /// What `dig` answers on the node's host, one line a record.
 fn dig(network: &Network, home: &Home, name: &str, kind: &str) -> Vec<String> {
-    let mut dig = network.command_of(Place::Node, home, Path::new("dig"));
-    dig.args([
-        &format!("@{GATEWAY}"),
-        "+short",
-        "+time=2",
-        "+tries=5",
-        "-t",
-        kind,
-        name,
-    ]);
-    let answer = finish(dig).success();
+    let answer = asked(network, home, name, kind).success();
     answer.stdout.lines().map(str::to_owned).collect()
+}
+
+fn asked(network: &Network, home: &Home, name: &str, kind: &str) -> Outcome {
+    let mut dig = network.command_of(Place::Node, home, Path::new("dig"));
+    dig.args([&format!("@{GATEWAY}"), "+short", "+time=2", "+tries=5"]);
+    dig.args(["-t", kind, name]);
+    finish(dig)
 }
 
 fn serial(network: &Network, home: &Home) -> u32 {
@@ -366,6 +364,7 @@ fn the_domain_is_browsed_from_another_network_through_its_own_servers() {
         command
             .args(["-c", &script])
             .arg(crate::support::process::program());
+        command.env_remove("OPENCLAW_DISABLE_BONJOUR");
         finish(command).success().json()
     };
     let found = discover(&format!("nameserver 127.0.0.1\nnameserver {GATEWAY}\n"));
