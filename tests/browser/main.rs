@@ -6,10 +6,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod forwarding;
 mod guard;
 mod life;
 mod logs;
 mod node;
 mod pages;
+mod profiles;
 mod site;
 mod stores;

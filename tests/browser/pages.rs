@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::node::Node;
 use crate::site::Site;
+use crate::support::wait_for;
 
 #[test]
 fn tabs_are_opened_found_focused_and_closed() {
@@ -230,4 +231,29 @@ fn a_document_of_a_page() {
         (&json!("application/pdf"), &b"%PDF-"[..])
     );
     assert_eq!(printed["result"]["url"], json!(url));
+}
+
+#[test]
+fn a_page_whose_script_never_ends_costs_its_requests_their_time_alone() {
+    let (mut node, site) = (Node::start(), Site::start());
+    let fine = site.page("/fine", "Fine", "");
+    let busy = site.page(
+        "/busy",
+        "Busy",
+        "<script>setTimeout(() => { for (;;); }, 50)</script>",
+    );
+    node.post("/tabs/open", json!({"url": fine, "label": "fine"}))
+        .unwrap();
+    node.post("/tabs/open", json!({"url": busy, "label": "busy"}))
+        .unwrap();
+    let clear = |target: &str| json!({"method": "POST", "path": "/storage/local/clear", "body": {"targetId": target}, "timeoutMs": 2_000});
+    // It begins a moment after the page has loaded.
+    let error = wait_for("the script to begin", || node.ask(&clear("busy")).err());
+    assert!(error.starts_with("Error: browser proxy timed out for POST /storage/local/clear after 2000ms; browser action; "), "{error}");
+    assert!(node.ask(&clear("fine")).is_ok());
+    assert_eq!(node.delete("/tabs/busy"), Ok(json!({"ok": true})));
+    assert_eq!(
+        node.get("/tabs").unwrap()["tabs"].as_array().unwrap().len(),
+        2
+    );
 }
