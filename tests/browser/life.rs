@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::node::{Node, config, no_process_of, payload, processes_of};
+use crate::node::{Node, config, kill, no_process_of, payload, processes_of};
 use crate::support::home::Home;
 use crate::support::process::free_port;
 use crate::support::scripted::{Scripted, node_host};
@@ -92,10 +92,7 @@ fn a_browser_that_was_killed_is_started_again_by_the_next_request() {
     let mut node = Node::start();
     node.post("/start", json!({})).unwrap();
     let first = node.pid();
-    std::process::Command::new("kill")
-        .args(["-KILL", &first.to_string()])
-        .status()
-        .unwrap();
+    kill(first);
     wait_for("the end to be noticed", || {
         (node.get("/").unwrap()["running"] == false).then_some(())
     });

@@ -158,10 +158,7 @@ fn a_page_that_crashed_says_so_and_lives_on_elsewhere() {
         .collect();
     assert!(!renderers.is_empty());
     for pid in renderers {
-        std::process::Command::new("kill")
-            .args(["-KILL", &pid.to_string()])
-            .status()
-            .unwrap();
+        crate::node::kill(pid);
     }
     let crashed = "Error: Error: the page has crashed; navigate it to go on, or open another tab";
     wait_for("the crash to be noticed", || {

@@ -1,13 +1,14 @@
 //! A node host with a browser, connected to a gateway that the test plays.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::support::PATIENCE;
 use crate::support::home::Home;
 use crate::support::process::{Running, free_port};
 use crate::support::scripted::{Caller, Scripted, node_host};
-use crate::support::wait_for;
 
 /// A node host and its gateway.
 pub struct Node {
@@ -97,10 +98,27 @@ impl Drop for Node {
         let user_data = self.user_data();
         self.host.kill();
         // Its browser goes with it; what is left of it would write into a directory that is being removed.
-        wait_for("the browser to end with its node host", || {
-            no_process_of(&user_data)
-        });
+        let deadline = Instant::now() + PATIENCE;
+        while !processes_of(&user_data).is_empty() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let left = processes_of(&user_data);
+        for pid in &left {
+            kill(*pid);
+        }
+        assert!(
+            left.is_empty() || std::thread::panicking(),
+            "its browser outlived its node host"
+        );
     }
+}
+
+/// Kills one process.
+pub fn kill(pid: u32) {
+    let status = std::process::Command::new("kill")
+        .args(["-KILL", &pid.to_string()])
+        .status();
+    status.unwrap();
 }
 
 /// `Some` when no process has this directory among its arguments.
