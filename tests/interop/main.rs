@@ -10,6 +10,7 @@ mod reference;
 
 mod forwarder;
 
+mod browser;
 mod command_line;
 mod newer_command_line;
 mod newer_node_host;
