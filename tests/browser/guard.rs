@@ -115,3 +115,19 @@ fn a_policy_that_changes_counts_at_the_next_request() {
     // Where the tab is now may not be told any more.
     assert_eq!(node.get("/console").unwrap().get("url"), None);
 }
+
+#[test]
+fn a_name_that_leads_the_browser_elsewhere_than_it_leads_here_is_refused() {
+    let site = Site::start();
+    let secret = site.page("/secret", "Secret", "");
+    // Nothing leaves the machine: the browser takes this address for that of the site.
+    let rules = "extraArgs: [\"--host-resolver-rules=MAP 192.88.99.7 127.0.0.1\"]";
+    let mut node = Node::with(rules, "");
+    let public = secret.replace("127.0.0.1", "192.88.99.7");
+    assert_eq!(
+        node.post("/navigate", json!({"url": public})),
+        Err(BLOCKED.to_owned())
+    );
+    assert_eq!(site.asked().first().map(String::as_str), Some("/secret"));
+    assert_eq!(node.get("/tabs").unwrap()["tabs"][0]["url"], "about:blank");
+}

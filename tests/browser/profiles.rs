@@ -133,7 +133,15 @@ fn a_browser_that_runs_already_is_attached_to_and_left_running() {
     );
     assert_eq!(guest.post("/stop", json!({})).unwrap()["stopped"], true);
     assert_eq!(owner.pid(), pid);
-    // Its sockets need their own host named: nothing else is started for it.
+    // One that is gone is asked again at once, however often.
+    owner.post("/stop", json!({})).unwrap();
+    for _ in 0..4 {
+        let error = guest.post("/start", json!({})).unwrap_err();
+        assert!(
+            error.contains("which this node host may not start itself"),
+            "{error}"
+        );
+    }
     let port = guest.port;
     guest
         .home

@@ -1,5 +1,6 @@
 //! What a route works with: the request, its profile's browser, its time.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -178,6 +179,28 @@ impl Context<'_> {
         };
         let literal = guard::literal(&host).into_iter().collect::<Vec<_>>();
         self.settings.policy.passes(&host, &literal)
+    }
+
+    /// Judges where a document came from: a name may have led the browser elsewhere than it leads here.
+    ///
+    /// # Errors
+    /// [`BrowserError::Blocked`].
+    pub fn check_source(&self, url: &str, source: Option<IpAddr>) -> Result<(), BrowserError> {
+        let Some(host) = guard::destination(url)?.host else {
+            return Ok(());
+        };
+        // Through a proxy everything comes from the proxy.
+        let proxied = self
+            .settings
+            .extra_arguments
+            .iter()
+            .any(|flag| flag.starts_with("--proxy-"));
+        let source: Vec<IpAddr> = source.into_iter().filter(|_| !proxied).collect();
+        if self.settings.policy.passes(&host, &source) {
+            Ok(())
+        } else {
+            Err(BrowserError::Blocked)
+        }
     }
 
     /// Judges where a navigation goes.

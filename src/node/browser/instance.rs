@@ -200,7 +200,9 @@ impl Instance {
                 state.failures = 0;
                 state.pause = None;
             }
-            Err(error) => state.failed(error),
+            // What somebody else runs is asked again at once.
+            Err(error) if profile.is_launched() => state.failed(error),
+            Err(_) => {}
         }
         drop(state);
         *lock(&told.outcome) = Some(outcome);

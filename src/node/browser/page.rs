@@ -4,6 +4,7 @@
 //! until it is sent somewhere, so calls to it fail at once.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -45,6 +46,8 @@ struct State {
     /// The document that is shown, and whether it has loaded.
     document: String,
     loaded: bool,
+    /// The address that the page's last document came from, and which document that was.
+    source: Option<(IpAddr, String)>,
     /// Frames that live in processes of their own, with their sessions.
     frames: HashMap<String, String>,
 }
@@ -200,6 +203,13 @@ impl Page {
         }
     }
 
+    /// The address that the shown document came from; `None` for one that came from no network.
+    pub fn source(&self) -> Option<IpAddr> {
+        let state = self.lock();
+        let (address, document) = state.source.as_ref()?;
+        (*document == state.document).then_some(*address)
+    }
+
     /// What the page has said so far.
     pub fn logs<T>(&self, read: impl FnOnce(&mut Logs) -> T) -> T {
         read(&mut self.lock().logs)
@@ -214,6 +224,9 @@ impl Page {
     pub fn event(&self, session: &str, method: &str, params: &Value) {
         let text = |name: &str| params.get(name).and_then(Value::as_str);
         let mut state = self.lock();
+        if method == "Network.responseReceived" && text("frameId") == Some(self.target.as_str()) {
+            state.came_from(params);
+        }
         match method {
             "Inspector.targetCrashed" if session == self.session => {
                 state.crashed = true;
@@ -286,6 +299,21 @@ impl State {
             document.clone_into(&mut self.document);
             self.loaded = false;
         }
+    }
+
+    /// A document has begun to arrive.
+    fn came_from(&mut self, answer: &Value) {
+        let text = |pointer: &str| answer.pointer(pointer).and_then(Value::as_str);
+        if text("/type") != Some("Document") {
+            return;
+        }
+        let address = text("/response/remoteIPAddress").unwrap_or_default();
+        let address = address
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .parse();
+        let document = text("/loaderId").unwrap_or_default().to_owned();
+        self.source = address.ok().map(|address| (address, document));
     }
 }
 

@@ -78,6 +78,13 @@ pub struct Profile {
     pub user_data: Option<PathBuf>,
 }
 
+impl Profile {
+    /// Whether this program starts its browser; else it attaches to one that runs.
+    pub fn is_launched(&self) -> bool {
+        self.url.is_none() && !self.attach_only
+    }
+}
+
 /// Everything a request goes by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {

@@ -94,7 +94,7 @@ pub fn start(
             process.stop();
         }
     }
-    if profile.url.is_some() || profile.attach_only {
+    if !profile.is_launched() {
         let (connection, pages) = attach(&endpoint, plan).map_err(|error| {
             let name = &profile.name;
             BrowserError::Launch(format!(

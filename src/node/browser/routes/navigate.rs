@@ -35,7 +35,10 @@ pub fn visit(
     page.navigate(url, limit, context.deadline)?;
     let shown = page.evaluate("document.URL", context.deadline)?;
     let shown = shown.as_str().unwrap_or(BLANK);
-    if let Err(error) = context.check_destination(shown) {
+    let verdict = context
+        .check_destination(shown)
+        .and_then(|()| context.check_source(shown, page.source()));
+    if let Err(error) = verdict {
         page.navigate(BLANK, limit, context.deadline)?;
         return Err(match error {
             BrowserError::TimedOut => BrowserError::TimedOut,
