@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use crate::operator::{Operator, asker, gateway_home};
 use crate::reference::{self, NEWER, OLDER, Release, wait_long};
 use crate::support::home::Home;
-use crate::support::home::Home;
 use crate::support::process::{Running, SECRET, free_port};
 use crate::support::scripted;
 

@@ -11,7 +11,6 @@ use crate::support::home::Home;
 use crate::support::network::{Network, Place};
 use crate::support::peer::{ALL_SCOPES, Peer, operator_params};
 use crate::support::process::{Outcome, Running, SECRET, command, program};
-use crate::support::scripted;
 
 /// An operator's machine, for this program's command line.
 pub struct Operator<'a> {
