@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use mutate::Dice;
-use targets::{TARGETS, Target};
+use targets::Target;
 
 /// Guards against inputs that take quadratic time; ordinary ones take microseconds.
 const SLOW: Duration = Duration::from_secs(2);
@@ -62,7 +62,7 @@ const TRIED: u64 = 3_000;
 
 #[test]
 fn a_few_thousand_strange_inputs_break_nothing() {
-    for target in &TARGETS {
+    for target in &targets::TARGETS {
         let tried = campaign(target, 0x05ea_5eed, |tried| tried == TRIED);
         if let Err((input, why)) = tried {
             panic!(
@@ -76,7 +76,7 @@ fn a_few_thousand_strange_inputs_break_nothing() {
 
 #[test]
 fn the_corpus_reaches_what_it_is_for() {
-    for target in &TARGETS {
+    for target in &targets::TARGETS {
         let corpus = target.corpus();
         let good = corpus
             .iter()
