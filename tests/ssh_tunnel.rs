@@ -85,6 +85,13 @@ fn a_command_asks_the_gateway_at_the_other_end_of_a_login() {
         );
     }
     scene.all_ended();
+    let status = [&["gateway", "status"], &with[..4]].concat();
+    let shown = scene.run(&status).success().stdout;
+    assert!(
+        shown.contains("through ssh pi@gateway.lan:2222\nProbe note: cli --ssh\n")
+            && shown.contains("Connectivity probe: ok\nCapability: admin-capable\n"),
+        "{shown}"
+    );
     // The device token of the first time is known by the way to its gateway, and only there.
     let again = scene.run(&["devices", "list", "--ssh", "pi@gateway.lan:2222", "--json"]);
     assert_eq!(

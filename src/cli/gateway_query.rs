@@ -38,7 +38,8 @@ pub fn health(invocation: &Invocation) -> Result<Answer, CliError> {
         let endpoint = reach.endpoint();
         text += &format!(
             "Gateway target: {}\nSource: {}\n\n",
-            endpoint.url, endpoint.source
+            endpoint.name(),
+            endpoint.source
         );
     }
     text += &invocation.style().heading("Gateway Health");

@@ -366,7 +366,8 @@ impl Report {
         if let Some(endpoint) = self.endpoint() {
             out += &format!(
                 "Probe target: {}\nProbe note: {}\n",
-                endpoint.url, endpoint.source
+                endpoint.name(),
+                endpoint.source
             );
             let secrets = [
                 ("Token", &endpoint.credentials.token),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::cli::answer::{Answer, FAILURE, SUCCESS};
 use crate::cli::error::CliError;
+use crate::cli::gateway_probe::advice::advice;
 use crate::cli::gateway_probe::report::{Probed, Report, Warning};
 use crate::cli::gateway_probe::targets::{Kind, Target, targets};
 use crate::cli::invocation::Invocation;
@@ -15,6 +16,7 @@ use crate::config::{Loaded, Paths};
 use crate::discovery::browse::{Scan, domains, scan};
 use crate::store::{Clock, SystemClock};
 
+mod advice;
 mod report;
 mod targets;
 
@@ -61,6 +63,7 @@ pub fn probe(invocation: &Invocation) -> Result<Answer, CliError> {
         patience,
         domains: domains(&loaded).into_iter().map(|(name, _)| name).collect(),
         warnings: warnings(&probed),
+        next: advice(&loaded.config, &probed, &seen.found),
         probed,
         scan: seen,
         port: loaded.config.gateway.port,

@@ -72,6 +72,8 @@ pub struct Report {
     pub scan: Scan,
     /// Warnings, in the order of the ways.
     pub warnings: Vec<Warning>,
+    /// What to do when the gateway in use does not answer.
+    pub next: Option<String>,
     /// The port of this machine's gateway.
     pub port: u16,
     /// Whether that one speaks TLS.
@@ -269,6 +271,9 @@ impl Report {
         out += &format!("\n{}", style.heading("Targets"));
         for one in &self.probed {
             out += &one.text();
+        }
+        if let Some(next) = &self.next {
+            out += &format!("\nNext: {}\n", plain(next));
         }
         out
     }

@@ -10,7 +10,7 @@ use crate::client::ssh::SshTarget;
 use crate::client::{
     ClientError, Endpoint, GatewayUrl, Purpose, ResolveError, Sources, Tunnel, resolve,
 };
-use crate::config::word::GatewayMode;
+use crate::config::word::{GatewayMode, RemoteTransport};
 use crate::config::{Loaded, Paths};
 use crate::discovery::Found;
 use crate::discovery::selection::offers;
@@ -130,24 +130,35 @@ pub fn targets(
         },
     };
     let configured = remote.ssh_target.as_deref();
+    let over_ssh = remote_mode && remote.transport == Some(RemoteTransport::Ssh);
     if let Some(typed) = typed_ssh {
-        targets.push(tunnelled(invocation, loaded, typed, given));
+        targets.push(tunnelled(invocation, loaded, (typed, true), given));
     } else if let Some(text) = configured {
         let sources = Sources {
             remote: true,
             ..others.clone()
         };
         targets.push(match SshTarget::parse(text) {
-            Ok(target) => tunnelled(invocation, loaded, target, sources),
+            Ok(target) => tunnelled(invocation, loaded, (target, over_ssh), sources),
             Err(fault) => {
                 let text = format!("gateway.remote.sshTarget: {fault}");
                 let secret = false;
                 let url = String::new();
-                made(Kind::SshTunnel, true, url, Err(Unusable { text, secret }))
+                made(
+                    Kind::SshTunnel,
+                    over_ssh,
+                    url,
+                    Err(Unusable { text, secret }),
+                )
             }
         });
     } else if let Some(target) = automatic(invocation, found) {
-        targets.push(tunnelled(invocation, loaded, target, others.clone()));
+        targets.push(tunnelled(
+            invocation,
+            loaded,
+            (target, false),
+            others.clone(),
+        ));
     }
     if let Some(url) = &remote.url {
         let sources = Sources {
@@ -171,18 +182,18 @@ pub fn targets(
     Ok(targets)
 }
 
-/// The gateway at the other end of a login.
+/// The gateway at the other end of a login, and whether commands go there.
 fn tunnelled(
     invocation: &Invocation,
     loaded: &Loaded,
-    target: SshTarget,
+    (target, active): (SshTarget, bool),
     sources: Sources,
 ) -> Target {
     let sources = Sources {
         flag_ssh: Some(target),
         ..sources
     };
-    let mut made = tried(Kind::SshTunnel, true, String::new(), &sources);
+    let mut made = tried(Kind::SshTunnel, active, String::new(), &sources);
     if let Ok(Endpoint {
         via: Some(tunnel), ..
     }) = &mut made.endpoint
