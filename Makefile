@@ -54,7 +54,7 @@ service: build ## install, kill, freeze and remove both services under a real sy
 lan: build ## discovery in network namespaces, with real Avahi, python-zeroconf and BIND on the other side, for both advertisers (root)
 	tests/lan/install.sh target/lan
 	$(CARGO) test --locked --test lan -- --test-threads=2 --nocapture
-	$(CARGO) test --locked --features libmdns --test lan -- --nocapture
+	$(CARGO) test --locked --features libmdns --test lan one_interface -- --nocapture
 
 attack: deps ## floods at full size: sockets, bytes, guesses, requests (about a minute)
 	$(CARGO) test --locked --release --test attack -- --test-threads=1 --nocapture
