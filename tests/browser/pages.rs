@@ -100,6 +100,14 @@ fn a_page_is_where_it_was_sent_when_the_answer_comes() {
     let end = site.page("/end", "End", "<h1>end</h1>");
     let start = site.answer("/start", "302 Found", "Location: /end\r\n", "");
     assert_eq!(node.show(&start)["url"], json!(end));
+    // Pages lead on by scripts too, before they have loaded: that of this one waits for a picture.
+    let picture = site.silent("/picture");
+    let on = site.page(
+        "/on",
+        "On",
+        &format!("<img src='{picture}'><script>location = '/end'</script>"),
+    );
+    assert_eq!(node.show(&on)["url"], json!(end));
     let fragment = format!("{end}#part");
     assert_eq!(node.show(&fragment)["url"], json!(fragment));
     assert_eq!(node.show("about:blank")["url"], "about:blank");

@@ -3,7 +3,7 @@
 //! A page's state is fed by the connection's reader and read by requests. A page that crashed answers nothing
 //! until it is sent somewhere, so calls to it fail at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -17,6 +17,9 @@ use super::error::BrowserError;
 use super::interception::REFUSED;
 use super::logs::Logs;
 use super::pages::auto_attach;
+
+/// Documents a page is remembered to have shown: one that leads on more often has not arrived anyway.
+const MAX_DOCUMENTS: usize = 16;
 
 /// What a caller hears of a page whose renderer crashed.
 const CRASHED: &str = "the page has crashed; navigate it to go on, or open another tab";
@@ -43,8 +46,8 @@ struct State {
     dialogs: Dialogs,
     crashed: bool,
     closed: bool,
-    /// The document that is shown, and whether it has loaded.
-    document: String,
+    /// The last documents that were shown, the present one last, and whether that has loaded.
+    documents: VecDeque<String>,
     loaded: bool,
     /// The address that the page's last document came from, and which document that was.
     source: Option<(IpAddr, String)>,
@@ -174,8 +177,11 @@ impl Page {
         let Some(document) = answer.get("loaderId").and_then(Value::as_str) else {
             return Ok(());
         };
-        self.wait_until(until, |state| state.loaded && state.document == document)
-            .map_err(slow)
+        // A page may lead on before it has loaded: then it is where it leads that has to.
+        self.wait_until(until, |state| {
+            state.loaded && state.documents.iter().any(|shown| shown == document)
+        })
+        .map_err(slow)
     }
 
     fn wait_until(
@@ -207,7 +213,7 @@ impl Page {
     pub fn source(&self) -> Option<IpAddr> {
         let state = self.lock();
         let (address, document) = state.source.as_ref()?;
-        (*document == state.document).then_some(*address)
+        (state.documents.back() == Some(document)).then_some(*address)
     }
 
     /// What the page has said so far.
@@ -295,8 +301,11 @@ impl Page {
 impl State {
     /// Another document is shown.
     fn begin(&mut self, document: &str) {
-        if self.document != document {
-            document.clone_into(&mut self.document);
+        if self.documents.back().is_none_or(|shown| shown != document) {
+            self.documents.push_back(document.to_owned());
+            if self.documents.len() > MAX_DOCUMENTS {
+                self.documents.pop_front();
+            }
             self.loaded = false;
         }
     }
