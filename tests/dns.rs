@@ -8,7 +8,8 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::support::home::Home;
-use crate::support::process::{Outcome, openclaw_with};
+use crate::support::process::{Outcome, Running, command, free_port, openclaw_with, program};
+use crate::support::wait_for;
 
 const COREFILE: &str =
     "# Ours\n.:53 {\n    forward . 1.1.1.1 {\n        max_fails 3\n    }\n    log\n}\n";
@@ -245,4 +246,63 @@ fn apply_changes_nothing_where_it_cannot_be_done() {
     refused("CoreDNS does not restart: Unit coredns.service not found.");
     refused("everything is written");
     assert_eq!(machine.read("Corefile.bak"), COREFILE);
+}
+
+#[test]
+fn a_running_gateway_keeps_the_zone_as_its_configuration_says() {
+    let machine = Machine::new();
+    machine.install("tailscale", IN_TAILNET);
+    let port = free_port();
+    let configure = |enabled: bool, domain: &str| {
+        machine.home.write_config(&format!(
+            r#"{{ gateway: {{ mode: "local", port: {port}, reload: {{ debounceMs: 20 }}, auth: {{ token: "t" }} }},
+                 discovery: {{ wideArea: {{ enabled: {enabled}, domain: "{domain}" }} }} }}"#
+        ));
+    };
+    configure(false, "openclaw.internal");
+    let mut command = command(&program(), &machine.home);
+    command
+        .arg("gateway")
+        .arg("run")
+        .env("PATH", machine.file("bin"));
+    let mut gateway = Running::start(command);
+    gateway.wait_for_output("[gateway] ready");
+    let wide_area = |state: &str| {
+        wait_for(&format!("the zone to be {state}"), || {
+            let health = openclaw_with(&machine.home, &[], &["gateway", "health", "--json"]);
+            let found = health.success().json()["discovery"]["wideArea"].clone();
+            (found["state"] == state || (state == "absent" && found.is_null())).then_some(found)
+        })
+    };
+    wide_area("absent");
+    assert!(!machine.file(ZONE).exists());
+    configure(true, "openclaw.internal");
+    assert_eq!(wide_area("published")["domain"], "openclaw.internal.");
+    let zone = machine.read(ZONE);
+    for line in [
+        " IN A 100.64.0.9\n",
+        " IN AAAA fd7a:115c:a1e0::9\n",
+        &format!(" SRV 0 0 {port} "),
+    ] {
+        assert!(zone.contains(line), "{line}: {zone}");
+    }
+    let status = openclaw_with(&machine.home, &[], &["gateway", "status"]).success();
+    assert!(
+        status
+            .stdout
+            .contains("Wide area: published (openclaw.internal.)\n"),
+        "{status:?}"
+    );
+    // What is no domain is said, and the zone of before stays.
+    let before = machine.stamp(ZONE);
+    configure(true, "a/b");
+    let reason = wide_area("degraded")["reason"].to_string();
+    assert!(reason.contains("1 to 63 letters"), "{reason}");
+    configure(true, "openclaw.internal");
+    wide_area("published");
+    configure(false, "openclaw.internal");
+    wide_area("absent");
+    assert_eq!(machine.stamp(ZONE), before);
+    gateway.signal("TERM");
+    assert_eq!(gateway.exit_code(), 0);
 }
