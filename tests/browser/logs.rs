@@ -168,7 +168,7 @@ fn a_page_that_crashed_says_so_and_lives_on_elsewhere() {
     assert_eq!(node.show(&url)["url"], json!(url));
 }
 
-fn is_renderer(pid: u32) -> bool {
+pub fn is_renderer(pid: u32) -> bool {
     let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&arguments).contains("--type=renderer")
 }

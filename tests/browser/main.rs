@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod act;
 mod forwarding;
 mod guard;
 mod life;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
@@ -179,6 +179,29 @@ impl Context<'_> {
         };
         let literal = guard::literal(&host).into_iter().collect::<Vec<_>>();
         self.settings.policy.passes(&host, &literal)
+    }
+
+    /// Judges where a page has arrived; one that was led astray shows nothing afterwards.
+    ///
+    /// # Errors
+    /// [`BrowserError::Blocked`], and those of [`Page::navigate`].
+    pub fn check_arrival(
+        &self,
+        page: &Page,
+        shown: &str,
+        limit: Duration,
+    ) -> Result<(), BrowserError> {
+        let verdict = self
+            .check_destination(shown)
+            .and_then(|()| self.check_source(shown, page.source()));
+        if let Err(error) = verdict {
+            page.navigate(guard::BLANK, limit, self.deadline)?;
+            return Err(match error {
+                BrowserError::TimedOut => BrowserError::TimedOut,
+                _ => BrowserError::Blocked,
+            });
+        }
+        Ok(())
     }
 
     /// Judges where a document came from: a name may have led the browser elsewhere than it leads here.

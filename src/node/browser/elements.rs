@@ -115,7 +115,7 @@ pub fn area(page: &Page, handle: &Handle, deadline: Instant) -> Result<Option<Ar
 }
 
 /// The upright rectangle around four corners.
-fn around(quad: &Value) -> Option<Area> {
+pub fn around(quad: &Value) -> Option<Area> {
     let numbers: Vec<f64> = quad.as_array()?.iter().filter_map(Value::as_f64).collect();
     let corners = numbers.chunks_exact(2);
     let (mut left, mut top) = (f64::INFINITY, f64::INFINITY);

@@ -4,6 +4,7 @@
 //! DevTools protocol over one WebSocket. Nothing is started, opened or kept before the first request; what is
 //! started ends with the node host, however that ends.
 
+mod act;
 mod cdp;
 mod context;
 mod dialogs;
@@ -28,5 +29,6 @@ mod settings;
 mod start;
 mod status;
 mod tabs;
+mod turns;
 
 pub use self::proxy::BrowserProxy;

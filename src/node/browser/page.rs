@@ -17,6 +17,7 @@ use super::error::BrowserError;
 use super::interception::REFUSED;
 use super::logs::Logs;
 use super::pages::auto_attach;
+use super::turns::Turns;
 
 /// Documents a page is remembered to have shown: one that leads on more often has not arrived anyway.
 const MAX_DOCUMENTS: usize = 16;
@@ -38,6 +39,8 @@ pub struct Page {
     changed: Condvar,
     /// Its events are known to be on.
     heard: AtomicBool,
+    /// One after the other acts on it.
+    pub turns: Turns,
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +54,12 @@ struct State {
     loaded: bool,
     /// The address that the page's last document came from, and which document that was.
     source: Option<(IpAddr, String)>,
+    /// It has loaded, and nothing is on its way any more.
+    idle: bool,
+    /// It is about to be replaced by another one.
+    leaving: bool,
+    /// What the page wants dragged, since that was last asked for.
+    dragged: Option<Value>,
     /// Frames that live in processes of their own, with their sessions.
     frames: HashMap<String, String>,
 }
@@ -65,6 +74,7 @@ impl Page {
             state: Mutex::default(),
             changed: Condvar::new(),
             heard: AtomicBool::new(false),
+            turns: Turns::default(),
         };
         let tell = |method, params| connection.tell(Some(session), method, params);
         tell("Page.enable", json!({}));
@@ -184,6 +194,51 @@ impl Page {
         .map_err(slow)
     }
 
+    /// The document that is shown, by the browser's name for it.
+    pub fn document(&self) -> String {
+        self.lock().documents.back().cloned().unwrap_or_default()
+    }
+
+    /// Waits for a document that is on its way, if there is one.
+    ///
+    /// # Errors
+    /// [`CdpError::TimedOut`], [`CdpError::Gone`].
+    pub fn settle(&self, deadline: Instant) -> Result<(), CdpError> {
+        self.wait_until(deadline, |state| !state.leaving)
+    }
+
+    /// Waits until nothing that the document needs is on its way any more.
+    ///
+    /// # Errors
+    /// As [`Page::settle`].
+    pub fn rest(&self, deadline: Instant) -> Result<(), CdpError> {
+        self.wait_until(deadline, |state| state.idle && !state.leaving)
+    }
+
+    /// What was to be dragged before is of no interest any more.
+    pub fn forget_drag(&self) {
+        self.lock().dragged = None;
+    }
+
+    /// Waits for what the page wants dragged, as the browser describes it.
+    ///
+    /// # Errors
+    /// As [`Page::settle`].
+    pub fn dragged(&self, deadline: Instant) -> Result<Value, CdpError> {
+        self.wait_until(deadline, |state| state.dragged.is_some())?;
+        Ok(self.lock().dragged.take().unwrap_or_default())
+    }
+
+    /// Whether the tab was closed.
+    pub fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    /// Whether a frame lives in a process of its own.
+    pub fn is_apart(&self, frame: &str) -> bool {
+        self.lock().frames.contains_key(frame)
+    }
+
     fn wait_until(
         &self,
         deadline: Instant,
@@ -247,20 +302,15 @@ impl Page {
                     state.begin(document.unwrap_or_default());
                 }
             }
-            "Page.lifecycleEvent" if session == self.session => {
-                let load = text("name") == Some("load");
-                // A page's own frame is called like the page.
-                let main = text("frameId") == Some(self.target.as_str());
-                let document = text("loaderId").unwrap_or_default();
-                if load && main {
-                    state.begin(document);
-                    state.loaded = true;
-                }
-            }
             "Page.javascriptDialogOpening" => {
                 let answer = state.dialogs.answer(params);
                 self.connection
                     .tell(Some(session), "Page.handleJavaScriptDialog", answer);
+            }
+            "Input.dragIntercepted" => state.dragged = params.get("data").cloned(),
+            // A page's own frame is called like the page.
+            _ if session == self.session && text("frameId") == Some(self.target.as_str()) => {
+                state.course(method, params);
             }
             _ => state.logs.event(method, params),
         }
@@ -307,6 +357,43 @@ impl State {
                 self.documents.pop_front();
             }
             self.loaded = false;
+            self.idle = false;
+        }
+    }
+
+    /// Takes an event about how far the page's own frame has come.
+    fn course(&mut self, method: &str, params: &Value) {
+        let text = |name: &str| params.get(name).and_then(Value::as_str);
+        match method {
+            "Page.lifecycleEvent" => {
+                let document = text("loaderId").unwrap_or_default();
+                match text("name") {
+                    Some("DOMContentLoaded") => self.leaving &= self.documents.back().is_none_or(|shown| shown != document),
+                    Some("load") => {
+                        self.begin(document);
+                        self.loaded = true;
+                        self.leaving = false;
+                    }
+                    Some("networkIdle") => {
+                        self.begin(document);
+                        self.idle = true;
+                    }
+                    _ => {}
+                }
+            }
+            // One that opens elsewhere, or becomes a file, leaves the page as it is.
+            "Page.frameRequestedNavigation" => {
+                self.leaving |= text("disposition").is_none_or(|where_to| where_to == "currentTab");
+            }
+            "Page.frameStartedNavigating" => {
+                self.leaving |= text("navigationType") != Some("sameDocument");
+            }
+            "Page.frameStoppedLoading"
+            | "Page.navigatedWithinDocument"
+            | "Page.downloadWillBegin" => {
+                self.leaving = false;
+            }
+            _ => self.logs.event(method, params),
         }
     }
 

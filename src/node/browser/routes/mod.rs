@@ -1,12 +1,14 @@
 //! The table of routes: method and path, what the browser must be for it, who handles it
 //! (node-host specification, section 4.4).
 
+mod act;
 mod capture;
 mod cookies;
 mod dialog;
 mod life;
 mod logs;
 mod navigate;
+mod set;
 mod storage;
 mod tabs;
 
@@ -72,6 +74,7 @@ const ROUTES: &[Route] = &[
     route(Post, "/navigate", Driven, navigate::navigate),
     route(Post, "/screenshot", Driven, capture::screenshot),
     route(Post, "/pdf", Driven, capture::pdf),
+    route(Post, "/act", Driven, act::act),
     route(Get, "/console", Driven, logs::console),
     route(Get, "/errors", Driven, logs::errors),
     route(Get, "/requests", Driven, logs::requests),
@@ -82,12 +85,21 @@ const ROUTES: &[Route] = &[
     route(Post, "/storage/*/set", Driven, storage::set),
     route(Post, "/storage/*/clear", Driven, storage::clear),
     route(Post, "/hooks/dialog", Driven, dialog::arm),
+    route(Post, "/set/offline", Driven, set::offline),
+    route(Post, "/set/headers", Driven, set::headers),
+    route(Post, "/set/geolocation", Driven, set::geolocation),
+    route(Post, "/set/media", Driven, set::media),
+    route(Post, "/set/timezone", Driven, set::timezone),
+    route(Post, "/set/locale", Driven, set::locale),
+    route(Post, "/set/device", Driven, set::device),
+    route(Post, "/permissions/grant", Driven, set::grant),
 ];
 
 /// Routes of the reference that this program does not have.
 const ELSEWHERE: &[(Method, &str)] = &[
     (Get, "/doctor"),
     (Post, "/response/body"),
+    (Post, "/set/credentials"),
     (Post, "/trace/start"),
     (Post, "/trace/stop"),
 ];

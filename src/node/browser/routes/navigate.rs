@@ -35,15 +35,5 @@ pub fn visit(
     page.navigate(url, limit, context.deadline)?;
     let shown = page.evaluate("document.URL", context.deadline)?;
     let shown = shown.as_str().unwrap_or(BLANK);
-    let verdict = context
-        .check_destination(shown)
-        .and_then(|()| context.check_source(shown, page.source()));
-    if let Err(error) = verdict {
-        page.navigate(BLANK, limit, context.deadline)?;
-        return Err(match error {
-            BrowserError::TimedOut => BrowserError::TimedOut,
-            _ => BrowserError::Blocked,
-        });
-    }
-    Ok(())
+    context.check_arrival(page, shown, limit)
 }

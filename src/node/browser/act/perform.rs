@@ -1,0 +1,317 @@
+//! Doing what `/act` asks for.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+
+use super::super::cdp::CdpError;
+use super::super::context::{Context, Tab};
+use super::super::error::BrowserError;
+use super::super::guard::BLANK;
+use super::super::page::value_of;
+use super::action::{Action, Kind, Named};
+use super::conditions;
+use super::drag;
+use super::fields::Form;
+use super::input::{Input, Modifiers, Point};
+use super::reach::{Finder, Need};
+
+/// How long a page may take to show what a click led to, at least, however short the action's own time was.
+const ASTRAY: Duration = Duration::from_secs(5);
+
+/// Does one thing on a tab; the members that it adds to the result.
+///
+/// # Errors
+/// What kept it from being done; [`BrowserError::Blocked`] when it led where the navigation policy does not.
+pub fn perform(
+    context: &Context<'_>,
+    tab: &Tab,
+    action: &Action,
+) -> Result<Map<String, Value>, BrowserError> {
+    if let Kind::Batch {
+        actions,
+        stop_on_error,
+    } = &action.kind
+    {
+        return batch(context, tab, actions, *stop_on_error);
+    }
+    let page = &*tab.page;
+    let limit = action.limit;
+    let until = context.deadline.min(Instant::now() + limit);
+    let before = page.document();
+    let actor = Actor {
+        context,
+        tab,
+        finder: Finder {
+            page,
+            instance: &context.instance,
+            limit,
+            until,
+            deadline: context.deadline,
+        },
+        input: Input { page, until },
+    };
+    let done = actor.act(&action.kind);
+    match done {
+        // What it was about to do may have closed the tab.
+        Err(_) if page.is_closed() && action.kind.may_close() => return Ok(Map::new()),
+        Err(BrowserError::TimedOut) if Instant::now() < context.deadline => {
+            return Err(BrowserError::slow(action.kind.name(), limit));
+        }
+        Err(error) => return Err(error),
+        Ok(members) => {
+            if !matches!(action.kind, Kind::Close) && !page.is_closed() {
+                actor.arrive(&before)?;
+            }
+            Ok(members)
+        }
+    }
+}
+
+fn batch(
+    context: &Context<'_>,
+    tab: &Tab,
+    actions: &[Action],
+    stop_on_error: bool,
+) -> Result<Map<String, Value>, BrowserError> {
+    let mut results = Vec::new();
+    for action in actions {
+        match perform(context, tab, action) {
+            Ok(members) => {
+                let mut result = Map::new();
+                result.insert("ok".to_owned(), true.into());
+                result.extend(members);
+                results.push(Value::Object(result));
+            }
+            Err(BrowserError::TimedOut) => return Err(BrowserError::TimedOut),
+            Err(error) => {
+                let text = match error {
+                    BrowserError::Unexpected(text) => text,
+                    error => error.to_string(),
+                };
+                results.push(json!({"ok": false, "error": text}));
+                if stop_on_error {
+                    break;
+                }
+            }
+        }
+    }
+    let mut members = Map::new();
+    members.insert("results".to_owned(), results.into());
+    Ok(members)
+}
+
+/// The source of a function that takes what the page's caller wrote: a function, or an expression.
+pub fn function_of(source: &str) -> String {
+    format!(
+        "function (element) {{ const it = (\n{source}\n); return typeof it === 'function' ? it(element) : it }}"
+    )
+}
+
+/// One action under way.
+struct Actor<'a> {
+    context: &'a Context<'a>,
+    tab: &'a Tab,
+    finder: Finder<'a>,
+    input: Input<'a>,
+}
+
+impl Actor<'_> {
+    fn act(&self, kind: &Kind) -> Result<Map<String, Value>, BrowserError> {
+        let (finder, input) = (&self.finder, self.input);
+        let form = Form { finder, input };
+        self.awake()?;
+        match kind {
+            Kind::Click(named, press) => {
+                let at = finder.reach(named, Need::Hit)?.at;
+                input.click(at, press)?;
+            }
+            Kind::ClickAt(x, y, press) => input.click(Point { x: *x, y: *y }, press)?,
+            Kind::Close => {
+                let context = self.context;
+                context.instance.close_tab(
+                    &self.tab.browser,
+                    &self.tab.target.id,
+                    context.deadline,
+                )?;
+            }
+            Kind::Drag(start, end) => drag::drag(finder, input, start, end)?,
+            Kind::Evaluate(source, element) => return self.evaluate(source, element.as_ref()),
+            Kind::Fill(fields) => fields.iter().try_for_each(|field| form.fill(field))?,
+            Kind::Hover(named) => {
+                let at = finder.reach(named, Need::Shown)?.at;
+                input.point(at, Modifiers::default())?;
+            }
+            Kind::Press(key, delay) => input.press(None, key, *delay)?,
+            Kind::Resize(width, height) => {
+                let params = json!({"width": width, "height": height, "deviceScaleFactor": 0, "mobile": false});
+                let method = "Emulation.setDeviceMetricsOverride";
+                finder.page.call(method, params, finder.until)?;
+            }
+            Kind::ScrollIntoView(named) => drop(finder.reach(named, Need::Shown)?),
+            Kind::Select(named, values) => form.choose(named, values)?,
+            Kind::Type {
+                element,
+                text,
+                submit,
+                slowly,
+            } => {
+                let first = if *slowly { "" } else { text };
+                let handle = form.replace(element, first)?;
+                let frame = handle.frame.as_deref();
+                if *slowly {
+                    input.write_slowly(frame, text)?;
+                }
+                if *submit {
+                    input.press(frame, "Enter", Duration::ZERO)?;
+                }
+            }
+            Kind::Wait(wanted) => {
+                for condition in wanted {
+                    conditions::wait_for(finder, input, condition)?;
+                }
+            }
+            Kind::Batch { .. } => {}
+        }
+        Ok(Map::new())
+    }
+
+    /// A page that nobody looks at goes on as if somebody did.
+    fn awake(&self) -> Result<(), BrowserError> {
+        let params = json!({"enabled": true});
+        let method = "Emulation.setFocusEmulationEnabled";
+        self.finder.page.call(method, params, self.finder.until)?;
+        Ok(())
+    }
+
+    fn evaluate(
+        &self,
+        source: &str,
+        element: Option<&Named>,
+    ) -> Result<Map<String, Value>, BrowserError> {
+        let page = self.finder.page;
+        let handle = match element {
+            None => None,
+            Some(named) => self.finder.find(named)?,
+        };
+        let function = function_of(source);
+        let answer = match &handle {
+            None => {
+                let params = json!({"expression": format!("({function})()"), "returnByValue": true,
+                    "awaitPromise": true, "userGesture": true});
+                page.call("Runtime.evaluate", params, self.finder.until)
+            }
+            Some(handle) => {
+                let function = format!("function () {{ return ({function})(this) }}");
+                let params = json!({"objectId": handle.object, "functionDeclaration": function,
+                    "returnByValue": true, "awaitPromise": true, "userGesture": true});
+                let frame = handle.frame.as_deref();
+                page.call_in(frame, "Runtime.callFunctionOn", params, self.finder.until)
+            }
+        };
+        let answer = match answer {
+            Err(CdpError::TimedOut) => {
+                // What runs for ever would keep the page from everything else.
+                let patience = Instant::now() + ASTRAY;
+                let _ = page.call("Runtime.terminateExecution", json!({}), patience);
+                return Err(BrowserError::TimedOut);
+            }
+            answer => answer?,
+        };
+        let mut members = Map::new();
+        let kind = answer.pointer("/result/type").and_then(Value::as_str);
+        let is_value = kind != Some("undefined");
+        let special = answer.pointer("/result/unserializableValue").cloned();
+        let value = value_of(answer)?;
+        if is_value {
+            members.insert("result".to_owned(), special.unwrap_or(value));
+        }
+        Ok(members)
+    }
+
+    /// Waits for the document that the action led to, if it did, and judges where that is.
+    fn arrive(&self, before: &str) -> Result<(), BrowserError> {
+        let (page, context) = (self.finder.page, self.context);
+        let until = context
+            .deadline
+            .min(self.finder.until.max(Instant::now() + ASTRAY));
+        // What the page does right after the action is heard before this is answered.
+        self.finder
+            .evaluate("new Promise(done => setTimeout(done, 0))")?;
+        match page.settle(until) {
+            // A document that is slow to come is not the action's fault.
+            Ok(()) | Err(CdpError::TimedOut) => {}
+            Err(CdpError::Gone(_)) if page.is_closed() => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        if page.document() == before {
+            return Ok(());
+        }
+        let targets = self.tab.browser.targets(context.deadline)?;
+        let own = targets
+            .into_iter()
+            .find(|target| target.id == self.tab.target.id);
+        let Some(url) = own.map(|target| target.url).filter(|url| !url.is_empty()) else {
+            return Ok(());
+        };
+        context
+            .check_destination(&url)
+            .or_else(|error| match error {
+                BrowserError::TimedOut => Err(error),
+                _ => {
+                    page.navigate(BLANK, ASTRAY, context.deadline)?;
+                    Err(BrowserError::Blocked)
+                }
+            })
+    }
+}
+
+impl Finder<'_> {
+    /// The value of an expression in the page; `None` when the page went elsewhere meanwhile.
+    ///
+    /// # Errors
+    /// What the page threw, else as `Page::call`.
+    pub fn evaluate(&self, expression: &str) -> Result<Option<Value>, BrowserError> {
+        let params = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
+        match self.page.call("Runtime.evaluate", params, self.until) {
+            Ok(answer) => value_of(answer).map(Some),
+            Err(CdpError::Refused(_)) => Ok(None),
+            Err(CdpError::Gone(_)) if self.page.is_closed() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Kind {
+    /// Its word.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Batch { .. } => "batch",
+            Self::Click(..) => "click",
+            Self::ClickAt(..) => "clickCoords",
+            Self::Close => "close",
+            Self::Drag(..) => "drag",
+            Self::Evaluate(..) => "evaluate",
+            Self::Fill(_) => "fill",
+            Self::Hover(_) => "hover",
+            Self::Press(..) => "press",
+            Self::Resize(..) => "resize",
+            Self::ScrollIntoView(_) => "scrollIntoView",
+            Self::Select(..) => "select",
+            Self::Type { .. } => "type",
+            Self::Wait(_) => "wait",
+        }
+    }
+
+    /// Whether a page may close itself because of it, before all of it is done.
+    const fn may_close(&self) -> bool {
+        matches!(
+            self,
+            Self::Click(..)
+                | Self::ClickAt(..)
+                | Self::Drag(..)
+                | Self::Press(..)
+                | Self::Type { .. }
+        )
+    }
+}

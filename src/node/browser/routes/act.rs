@@ -1,0 +1,29 @@
+//! `/act`.
+
+use serde_json::Value;
+
+use super::super::act::action::{Action, Kind, Rules};
+use super::super::act::perform::perform;
+use super::super::context::Context;
+use super::super::error::BrowserError;
+
+/// `POST /act`.
+pub fn act(context: &Context<'_>) -> Result<Value, BrowserError> {
+    let rules = Rules {
+        evaluate: context.settings.evaluate,
+        target: context.request.body("targetId"),
+    };
+    let action = Action::parse(&context.request.body, rules)?;
+    let tab = context.tab()?;
+    // Waiting changes nothing, and what it waits for may be another one's doing.
+    let turn = match action.kind {
+        Kind::Wait(_) => None,
+        _ => {
+            let turn = tab.page.turns.take(context.deadline);
+            Some(turn.ok_or(BrowserError::TimedOut)?)
+        }
+    };
+    let members = perform(context, &tab, &action)?;
+    drop(turn);
+    context.result(&tab, Value::Object(members))
+}
