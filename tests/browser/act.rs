@@ -119,7 +119,7 @@ fn an_element_is_waited_for_until_it_can_be_clicked() {
           window.later = () => { setTimeout(() => { cover.remove(); off.disabled = false;
             const late = document.createElement('button'); late.id = 'late'; late.textContent = 'late';
             document.body.append(late) }, 900) }</script>");
-    let brief = |selector: &str| json!({"kind": "click", "selector": selector, "timeoutMs": 500});
+    let brief = |selector: &str| json!({"kind": "click", "selector": selector, "timeoutMs": 1500});
     fails(
         &mut node,
         brief("#under"),
@@ -245,7 +245,7 @@ fn options_are_chosen_by_value_or_label() {
     );
     fails(
         &mut node,
-        json!({"kind": "select", "selector": "#one", "values": ["c"], "timeoutMs": 500}),
+        json!({"kind": "select", "selector": "#one", "values": ["c"], "timeoutMs": 1500}),
         "Error: Error: Element \"#one\" has no option \"c\".",
     );
     fails(

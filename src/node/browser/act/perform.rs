@@ -54,11 +54,11 @@ pub fn perform(
     let done = actor.act(&action.kind);
     match done {
         // What it was about to do may have closed the tab.
-        Err(_) if page.is_closed() && action.kind.may_close() => return Ok(Map::new()),
+        Err(_) if page.is_closed() && action.kind.may_close() => Ok(Map::new()),
         Err(BrowserError::TimedOut) if Instant::now() < context.deadline => {
-            return Err(BrowserError::slow(action.kind.name(), limit));
+            Err(BrowserError::slow(action.kind.name(), limit))
         }
-        Err(error) => return Err(error),
+        Err(error) => Err(error),
         Ok(members) => {
             if !matches!(action.kind, Kind::Close) && !page.is_closed() {
                 actor.arrive(&before)?;

@@ -127,10 +127,14 @@ impl Finder<'_> {
     pub fn wait<T>(
         &self,
         name: &str,
-        attempt: impl FnMut() -> Result<Option<T>, BrowserError>,
+        mut attempt: impl FnMut() -> Result<Option<T>, BrowserError>,
     ) -> Result<T, BrowserError> {
         let left = self.until.saturating_duration_since(Instant::now());
-        elements::wait_for(name, left, self.deadline, attempt)
+        elements::wait_for(name, left, self.deadline, || match attempt() {
+            // The action's time ended in the middle of the last attempt.
+            Err(BrowserError::TimedOut) if Instant::now() < self.deadline => Ok(None),
+            attempted => attempted,
+        })
     }
 
     /// The value of a function of the page that is called on an element; `None` when the page went elsewhere.
