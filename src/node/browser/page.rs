@@ -368,7 +368,9 @@ impl State {
             "Page.lifecycleEvent" => {
                 let document = text("loaderId").unwrap_or_default();
                 match text("name") {
-                    Some("DOMContentLoaded") => self.leaving &= self.documents.back().is_none_or(|shown| shown != document),
+                    Some("DOMContentLoaded") => {
+                        self.leaving &= self.documents.back().is_none_or(|shown| shown != document)
+                    }
                     Some("load") => {
                         self.begin(document);
                         self.loaded = true;

@@ -7,7 +7,6 @@ use serde_json::{Map, Value, json};
 use super::super::cdp::CdpError;
 use super::super::context::{Context, Tab};
 use super::super::error::BrowserError;
-use super::super::guard::BLANK;
 use super::super::page::value_of;
 use super::action::{Action, Kind, Named};
 use super::conditions;
@@ -254,15 +253,7 @@ impl Actor<'_> {
         let Some(url) = own.map(|target| target.url).filter(|url| !url.is_empty()) else {
             return Ok(());
         };
-        context
-            .check_destination(&url)
-            .or_else(|error| match error {
-                BrowserError::TimedOut => Err(error),
-                _ => {
-                    page.navigate(BLANK, ASTRAY, context.deadline)?;
-                    Err(BrowserError::Blocked)
-                }
-            })
+        context.check_arrival(page, &url, ASTRAY)
     }
 }
 
