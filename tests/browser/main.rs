@@ -15,4 +15,5 @@ mod node;
 mod pages;
 mod profiles;
 mod site;
+mod snapshots;
 mod stores;

@@ -7,17 +7,20 @@ use serde_json::{Value, json};
 use super::cdp::CdpError;
 use super::error::BrowserError;
 use super::page::Page;
-use super::refs::Element;
+use super::refs::{self, Element};
 
 /// How often a page is asked for an element that is not there yet.
 const POLL: Duration = Duration::from_millis(100);
+
+/// Frames in processes of their own that are in each other.
+const MAX_NESTED: usize = 16;
 
 /// An element in the hands of the page's script engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handle {
     /// The engine's id.
     pub object: String,
-    /// The frame it is in; `None` is the page's own.
+    /// The frame whose session reaches it; `None` is the page's own.
     pub frame: Option<String>,
 }
 
@@ -34,6 +37,15 @@ pub struct Area {
     pub height: f64,
 }
 
+impl Area {
+    /// Whether two places have something in common.
+    pub fn meets(&self, other: &Self) -> bool {
+        let beside = self.x + self.width <= other.x || other.x + other.width <= self.x;
+        let above = self.y + self.height <= other.y || other.y + other.height <= self.y;
+        !beside && !above
+    }
+}
+
 /// What is said of an element that is not there, or shows nothing; `name` is its ref or selector.
 pub fn not_found(name: &str) -> BrowserError {
     BrowserError::Unexpected(format!(
@@ -44,13 +56,17 @@ pub fn not_found(name: &str) -> BrowserError {
 /// The element behind a ref.
 ///
 /// # Errors
-/// [`not_found`] when the page does not have it any more, else as [`Page::call`].
+/// [`refs::unknown`] when another document is shown by now, [`not_found`] when this one does not have it any more, else as [`Page::call`].
 pub fn by_ref(
     page: &Page,
     name: &str,
     element: &Element,
     deadline: Instant,
 ) -> Result<Handle, BrowserError> {
+    // Ids of nodes count anew with every process, and another document may be in another process.
+    if page.document(element.frame.as_deref()) != element.document {
+        return Err(refs::unknown(&refs::normalize(name)));
+    }
     let params = json!({"backendNodeId": element.backend_node});
     let answer = page.call_in(
         element.frame.as_deref(),
@@ -85,7 +101,8 @@ pub fn by_selector(
     Ok(handle(&answer["result"], None))
 }
 
-fn handle(object: &Value, frame: Option<String>) -> Option<Handle> {
+/// An element in an answer of the script engine; `None` when it is none. `frame` is whose session it came from.
+pub fn handle(object: &Value, frame: Option<String>) -> Option<Handle> {
     let object = object.get("objectId")?.as_str()?.to_owned();
     Some(Handle { object, frame })
 }
@@ -95,23 +112,91 @@ fn handle(object: &Value, frame: Option<String>) -> Option<Handle> {
 /// # Errors
 /// As [`Page::call`].
 pub fn area(page: &Page, handle: &Handle, deadline: Instant) -> Result<Option<Area>, BrowserError> {
-    let call = |method| {
-        let params = json!({"objectId": handle.object});
-        page.call_in(handle.frame.as_deref(), method, params, deadline)
+    let (frame, node) = (handle.frame.as_deref(), json!({"objectId": handle.object}));
+    let scroll = "DOM.scrollIntoViewIfNeeded";
+    match laid_out(page.call_in(frame, scroll, node.clone(), deadline))? {
+        Some(_) => place(page, frame, &node, deadline),
+        None => Ok(None),
+    }
+}
+
+/// The place of an element's border where it is now; `None` while it shows nothing. `node` names it in the browser's
+/// words, `frame` is whose session reaches it.
+///
+/// # Errors
+/// As [`Page::call`].
+pub fn place(
+    page: &Page,
+    frame: Option<&str>,
+    node: &Value,
+    deadline: Instant,
+) -> Result<Option<Area>, BrowserError> {
+    let answer = page.call_in(frame, "DOM.getBoxModel", node.clone(), deadline);
+    let quad = laid_out(answer)?.and_then(|answer| around(answer.pointer("/model/border")?));
+    let Some(mut area) = quad else {
+        return Ok(None);
     };
-    // The browser refuses for what has no layout.
-    for method in ["DOM.scrollIntoViewIfNeeded", "DOM.getBoxModel"] {
-        match call(method) {
-            Ok(answer) => {
-                if let Some(quad) = answer.pointer("/model/border") {
-                    return Ok(around(quad));
-                }
-            }
-            Err(CdpError::Refused(_)) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        }
+    let Some((left, top)) = frame_corner(page, frame, deadline)? else {
+        return Ok(None);
+    };
+    area.x += left;
+    area.y += top;
+    Ok(Some(area))
+}
+
+/// Where on the page the frame begins whose session reaches an element; `None` while it shows nothing.
+///
+/// # Errors
+/// As [`Page::call`].
+pub fn frame_corner(
+    page: &Page,
+    frame: Option<&str>,
+    deadline: Instant,
+) -> Result<Option<(f64, f64)>, BrowserError> {
+    let (mut left, mut top) = (0.0, 0.0);
+    let mut inner = frame.map(str::to_owned);
+    // A frame in a process of its own knows nothing of where it is.
+    for _ in 0..MAX_NESTED {
+        let Some(frame) = inner else { break };
+        let Some((outer, area)) = frame_place(page, &frame, deadline)? else {
+            return Ok(None);
+        };
+        left += area.x;
+        top += area.y;
+        inner = outer;
+    }
+    Ok(Some((left, top)))
+}
+
+/// The place of a frame that lives in a process of its own, and the frame whose session reaches its element.
+fn frame_place(
+    page: &Page,
+    frame: &str,
+    deadline: Instant,
+) -> Result<Option<(Option<String>, Area)>, BrowserError> {
+    let others = page.frames_apart().into_iter().map(Some);
+    for outer in std::iter::once(None).chain(others) {
+        laid_out(page.call_in(outer.as_deref(), "DOM.enable", json!({}), deadline))?;
+        let params = json!({"frameId": frame});
+        let owner = page.call_in(outer.as_deref(), "DOM.getFrameOwner", params, deadline);
+        let Some(owner) = laid_out(owner)? else {
+            continue;
+        };
+        let node = json!({"backendNodeId": owner["backendNodeId"]});
+        let answer = page.call_in(outer.as_deref(), "DOM.getBoxModel", node, deadline);
+        let quad = laid_out(answer)?.and_then(|answer| around(answer.pointer("/model/content")?));
+        return Ok(quad.map(|area| (outer, area)));
     }
     Ok(None)
+}
+
+/// What the browser says of an element; `None` where it refuses, as it does for what has no layout.
+fn laid_out(answer: Result<Value, CdpError>) -> Result<Option<Value>, BrowserError> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(CdpError::Refused(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The upright rectangle around four corners.

@@ -28,6 +28,9 @@ const CRASHED: &str = "the page has crashed; navigate it to go on, or open anoth
 /// What a caller hears of a page that is closed meanwhile.
 const CLOSED: &str = "the tab was closed";
 
+/// What a caller hears of a frame that is gone meanwhile.
+const FRAME_GONE: &str = "the frame is gone";
+
 /// A page that is attached to.
 #[derive(Debug)]
 pub struct Page {
@@ -60,8 +63,16 @@ struct State {
     leaving: bool,
     /// What the page wants dragged, since that was last asked for.
     dragged: Option<Value>,
-    /// Frames that live in processes of their own, with their sessions.
-    frames: HashMap<String, String>,
+    /// Frames that live in processes of their own.
+    frames: HashMap<String, Frame>,
+}
+
+/// A frame in a process of its own.
+#[derive(Debug)]
+struct Frame {
+    session: String,
+    /// The document that is shown.
+    document: String,
 }
 
 impl Page {
@@ -119,10 +130,10 @@ impl Page {
         self.call_in(None, method, params, deadline)
     }
 
-    /// Calls a method in a frame of the page, which may live in a process of its own; `None` is the page's own.
+    /// Calls a method in a frame that lives in a process of its own; `None` is the page's own.
     ///
     /// # Errors
-    /// As [`Page::call`].
+    /// As [`Page::call`]; [`CdpError::Gone`] for a frame that is not there any more.
     pub fn call_in(
         &self,
         frame: Option<&str>,
@@ -138,11 +149,33 @@ impl Page {
         if state.crashed && method != "Page.navigate" {
             return Err(CdpError::Gone(CRASHED));
         }
-        let session = frame.and_then(|frame| state.frames.get(frame)).cloned();
+        let session = match frame {
+            None => self.session.clone(),
+            Some(frame) => match state.frames.get(frame) {
+                Some(frame) => frame.session.clone(),
+                None => return Err(CdpError::Gone(FRAME_GONE)),
+            },
+        };
         drop(state);
-        let session = session.as_deref().unwrap_or(&self.session);
         self.connection
-            .call(Some(session), method, params, deadline)
+            .call(Some(&session), method, params, deadline)
+    }
+
+    /// The frames that live in processes of their own.
+    pub fn frames_apart(&self) -> Vec<String> {
+        self.lock().frames.keys().cloned().collect()
+    }
+
+    /// The document that the page shows, or a frame that lives in a process of its own; empty for one that is gone.
+    pub fn document(&self, frame: Option<&str>) -> String {
+        let state = self.lock();
+        match frame {
+            None => state.documents.back().cloned().unwrap_or_default(),
+            Some(frame) => {
+                let frame = state.frames.get(frame);
+                frame.map_or(String::new(), |frame| frame.document.clone())
+            }
+        }
     }
 
     /// The value of an expression in the page, as JSON.
@@ -302,6 +335,15 @@ impl Page {
                     state.begin(document.unwrap_or_default());
                 }
             }
+            "Page.frameNavigated" => {
+                let text = |name: &str| params.get("frame")?.get(name)?.as_str();
+                let own = text("id").and_then(|id| state.frames.get_mut(id));
+                if let Some(own) = own.filter(|own| own.session == session) {
+                    text("loaderId")
+                        .unwrap_or_default()
+                        .clone_into(&mut own.document);
+                }
+            }
             "Page.javascriptDialogOpening" => {
                 let answer = state.dialogs.answer(params);
                 self.connection
@@ -320,7 +362,11 @@ impl Page {
     /// A frame that lives in a process of its own was attached to.
     pub fn add_frame(&self, frame: &str, session: &str) {
         let mut state = self.lock();
-        state.frames.insert(frame.to_owned(), session.to_owned());
+        let own = Frame {
+            session: session.to_owned(),
+            document: String::new(),
+        };
+        state.frames.insert(frame.to_owned(), own);
         let tell = |method, params| self.connection.tell(Some(session), method, params);
         tell("Page.enable", json!({}));
         tell("Runtime.enable", json!({}));
@@ -334,7 +380,7 @@ impl Page {
     /// A session is over: a frame's, or the page's own, which ends the page.
     pub fn detached(&self, session: &str) {
         let mut state = self.lock();
-        state.frames.retain(|_, own| own != session);
+        state.frames.retain(|_, own| own.session != session);
         if session == self.session {
             state.closed = true;
         }

@@ -9,8 +9,10 @@ use super::error::BrowserError;
 pub struct Element {
     /// The browser's own id of its node.
     pub backend_node: u64,
-    /// The frame it is in; `None` is the page's own.
+    /// The frame whose session reaches it; `None` is the page's own.
     pub frame: Option<String>,
+    /// The document that this session showed then.
+    pub document: String,
     /// Its role.
     pub role: String,
     /// Its accessible name.
@@ -27,9 +29,19 @@ pub struct Refs {
 
 impl Refs {
     /// Replaces what the last snapshot of a tab named.
-    #[allow(dead_code)] // until there are snapshots
     pub fn replace(&mut self, target: &str, elements: HashMap<String, Element>) {
         self.tabs.insert(target.to_owned(), elements);
+    }
+
+    /// What the last snapshot of a tab named, in the order of the refs.
+    pub fn all(&self, target: &str) -> Vec<(String, Element)> {
+        let elements = self.tabs.get(target).into_iter().flatten();
+        let mut all: Vec<(String, Element)> = elements
+            .map(|(name, element)| (name.clone(), element.clone()))
+            .collect();
+        // `e2` stands before `e10`.
+        all.sort_by(|(a, _), (b, _)| (a.len(), a).cmp(&(b.len(), b)));
+        all
     }
 
     /// Forgets tabs that are not listed any more.
@@ -45,13 +57,15 @@ impl Refs {
         let name = normalize(given);
         let elements = self.tabs.get(target);
         let found = elements.and_then(|elements| elements.get(&name));
-        found.cloned().ok_or_else(|| {
-            let text = format!(
-                "Unknown ref \"{name}\". Run a new snapshot and use a ref from that snapshot."
-            );
-            BrowserError::Unexpected(text)
-        })
+        found.cloned().ok_or_else(|| unknown(&name))
     }
+}
+
+/// What is said of a ref that the last snapshot did not name, or that is of a document that is not shown any more.
+pub fn unknown(name: &str) -> BrowserError {
+    BrowserError::Unexpected(format!(
+        "Unknown ref \"{name}\". Run a new snapshot and use a ref from that snapshot."
+    ))
 }
 
 /// The ref as snapshots write it.
@@ -74,6 +88,7 @@ mod tests {
         Element {
             backend_node,
             frame: None,
+            document: String::new(),
             role: "button".to_owned(),
             name: "Go".to_owned(),
             nth: 0,

@@ -227,11 +227,10 @@ impl Finder<'_> {
     fn on_page(&self, handle: &Handle, place: &Value) -> Result<Option<Point>, BrowserError> {
         let number = |name: &str| place.get(name).and_then(Value::as_f64).unwrap_or_default();
         let (mut x, mut y) = (number("x"), number("y"));
-        let Some(frame) = handle.frame.as_deref() else {
-            return Ok(Some(Point { x, y }));
-        };
+        let frame = handle.frame.as_deref();
+        // The element knows its place in its own frame, which may be in others of the same process.
         let quads = json!({"objectId": handle.object});
-        let Some(answer) = self.ask(Some(frame), "DOM.getContentQuads", quads)? else {
+        let Some(answer) = self.ask(frame, "DOM.getContentQuads", quads)? else {
             return Ok(None);
         };
         let index = place
@@ -245,24 +244,11 @@ impl Finder<'_> {
             x += left - number("left");
             y += top - number("top");
         }
-        // Such a frame knows nothing of where it is.
-        if self.page.is_apart(frame) {
-            self.page.call("DOM.enable", json!({}), self.until)?;
-            let Some(owner) = self.ask(None, "DOM.getFrameOwner", json!({"frameId": frame}))?
-            else {
-                return Ok(None);
-            };
-            let params = json!({"backendNodeId": owner["backendNodeId"]});
-            let Some(model) = self.ask(None, "DOM.getBoxModel", params)? else {
-                return Ok(None);
-            };
-            let Some((left, top)) = corner(&model["model"]["content"]) else {
-                return Ok(None);
-            };
-            x += left;
-            y += top;
-        }
-        Ok(Some(Point { x, y }))
+        let begins = elements::frame_corner(self.page, frame, self.until)?;
+        Ok(begins.map(|(left, top)| Point {
+            x: x + left,
+            y: y + top,
+        }))
     }
 
     /// What the browser answers; `None` when it refuses.

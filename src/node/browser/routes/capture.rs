@@ -8,6 +8,8 @@ use super::super::context::{Context, Tab};
 use super::super::elements::{self, Area};
 use super::super::error::BrowserError;
 use super::super::files;
+use super::super::labels::{self, Count};
+use super::super::refs::Element;
 
 /// The longest side of a picture, in its own pixels.
 const MAX_SIDE: f64 = 2_000.0;
@@ -39,6 +41,8 @@ struct Shot {
     area: Area,
     /// The area may lie outside of what is seen.
     beyond: bool,
+    /// Where in the page what is seen begins.
+    corner: (f64, f64),
     /// Picture pixels per CSS pixel at scale 1.
     density: f64,
 }
@@ -67,10 +71,53 @@ pub fn screenshot(context: &Context<'_>) -> Result<Value, BrowserError> {
     };
     let tab = context.tab()?;
     let shot = shot(context, &tab, full, named, selector)?;
-    let (bytes, jpeg) = picture(context, &tab, &shot, jpeg)?;
-    let ending = if jpeg { "jpg" } else { "png" };
-    let path = files::keep(&context.proxy.paths.state_dir, ending, &bytes)?;
-    context.result(&tab, json!({"path": path}))
+    if !request.flag("labels") {
+        let path = picture(context, &tab, &shot, jpeg)?;
+        return context.result(&tab, json!({"path": path}));
+    }
+    let mut refs = context.instance.refs().all(&tab.target.id);
+    if refs.is_empty() {
+        refs = super::snapshot::interactive(context, &tab)?;
+    }
+    let (path, count) = with_labels(context, &tab, &shot, &refs, jpeg)?;
+    let members = json!({
+        "path": path, "labels": true, "labelsCount": count.drawn, "labelsSkipped": count.skipped,
+    });
+    context.result(&tab, members)
+}
+
+/// A picture of what is seen of a tab with labels: its path, and how many there are.
+///
+/// # Errors
+/// As [`screenshot`].
+pub fn labelled(
+    context: &Context<'_>,
+    tab: &Tab,
+    refs: &[(String, Element)],
+) -> Result<(String, Count), BrowserError> {
+    let shot = shot(context, tab, false, None, None)?;
+    with_labels(context, tab, &shot, refs, false)
+}
+
+/// The kind of a picture that was kept.
+pub fn image_type(path: &str) -> &'static str {
+    if path.ends_with(".png") {
+        "png"
+    } else {
+        "jpeg"
+    }
+}
+
+fn with_labels(
+    context: &Context<'_>,
+    tab: &Tab,
+    shot: &Shot,
+    refs: &[(String, Element)],
+    jpeg: bool,
+) -> Result<(String, Count), BrowserError> {
+    let shoot = || picture(context, tab, shot, jpeg);
+    let (corner, area) = (shot.corner, shot.area);
+    labels::with_labels(&tab.page, refs, corner, area, context.deadline, shoot)
 }
 
 fn shot(
@@ -135,6 +182,7 @@ fn shot(
     Ok(Shot {
         area,
         beyond: full || element.is_some(),
+        corner: (seen("pageX"), seen("pageY")),
         density: if density.is_finite() && density > 0.0 {
             density
         } else {
@@ -148,13 +196,13 @@ fn limit(context: &Context<'_>) -> Duration {
     given.unwrap_or(ELEMENT_LIMIT)
 }
 
-/// The picture's bytes, and whether it is a JPEG after all.
+/// The path of the picture, which may be a JPEG after all.
 fn picture(
     context: &Context<'_>,
     tab: &Tab,
     shot: &Shot,
     mut jpeg: bool,
-) -> Result<(Vec<u8>, bool), BrowserError> {
+) -> Result<String, BrowserError> {
     let mut scale = shot.scale();
     for _ in 0..ATTEMPTS {
         let Area {
@@ -176,7 +224,8 @@ fn picture(
             .call("Page.captureScreenshot", params, context.deadline)?;
         let bytes = decoded(&answer)?;
         if bytes.len() <= MAX_PICTURE_BYTES {
-            return Ok((bytes, jpeg));
+            let ending = if jpeg { "jpg" } else { "png" };
+            return files::keep(&context.proxy.paths.state_dir, ending, &bytes);
         }
         if jpeg {
             scale *= SHRINK;
@@ -257,6 +306,7 @@ mod tests {
             Shot {
                 area,
                 beyond: true,
+                corner: (0.0, 0.0),
                 density,
             }
             .scale()

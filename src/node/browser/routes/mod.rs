@@ -5,10 +5,12 @@ mod act;
 mod capture;
 mod cookies;
 mod dialog;
+mod highlight;
 mod life;
 mod logs;
 mod navigate;
 mod set;
+mod snapshot;
 mod storage;
 mod tabs;
 
@@ -72,6 +74,8 @@ const ROUTES: &[Route] = &[
     route(Post, "/tabs/action", Driven, tabs::action),
     route(Delete, "/tabs/*", Running, tabs::close),
     route(Post, "/navigate", Driven, navigate::navigate),
+    route(Get, "/snapshot", Driven, snapshot::snapshot),
+    route(Post, "/highlight", Driven, highlight::highlight),
     route(Post, "/screenshot", Driven, capture::screenshot),
     route(Post, "/pdf", Driven, capture::pdf),
     route(Post, "/act", Driven, act::act),

@@ -1,0 +1,243 @@
+//! Snapshots of a page: its accessibility tree with those of its frames, as nodes or as text
+//! (node-host specification, section 4.5).
+
+pub mod render;
+mod text;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use self::tree::{Click, Marks};
+use super::elements::{Handle, not_found};
+use super::error::BrowserError;
+use super::page::Page;
+use super::world::World;
+
+pub use self::tree::Node;
+
+/// Nodes of one frame's document, a long text counting as several: a browser sends about 1 KB for each, and one
+/// message has 32 MiB.
+const MAX_NODES: u64 = 25_000;
+
+/// Frames of a page, and frames in each other.
+const MAX_FRAMES: usize = 50;
+
+/// Counts what a document has, and stops where that is too much.
+const COUNT: &str = "(() => {
+  const walker = document.createTreeWalker(document);
+  let count = 0;
+  while (walker.nextNode() && count < LIMIT) count += 1 + Math.floor((walker.currentNode.nodeValue ?? '').length / 500);
+  return count;
+})()";
+
+/// Which part of a page is wanted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Scope<'a> {
+    /// CSS selector of a frame's element; without one the whole page.
+    pub frame: Option<&'a str>,
+    /// CSS selector of an element in there.
+    pub selector: Option<&'a str>,
+}
+
+/// The nodes of a page, and the documents that they are of, by the frame whose session reaches them.
+#[derive(Debug)]
+pub struct Taken {
+    /// The nodes in reading order.
+    pub nodes: Vec<Node>,
+    /// The document of every session.
+    pub documents: HashMap<Option<String>, String>,
+}
+
+/// Where a frame is: its id, and the frame whose session reaches it.
+struct Place {
+    frame: String,
+    session: Option<String>,
+}
+
+struct Taker<'a> {
+    page: &'a Page,
+    deadline: Instant,
+    /// How elements take the mouse, by session.
+    clicks: HashMap<Option<String>, HashMap<u64, Click>>,
+    documents: HashMap<Option<String>, String>,
+}
+
+/// Takes a snapshot.
+///
+/// # Errors
+/// [`not_found`] of a selector, [`BrowserError::Unexpected`] for a page that is too large, else as [`Page::call`].
+pub fn take(page: &Page, scope: Scope<'_>, deadline: Instant) -> Result<Taken, BrowserError> {
+    let mut taker = Taker {
+        page,
+        deadline,
+        clicks: HashMap::new(),
+        documents: HashMap::new(),
+    };
+    let mut place = Place {
+        frame: page.target.clone(),
+        session: None,
+    };
+    if let Some(selector) = scope.frame {
+        let element = taker.find(&place, selector)?;
+        let node = taker.describe(
+            element.frame.as_deref(),
+            json!({"objectId": element.object}),
+        )?;
+        place = taker.inner(&node, place.session).ok_or_else(|| {
+            BrowserError::Unexpected(format!("Element \"{selector}\" is not a frame."))
+        })?;
+    }
+    let kept = match scope.selector {
+        None => None,
+        Some(selector) => {
+            let element = taker.find(&place, selector)?;
+            let session = element.frame.as_deref();
+            let node = taker.describe(session, json!({"objectId": element.object}))?;
+            node.get("backendNodeId").and_then(Value::as_u64)
+        }
+    };
+    let mut nodes = taker.frame(&place, kept)?;
+    if scope.selector.is_some() {
+        nodes = part(nodes, kept);
+    }
+    let nodes = taker.with_frames(nodes)?;
+    Ok(Taken {
+        nodes,
+        documents: taker.documents,
+    })
+}
+
+impl Taker<'_> {
+    fn call(
+        &self,
+        session: Option<&str>,
+        method: &str,
+        params: Value,
+    ) -> Result<Value, BrowserError> {
+        Ok(self.page.call_in(session, method, params, self.deadline)?)
+    }
+
+    fn world(&self, place: &Place) -> Result<World<'_>, BrowserError> {
+        World::enter(
+            self.page,
+            place.session.as_deref(),
+            &place.frame,
+            self.deadline,
+        )
+    }
+
+    fn find(&self, place: &Place, selector: &str) -> Result<Handle, BrowserError> {
+        let found = self.world(place)?.find(selector)?;
+        found.ok_or_else(|| not_found(selector))
+    }
+
+    fn describe(&self, session: Option<&str>, params: Value) -> Result<Value, BrowserError> {
+        let mut answer = self.call(session, "DOM.describeNode", params)?;
+        Ok(answer["node"].take())
+    }
+
+    /// The frame that an element holds; `None` when it holds none.
+    fn inner(&self, node: &Value, session: Option<String>) -> Option<Place> {
+        let holder = node.get("nodeName").and_then(Value::as_str)?;
+        if !["IFRAME", "FRAME", "OBJECT", "EMBED"].contains(&holder) {
+            return None;
+        }
+        let frame = node.get("frameId").and_then(Value::as_str)?.to_owned();
+        let separate = self.page.is_apart(&frame);
+        let session = if separate {
+            Some(frame.clone())
+        } else {
+            session
+        };
+        Some(Place { frame, session })
+    }
+
+    /// The nodes of one frame, without those of frames in it.
+    fn frame(&mut self, place: &Place, kept: Option<u64>) -> Result<Vec<Node>, BrowserError> {
+        let count = COUNT.replace("LIMIT", &MAX_NODES.to_string());
+        let count = self.world(place)?.evaluate(&count)?;
+        if count.as_u64().is_none_or(|count| count >= MAX_NODES) {
+            let text = format!("the page is too large for a snapshot: more than {MAX_NODES} nodes");
+            return Err(BrowserError::Unexpected(text));
+        }
+        let session = place.session.as_deref();
+        let document = self.page.document(session);
+        self.documents.insert(place.session.clone(), document);
+        if !self.clicks.contains_key(&place.session) {
+            let params = json!({"computedStyles": ["cursor"]});
+            let snapshot = self.call(session, "DOMSnapshot.captureSnapshot", params)?;
+            let clicks = tree::clicks(&snapshot);
+            self.clicks.insert(place.session.clone(), clicks);
+        }
+        let clicks = self.clicks.get(&place.session).cloned();
+        let marks = Marks {
+            clicks: clicks.unwrap_or_default(),
+            kept,
+        };
+        let params = json!({"frameId": place.frame});
+        let answer = self.call(session, "Accessibility.getFullAXTree", params)?;
+        Ok(tree::flatten(&answer, session, &marks))
+    }
+
+    /// The same nodes with those of the frames in them.
+    fn with_frames(&mut self, nodes: Vec<Node>) -> Result<Vec<Node>, BrowserError> {
+        let mut open: Vec<Node> = nodes.into_iter().rev().collect();
+        let mut list = Vec::with_capacity(open.len());
+        let mut frames = 0;
+        while let Some(node) = open.pop() {
+            let holder = node.is_frame() && frames < MAX_FRAMES;
+            let (depth, session) = (node.depth + 1, node.frame.clone());
+            let params = node.backend_node.map(|id| json!({"backendNodeId": id}));
+            list.push(node);
+            let Some(params) = params.filter(|_| holder) else {
+                continue;
+            };
+            frames += 1;
+            match self.inner_nodes(session, params) {
+                Ok(nodes) => open.extend(nodes.into_iter().rev().map(|mut node| {
+                    node.depth += depth;
+                    node
+                })),
+                // A frame may be gone by now; the page is still there.
+                Err(BrowserError::Unexpected(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(list)
+    }
+
+    fn inner_nodes(
+        &mut self,
+        session: Option<String>,
+        holder: Value,
+    ) -> Result<Vec<Node>, BrowserError> {
+        let node = self.describe(session.as_deref(), holder)?;
+        match self.inner(&node, session) {
+            Some(place) => self.frame(&place, None),
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+/// The node of an element with everything in it; the element is at depth 0.
+fn part(nodes: Vec<Node>, element: Option<u64>) -> Vec<Node> {
+    let at = nodes
+        .iter()
+        .position(|node| node.backend_node == element && element.is_some());
+    let mut nodes = nodes.into_iter().skip(at.unwrap_or(usize::MAX));
+    let Some(mut first) = nodes.next() else {
+        return Vec::new();
+    };
+    let depth = std::mem::take(&mut first.depth);
+    let inside = nodes.take_while(|node| node.depth > depth).map(|mut node| {
+        node.depth -= depth;
+        node
+    });
+    std::iter::once(first).chain(inside).collect()
+}
