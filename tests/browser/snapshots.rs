@@ -51,7 +51,7 @@ fn a_page_is_given_as_text_and_as_nodes() {
     node.show(&url);
     let snapshot = taken(&mut node, json!({}));
     let expected = format!(
-        "- heading \"Hello you\" [ref=e1] [level=1]\n- link \"Two\" [ref=e2]\n  - /url: {}\n- paragraph: some text\n\
+        "- heading \"Hello you\" [ref=e1] [level=1]\n- link \"Two\" [ref=e2] [cursor=pointer]\n  - /url: {}\n- paragraph: some text\n\
          - button \"Go\" [ref=e3]\n- generic \"Point\" [ref=e4] [cursor=pointer]\n- generic \"Click\" [ref=e5]\n\
          - generic \"Tab\" [ref=e6]\n- generic \"Own\" [ref=e7]",
         site.url("/two")
@@ -72,7 +72,7 @@ fn a_page_is_given_as_text_and_as_nodes() {
 
     let efficient = taken(&mut node, json!({"mode": "efficient", "urls": true}));
     let expected = format!(
-        "- link \"Two\" [ref=e1]\n- button \"Go\" [ref=e2]\n- generic \"Point\" [ref=e3] [cursor=pointer]\n\
+        "- link \"Two\" [ref=e1] [cursor=pointer]\n- button \"Go\" [ref=e2]\n- generic \"Point\" [ref=e3] [cursor=pointer]\n\
          - generic \"Click\" [ref=e4]\n- generic \"Tab\" [ref=e5]\n- generic \"Own\" [ref=e6]\n\nLinks:\n1. Two -> {}",
         site.url("/two")
     );
@@ -128,7 +128,8 @@ fn a_ref_holds_until_the_next_snapshot_or_another_document() {
     node.show(&site.named("/other"));
     assert_eq!(size(&mut node, &first), unknown(&first));
     assert_eq!(
-        node.post("/highlight", json!({"ref": &first})),
+        node.post("/highlight", json!({"ref": &first}))
+            .map(|_| (0, 0)),
         unknown(&first)
     );
     let again = reference(&taken(&mut node, json!({})), "Go");
@@ -218,7 +219,7 @@ fn a_page_in_trouble_costs_its_request_its_time() {
     assert_eq!(text(&mut node, json!({})), "- button \"Go\" [ref=e1]");
     let silent = site.silent("/silent");
     let slow = format!(
-        "<button>Slow</button><script>setTimeout(() => {{
+        "<button>Slow</button><script>addEventListener('load', () => {{
          const frame = document.createElement('iframe'); frame.src = '{silent}'; document.body.append(frame) }})</script>"
     );
     node.show(&site.page("/slow", "Slow", &slow));
@@ -227,11 +228,11 @@ fn a_page_in_trouble_costs_its_request_its_time() {
     });
     let shown = text(&mut node, json!({}));
     assert!(shown.starts_with("- button \"Slow\" [ref=e1]"), "{shown}");
-    let stuck = "<button>Stuck</button><script>setTimeout(() => { for (;;); }, 0)</script>";
+    let stuck = "<button>Stuck</button><script>addEventListener('load', () => setTimeout(() => { for (;;); }, 500))</script>";
     let stuck = site.page("/stuck", "Stuck", stuck);
     node.show(&stuck);
     let request = json!({"path": "/snapshot", "timeoutMs": 1_000});
-    let error = node.ask(&request).unwrap_err();
+    let error = wait_for("the page to be stuck", || node.ask(&request).err());
     let expected =
         "Error: browser proxy timed out for GET /snapshot after 1000ms; ws-backed browser action;";
     assert!(error.starts_with(expected), "{error}");
@@ -294,10 +295,10 @@ fn labels_are_in_the_picture_and_not_in_the_page() {
     );
     let read = |path: &Value| std::fs::read(path.as_str().unwrap()).unwrap();
     let (without, with) = (read(&plain["path"]), read(&snapshot["imagePath"]));
-    assert_ne!(without, with);
-    assert_eq!(with, read(&labelled["path"]));
+    assert!(without != with, "the labels are in the picture");
+    assert!(with == read(&labelled["path"]), "the same labels");
     let after = node.post("/screenshot", json!({})).unwrap();
-    assert_eq!(read(&after["path"]), without);
+    assert!(read(&after["path"]) == without, "no labels stay");
     let whole = json!({"labels": true, "fullPage": true});
     let whole = node.post("/screenshot", whole).unwrap();
     assert_eq!(

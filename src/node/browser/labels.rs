@@ -23,8 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const DRAW: &str = "(labels => {
   globalThis.labels?.remove();
   const host = document.createElement('div');
-  host.style.cssText = 'all: initial; position: absolute; left: 0; top: 0; width: 0; height: 0; overflow: visible;'
-    + 'margin: 0; border: 0; padding: 0; background: none; z-index: 2147483647; pointer-events: none';
+  const style = {all: 'initial', display: 'block', position: 'absolute', left: 0, top: 0, overflow: 'visible',
+    width: 0, height: 0, 'z-index': 2147483647, 'pointer-events': 'none'};
+  // The page's own style sheets have the last word but for this.
+  for (const [name, value] of Object.entries(style)) host.style.setProperty(name, value, 'important');
   const root = host.attachShadow({mode: 'closed'});
   for (const {x, y, width, height, text} of labels) {
     const box = document.createElement('div');
