@@ -219,8 +219,8 @@ fn a_page_in_trouble_costs_its_request_its_time() {
     assert_eq!(text(&mut node, json!({})), "- button \"Go\" [ref=e1]");
     let silent = site.silent("/silent");
     let slow = format!(
-        "<button>Slow</button><script>addEventListener('load', () => {{
-         const frame = document.createElement('iframe'); frame.src = '{silent}'; document.body.append(frame) }})</script>"
+        "<button>Slow</button><script>addEventListener('load', () => setTimeout(() => {{
+         const frame = document.createElement('iframe'); frame.src = '{silent}'; document.body.append(frame) }}, 200))</script>"
     );
     node.show(&site.page("/slow", "Slow", &slow));
     wait_for("the frame to be asked for", || {
