@@ -146,7 +146,9 @@ fn a_ref_holds_until_the_next_snapshot_or_another_document() {
 #[test]
 fn frames_of_the_same_and_of_another_site_are_part_of_the_page() {
     let (mut node, site) = (Node::start(), Site::start());
-    let inner = format!("<button style='{BOX};width:70px;height:30px'>NAME</button>");
+    let inner = format!(
+        "<button style='{BOX};width:70px;height:30px' onclick='console.log(\"pressed NAME\")'>NAME</button>"
+    );
     let frame = |title: &str, more: &str| format!("{}{more}", inner.replace("NAME", title));
     site.page("/deep", "Deep", &frame("Deep", ""));
     site.page("/near", "Near", &frame("Near", ""));
@@ -175,6 +177,15 @@ fn frames_of_the_same_and_of_another_site_are_part_of_the_page() {
         (&labelled["labelsCount"], &labelled["labelsSkipped"]),
         (&json!(4), &json!(0))
     );
+    for name in ["Near", "Far", "Deep"] {
+        let click = json!({"kind": "click", "ref": reference(&snapshot, name)});
+        node.post("/act", click).unwrap();
+        let pressed = format!("pressed {name}");
+        wait_for("the button in its frame to be pressed", || {
+            let said = node.get("/console").unwrap()["messages"].to_string();
+            said.contains(&pressed).then_some(())
+        });
+    }
     let far = "- button \"Far\" [ref=e1]\n- iframe\n  - button \"Deep\" [ref=e2]";
     assert_eq!(text(&mut node, json!({"frame": "#far"})), far);
     assert_eq!(size(&mut node, "e2"), Ok((70, 30)));

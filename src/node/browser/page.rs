@@ -227,11 +227,6 @@ impl Page {
         .map_err(slow)
     }
 
-    /// The document that is shown, by the browser's name for it.
-    pub fn document(&self) -> String {
-        self.lock().documents.back().cloned().unwrap_or_default()
-    }
-
     /// Waits for a document that is on its way, if there is one.
     ///
     /// # Errors

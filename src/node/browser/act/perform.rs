@@ -37,7 +37,7 @@ pub fn perform(
     let page = &*tab.page;
     let limit = action.limit;
     let until = context.deadline.min(Instant::now() + limit);
-    let before = page.document();
+    let before = page.document(None);
     let actor = Actor {
         context,
         tab,
@@ -243,7 +243,7 @@ impl Actor<'_> {
             Err(CdpError::Gone(_)) if page.is_closed() => return Ok(()),
             Err(error) => return Err(error.into()),
         }
-        if page.document() == before {
+        if page.document(None) == before {
             return Ok(());
         }
         let targets = self.tab.browser.targets(context.deadline)?;
