@@ -17,3 +17,5 @@ mod profiles;
 mod site;
 mod snapshots;
 mod stores;
+mod transfer;
+mod world;

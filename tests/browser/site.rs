@@ -86,8 +86,19 @@ impl Site {
 
     /// The paths that were asked for, in their order.
     pub fn asked(&self) -> Vec<String> {
+        let heads = self.heads();
+        heads.iter().map(|head| path_of(head).to_owned()).collect()
+    }
+
+    /// The heads of the requests, in their order.
+    pub fn heads(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
+}
+
+/// The path that a request's head asks for.
+fn path_of(head: &str) -> &str {
+    head.split(' ').nth(1).unwrap_or("/")
 }
 
 fn serve(
@@ -96,17 +107,14 @@ fn serve(
     asked: &Mutex<Vec<String>>,
     held: &Mutex<Vec<TcpStream>>,
 ) {
-    let mut first = String::new();
+    let mut head = String::new();
     let mut lines = BufReader::new(stream.try_clone().unwrap());
-    if lines.read_line(&mut first).is_err() {
+    if lines.read_line(&mut head).is_err() {
         return;
     }
-    let mut line = String::new();
-    while lines.read_line(&mut line).is_ok_and(|read| read > 2) {
-        line.clear();
-    }
-    let path = first.split(' ').nth(1).unwrap_or("/").to_owned();
-    asked.lock().unwrap().push(path.clone());
+    while lines.read_line(&mut head).is_ok_and(|read| read > 2) {}
+    let path = path_of(&head).to_owned();
+    asked.lock().unwrap().push(head);
     let bare = path.split('?').next().unwrap_or_default();
     let answer = answers.lock().unwrap().get(bare).cloned();
     let Some(answer) = answer else {

@@ -6,9 +6,12 @@
 
 mod act;
 mod cdp;
+mod chooser;
 mod context;
 mod dialogs;
+mod downloads;
 mod elements;
+mod enclosure;
 mod endpoint;
 mod error;
 mod executable;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::cdp::{CdpError, Connection};
+use super::chooser::Chooser;
 use super::dialogs::Dialogs;
 use super::error::BrowserError;
 use super::interception::REFUSED;
@@ -50,6 +51,7 @@ pub struct Page {
 struct State {
     logs: Logs,
     dialogs: Dialogs,
+    chooser: Chooser,
     crashed: bool,
     closed: bool,
     /// The last documents that were shown, the present one last, and whether that has loaded.
@@ -309,6 +311,22 @@ impl Page {
         change(&mut self.lock().dialogs)
     }
 
+    /// Gives files to the next input that asks for some within `patience`.
+    ///
+    /// # Errors
+    /// As [`Page::call`].
+    pub fn choose_next(
+        &self,
+        files: Vec<String>,
+        patience: Duration,
+        deadline: Instant,
+    ) -> Result<(), CdpError> {
+        self.lock().chooser.arm(files, patience);
+        let params = json!({"enabled": true});
+        self.call("Page.setInterceptFileChooserDialog", params, deadline)?;
+        Ok(())
+    }
+
     /// Takes an event of the page, or of one of its frames.
     pub fn event(&self, session: &str, method: &str, params: &Value) {
         let text = |name: &str| params.get(name).and_then(Value::as_str);
@@ -343,6 +361,16 @@ impl Page {
                 let answer = state.dialogs.answer(params);
                 self.connection
                     .tell(Some(session), "Page.handleJavaScriptDialog", answer);
+            }
+            "Page.fileChooserOpened" => {
+                let tell = |method, params| self.connection.tell(Some(session), method, params);
+                if let Some(files) = state.chooser.answer(params) {
+                    tell("DOM.setFileInputFiles", files);
+                }
+                tell(
+                    "Page.setInterceptFileChooserDialog",
+                    json!({"enabled": false}),
+                );
             }
             "Input.dragIntercepted" => state.dragged = params.get("data").cloned(),
             // A page's own frame is called like the page.

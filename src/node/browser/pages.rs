@@ -7,6 +7,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::cdp::{CdpError, Connection, Listener};
+use super::downloads::Downloads;
 use super::guard::Policy;
 use super::interception::Interception;
 use super::page::Page;
@@ -17,6 +18,8 @@ pub struct Pages {
     state: Mutex<State>,
     changed: Condvar,
     interception: Arc<Interception>,
+    /// What pages give to the browser to keep.
+    pub downloads: Downloads,
 }
 
 #[derive(Debug, Default)]
@@ -33,6 +36,7 @@ impl Pages {
             state: Mutex::default(),
             changed: Condvar::new(),
             interception: Arc::new(Interception::new(policy)),
+            downloads: Downloads::default(),
         }
     }
 
@@ -137,7 +141,10 @@ impl Listener for Pages {
                     .judge(connection, session.unwrap_or_default(), &params);
             }
             _ => {
-                let Some(session) = session else { return };
+                let Some(session) = session else {
+                    self.downloads.event(method, &params);
+                    return;
+                };
                 let page = self.lock().sessions.get(session).cloned();
                 if let Some(page) = page {
                     page.event(session, method, &params);
@@ -155,5 +162,6 @@ impl Listener for Pages {
             page.detached(&session);
         }
         self.changed.notify_all();
+        self.downloads.closed();
     }
 }

@@ -59,6 +59,18 @@ pub struct Press {
     pub delay: Duration,
 }
 
+impl Press {
+    /// The first button, once.
+    pub fn plain() -> Self {
+        Self {
+            button: Button::Left,
+            double: false,
+            modifiers: Modifiers::default(),
+            delay: Duration::ZERO,
+        }
+    }
+}
+
 /// A field and what belongs in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {

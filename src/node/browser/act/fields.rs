@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::super::elements::Handle;
 use super::super::error::BrowserError;
 use super::action::{Content, Field, Named, Press};
-use super::input::{Button, Input, Modifiers};
+use super::input::Input;
 use super::reach::{Finder, Need};
 
 /// Readies an element for a text, or takes the text itself where typing is not how it is filled.
@@ -165,13 +165,7 @@ impl Form<'_> {
             Some(_) => {}
         }
         let reached = self.finder.reach(named, Need::Hit)?;
-        let press = Press {
-            button: Button::Left,
-            double: false,
-            modifiers: Modifiers::default(),
-            delay: Duration::ZERO,
-        };
-        self.input.click(reached.at, &press)?;
+        self.input.click(reached.at, &Press::plain())?;
         if is_on(&reached.handle)?.is_some_and(|state| state != on) {
             let text = format!("Element \"{name}\" did not change when it was clicked.");
             return Err(BrowserError::Unexpected(text));

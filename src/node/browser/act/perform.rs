@@ -6,9 +6,10 @@ use serde_json::{Map, Value, json};
 
 use super::super::cdp::CdpError;
 use super::super::context::{Context, Tab};
+use super::super::elements::Handle;
 use super::super::error::BrowserError;
 use super::super::page::value_of;
-use super::action::{Action, Kind, Named};
+use super::action::{Action, Kind, Named, Press};
 use super::conditions;
 use super::drag;
 use super::fields::Form;
@@ -36,18 +37,13 @@ pub fn perform(
     }
     let page = &*tab.page;
     let limit = action.limit;
-    let until = context.deadline.min(Instant::now() + limit);
     let before = page.document(None);
+    let finder = finder(context, tab, limit);
+    let until = finder.until;
     let actor = Actor {
         context,
         tab,
-        finder: Finder {
-            page,
-            instance: &context.instance,
-            limit,
-            until,
-            deadline: context.deadline,
-        },
+        finder,
         input: Input { page, until },
     };
     let done = actor.act(&action.kind);
@@ -64,6 +60,48 @@ pub fn perform(
             }
             Ok(members)
         }
+    }
+}
+
+/// Clicks on an element when nobody else acts on the tab.
+///
+/// # Errors
+/// As [`perform`].
+pub fn click(
+    context: &Context<'_>,
+    tab: &Tab,
+    element: Named,
+    press: Press,
+    limit: Duration,
+) -> Result<(), BrowserError> {
+    let turn = tab.page.turns.take(context.deadline);
+    let _turn = turn.ok_or(BrowserError::TimedOut)?;
+    let kind = Kind::Click(element, press);
+    perform(context, tab, &Action { kind, limit }).map(drop)
+}
+
+/// An element that need not show, as soon as it is there.
+///
+/// # Errors
+/// As [`Finder::find`], and `not_found` when `limit` passes.
+pub fn find_in_time(
+    context: &Context<'_>,
+    tab: &Tab,
+    element: &Named,
+    limit: Duration,
+) -> Result<Handle, BrowserError> {
+    let finder = finder(context, tab, limit);
+    finder.wait(element.text(), || finder.find(element))
+}
+
+fn finder<'a>(context: &'a Context<'_>, tab: &'a Tab, limit: Duration) -> Finder<'a> {
+    let now = Instant::now();
+    Finder {
+        page: &tab.page,
+        instance: &context.instance,
+        limit,
+        until: context.deadline.min(now.checked_add(limit).unwrap_or(now)),
+        deadline: context.deadline,
     }
 }
 

@@ -1,6 +1,6 @@
 //! `/act`.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::act::action::{Action, Kind, Rules};
 use super::super::act::perform::perform;
@@ -25,5 +25,9 @@ pub fn act(context: &Context<'_>) -> Result<Value, BrowserError> {
     };
     let members = perform(context, &tab, &action)?;
     drop(turn);
+    if action.kind == Kind::Close {
+        // The browser may still list it for a moment.
+        return Ok(json!({"ok": true, "targetId": tab.target.id}));
+    }
     context.result(&tab, Value::Object(members))
 }

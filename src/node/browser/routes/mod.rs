@@ -13,6 +13,7 @@ mod set;
 mod snapshot;
 mod storage;
 mod tabs;
+mod transfer;
 
 use serde_json::Value;
 
@@ -89,6 +90,9 @@ const ROUTES: &[Route] = &[
     route(Post, "/storage/*/set", Driven, storage::set),
     route(Post, "/storage/*/clear", Driven, storage::clear),
     route(Post, "/hooks/dialog", Driven, dialog::arm),
+    route(Post, "/hooks/file-chooser", Driven, transfer::choose),
+    route(Post, "/wait/download", Driven, transfer::wait),
+    route(Post, "/download", Driven, transfer::download),
     route(Post, "/set/offline", Driven, set::offline),
     route(Post, "/set/headers", Driven, set::headers),
     route(Post, "/set/geolocation", Driven, set::geolocation),
