@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::node::{Node, payload};
 use crate::site::Site;
+use crate::snapshots::{reference, taken};
 
 /// A node host whose tab shows a page with this body, and the site.
 fn at(body: &str) -> (Node, Site) {
@@ -515,4 +516,42 @@ fn a_page_that_crashes_ends_the_action_that_waits_for_it() {
     let crashed = "Error: Error: the page has crashed; navigate it to go on, or open another tab";
     assert_eq!(ended, Err(crashed.to_owned()));
     node.show(&site.url("/"));
+}
+
+#[test]
+fn a_form_is_filled_by_the_refs_of_a_snapshot() {
+    let (mut node, site) = at(
+        "<label>Name <input id=i></label> <label><input id=c type=checkbox> Box</label>
+        <label><input id=on type=checkbox checked> Ticked</label>
+        <label><input type=radio name=r id=a checked> A</label> <label><input type=radio name=r id=b> B</label>",
+    );
+    let snapshot = taken(&mut node, json!({}));
+    let named = |name: &str| reference(&snapshot, name);
+    let fields = json!([{"ref": named("Name"), "value": "Ada"}, {"ref": named("Box"), "type": "checkbox", "value": true},
+        {"ref": named("Ticked"), "type": "checkbox", "value": false},
+        {"ref": named("B"), "type": "radio", "value": "1"}]);
+    act(&mut node, json!({"kind": "fill", "fields": fields}));
+    assert_eq!(
+        value(
+            &mut node,
+            "[i.value, c.checked, on.checked, a.checked, b.checked]"
+        ),
+        json!(["Ada", true, false, false, true])
+    );
+    let tick = json!([{"ref": named("Name"), "type": "checkbox", "value": true}]);
+    let error = format!(
+        "Error: Error: Element \"{}\" is no checkbox and no radio button.",
+        named("Name")
+    );
+    fails(&mut node, json!({"kind": "fill", "fields": tick}), &error);
+    let given = json!({"kind": "evaluate", "fn": "element => element.id", "ref": named("Name")});
+    assert_eq!(act(&mut node, given)["result"], "i");
+    // A ref of a document that is gone names nothing.
+    node.show(&site.page("/other", "Other", "<input>"));
+    let stale = json!({"kind": "click", "ref": named("Name"), "timeoutMs": 1500});
+    assert!(
+        node.post("/act", stale)
+            .unwrap_err()
+            .contains("Run a new snapshot")
+    );
 }

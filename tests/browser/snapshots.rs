@@ -6,7 +6,7 @@ use crate::node::Node;
 use crate::site::Site;
 use crate::support::wait_for;
 
-fn taken(node: &mut Node, query: Value) -> Value {
+pub fn taken(node: &mut Node, query: Value) -> Value {
     node.get_with("/snapshot", query).unwrap()
 }
 
@@ -16,7 +16,7 @@ fn text(node: &mut Node, query: Value) -> String {
 
 /// The ref that a snapshot gives to this name.
 #[track_caller]
-fn reference(snapshot: &Value, name: &str) -> String {
+pub fn reference(snapshot: &Value, name: &str) -> String {
     let refs = snapshot["refs"].as_object().unwrap();
     let found = refs.iter().find(|(_, named)| named["name"] == name);
     found

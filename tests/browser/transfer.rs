@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::node::Node;
 use crate::site::Site;
+use crate::snapshots::{reference, taken};
 
 fn value(node: &mut Node, expression: &str) -> Value {
     node.post("/act", json!({"kind": "evaluate", "fn": expression}))
@@ -37,6 +38,15 @@ fn files_of_the_uploads_directory_are_given_to_inputs() {
         value(&mut node, "names(many)"),
         json!(["a.txt alpha", "b.txt beta"])
     );
+    // A button that is named is clicked for them.
+    let snapshot = taken(&mut node, json!({}));
+    let named = reference(&snapshot, "choose");
+    value(&mut node, "() => { many.value = '' }");
+    let (path, body) = choose(json!({"paths": ["b.txt"], "ref": named}));
+    node.post(path, body).unwrap();
+    let arrived = json!({"kind": "wait", "fn": "() => many.files.length === 1"});
+    node.post("/act", arrived).unwrap();
+    assert_eq!(value(&mut node, "names(many)"), json!(["b.txt beta"]));
     let uploads = node.home.state().join("media/uploads");
     let outside = format!(
         "Error: Invalid path: must stay within uploads directory ({})",
@@ -94,6 +104,12 @@ fn a_download_arrives_where_it_is_wanted() {
             .any(|name| name.to_string_lossy().starts_with('.'));
         assert!(!partial, "{left:?}");
     }
+    node.show(&site.page("/", "Link", "<a href='/file'>Report</a>"));
+    let snapshot = taken(&mut node, json!({}));
+    let wanted = json!({"ref": reference(&snapshot, "Report"), "path": "linked.txt"});
+    let linked = node.post("/download", wanted).unwrap();
+    let path = linked["download"]["path"].as_str().unwrap();
+    assert_eq!(std::fs::read_to_string(path).unwrap(), "the report");
     let outside = format!(
         "Error: Invalid path: must stay within downloads directory ({})",
         node.home.state().join("media/downloads").display()

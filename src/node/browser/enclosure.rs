@@ -156,10 +156,7 @@ mod tests {
                 assert_eq!(verdict.unwrap_err().to_string(), refused, "{given}");
             }
         }
-        assert_eq!(
-            enclosure.writable("new"),
-            Ok(enclosure.root().join("new"))
-        );
+        assert_eq!(enclosure.writable("new"), Ok(enclosure.root().join("new")));
         assert_eq!(enclosure.writable("sub").unwrap_err().to_string(), refused);
         assert_eq!(
             enclosure.file("new").unwrap_err().to_string(),

@@ -122,9 +122,7 @@ fn receive(
     let tab = context.tab()?;
     let own = &tab.browser.pages.downloads;
     let _turn = own.turns.take(until).ok_or(BrowserError::TimedOut)?;
-    let partial = downloads
-        .directory()
-        .join(format!(".partial-{}", Random.uuid()));
+    let partial = downloads.root().join(format!(".partial-{}", Random.uuid()));
     let failed = |error: std::io::Error| {
         BrowserError::Unexpected(format!("cannot write {}: {error}", partial.display()))
     };
