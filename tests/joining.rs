@@ -265,6 +265,24 @@ fn a_setup_code_names_the_gateway_and_a_wrong_secret_stores_nothing() {
         (&json!("connected"), &json!(at))
     );
 
+    // Own secrets of this machine are no secrets of the gateway that it joins.
+    let code = gateway
+        .cli(&["qr", "--url", &at, "--setup-code-only"])
+        .success()
+        .stdout;
+    let home = Home::new();
+    home.write_config("{gateway: {auth: {token: 'own'}}}");
+    home.write("gateway-token", b"own-too");
+    home.write("code", code.as_bytes());
+    let file = home.state().join("code").display().to_string();
+    let own = ("OPENCLAW_GATEWAY_TOKEN", "own");
+    let joined = join(&home, &[own], &["--setup-code-file", &file]);
+    assert_eq!(joined.success().json()["state"], "connected");
+    let home = Home::new();
+    home.write_config("{gateway: {auth: {token: 'own'}}}");
+    let joined = join(&home, &[], &["--url", &at]).success().json();
+    assert_eq!(joined["state"], "credentials-missing");
+
     let home = Home::new();
     let wrong = ("OPENCLAW_GATEWAY_TOKEN", "wrong");
     let error = refused(&home, &[wrong], &["--url", &at]);

@@ -17,7 +17,6 @@ use crate::cli::error::{CliError, GatewayFailure};
 use crate::cli::invocation::Invocation;
 use crate::cli::node_setup;
 use crate::cli::reach;
-use crate::client::ssh::SshTarget;
 use crate::client::{
     ConnectIdentity, Connector, Device, DeviceTokens, Endpoint, Purpose, SetupCode, Sources,
     resolve,
@@ -126,7 +125,11 @@ pub fn run_from(
     }
     let pin = typed_pin.map_or_else(|| stored_pin(&settings, &dir), |pin| Ok(Some(pin)))?;
     let ssh = reach::ssh(invocation)?;
-    let endpoint = endpoint(&settings, pin, ssh.as_ref(), &paths, &loaded)?;
+    let mut sources =
+        Sources::for_node_host(settings.url.clone(), pin, ssh.as_ref(), &paths, &loaded)?;
+    sources.invited = code.is_some();
+    let endpoint = resolve(&sources, Purpose::NodeHost);
+    let endpoint = endpoint.map_err(|error| GatewayFailure::nowhere(error.into()))?;
     let machine = Arc::new(machine(
         &key.device_id(),
         &dir,
@@ -210,18 +213,6 @@ fn stored_pin(settings: &Settings, dir: &StateDir) -> Result<Option<Fingerprint>
         );
         CliError::failed("CONFIG_INVALID", text)
     })
-}
-
-fn endpoint(
-    settings: &Settings,
-    pin: Option<Fingerprint>,
-    ssh: Option<&SshTarget>,
-    paths: &Paths,
-    loaded: &Loaded,
-) -> Result<Endpoint, CliError> {
-    let sources = Sources::for_node_host(settings.url.clone(), pin, ssh, paths, loaded)?;
-    resolve(&sources, Purpose::NodeHost)
-        .map_err(|error| GatewayFailure::nowhere(error.into()).into())
 }
 
 /// This machine as commands of its node host see it. `device`: its id on the wire; `captured`: the environment before

@@ -20,6 +20,8 @@ use crate::net::Trust;
 pub enum Purpose {
     /// A command of an operator.
     Command,
+    /// A machine that joins a gateway: no secret of the configuration, which was written for another one.
+    Join,
     /// The node host: never `gateway.remote.*` in local mode.
     NodeHost,
     /// A status probe: no local secret goes to a remote target.
@@ -47,6 +49,8 @@ pub struct Sources {
     pub environment_password: Option<String>,
     /// Host, port and TLS of the node host; replaces the URL sources.
     pub node_host: Option<GatewayUrl>,
+    /// The node host joins with a setup code or join key: no secret of the configuration is for that gateway.
+    pub invited: bool,
     /// `gateway.mode` is `remote`.
     pub remote: bool,
     /// Port of the local gateway after all overrides.
@@ -236,10 +240,14 @@ fn target(sources: &Sources, purpose: Purpose) -> Result<(GatewayUrl, UrlSource)
                 fault,
             })
     };
-    if purpose == Purpose::NodeHost {
+    let node_source = match purpose {
+        Purpose::Join => Some(UrlSource::Join),
+        Purpose::NodeHost => Some(UrlSource::NodeHost),
+        Purpose::Command | Purpose::Probe => None,
+    };
+    if let Some(source) = node_source {
         let local = || GatewayUrl::new("127.0.0.1", sources.local_port, sources.local_tls);
-        let url = sources.node_host.clone().unwrap_or_else(local);
-        return Ok((url, UrlSource::NodeHost));
+        return Ok((sources.node_host.clone().unwrap_or_else(local), source));
     }
     if let Some(url) = given(&sources.flag_url) {
         return parse(url, UrlSource::Flag);
@@ -362,11 +370,17 @@ enum Step {
 fn order(sources: &Sources, purpose: Purpose, source: UrlSource, kind: &Kind) -> &'static [Step] {
     use Step::{Auth, Environment, Generated, Remote};
     let proxied = sources.auth_mode == Some(AuthMode::TrustedProxy);
+    let elsewhere = sources.invited || sources.flag_ssh.is_some();
+    // What the gateway of this machine made for itself goes no further than this machine.
+    let here = sources.node_host.as_ref();
+    let here = here.is_none_or(GatewayUrl::is_loopback);
     match (purpose, source) {
         (_, UrlSource::Flag | UrlSource::Ssh) => &[],
         (_, UrlSource::Environment) => &[Environment],
+        (Purpose::Join, _) => &[Environment],
+        (Purpose::NodeHost, _) if elsewhere => &[Environment],
         (Purpose::NodeHost, _) if sources.remote => &[Environment, Remote, Auth],
-        (Purpose::NodeHost, _) if kind.token => &[Environment, Auth, Generated],
+        (Purpose::NodeHost, _) if kind.token && here => &[Environment, Auth, Generated],
         (Purpose::NodeHost, _) => &[Environment, Auth],
         (Purpose::Probe, UrlSource::Remote) => &[Remote],
         (_, UrlSource::Remote) if kind.token => &[Remote, Environment, Auth],

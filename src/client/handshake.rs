@@ -64,16 +64,15 @@ pub enum Next {
 
 impl Attempt {
     /// The first attempt: a shared secret wins over the stored token, and that over a bootstrap token
-    /// (appendix A).
+    /// (appendix A). At first contact the bootstrap token alone is shown: it was given for this gateway, and a
+    /// shared secret beside it is another one's.
     pub fn first(situation: &Situation<'_>) -> Attempt {
-        if situation.shared.any() {
-            Attempt::Shared
-        } else if situation.stored.is_some() {
-            Attempt::Device
-        } else if situation.bootstrap.is_some() {
+        if situation.stored.is_none() && situation.bootstrap.is_some() {
             Attempt::Bootstrap
-        } else {
+        } else if situation.shared.any() || situation.stored.is_none() {
             Attempt::Shared
+        } else {
+            Attempt::Device
         }
     }
 

@@ -45,6 +45,7 @@ impl Sources {
             environment_token: owned(environment.gateway_token()),
             environment_password: owned(environment.gateway_password()),
             node_host: None,
+            invited: false,
             remote: gateway.mode == Some(GatewayMode::Remote),
             local_port: gateway.port,
             local_tls: gateway.tls.enabled,

@@ -48,6 +48,12 @@ pub struct Settings {
     pub former_url: GatewayUrl,
 }
 
+/// Where a gateway of `node.json` is.
+pub fn url(stored: &NodeGateway) -> GatewayUrl {
+    let host = stored.host.as_deref().unwrap_or(DEFAULT_HOST);
+    GatewayUrl::new(host, stored.port.unwrap_or(DEFAULT_PORT), stored.tls)
+}
+
 /// Decides every value and writes it into the file's members. `fresh_id` makes a node id, `machine_name`
 /// is the name of a node that has none.
 pub fn resolve(
@@ -70,7 +76,7 @@ pub fn resolve(
         .node_id
         .is_some_and(|wanted| file.node_id.as_deref() != Some(wanted));
     let url = GatewayUrl::new(&host, port, tls);
-    let former_url = GatewayUrl::new(stored_host, stored_port, stored.tls);
+    let former_url = self::url(&stored);
     if forget_tokens || url != former_url {
         file.token = None;
     }

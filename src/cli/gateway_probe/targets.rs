@@ -8,10 +8,10 @@ use crate::cli::reach;
 use crate::client::sources::Typed;
 use crate::client::ssh::SshTarget;
 use crate::client::{
-    ClientError, Endpoint, GatewayUrl, Purpose, ResolveError, Sources, Tunnel, resolve,
+    ClientError, Endpoint, GatewayUrl, Purpose, ResolveError, Sources, Tunnel, UrlSource, resolve,
 };
 use crate::config::word::{GatewayMode, RemoteTransport};
-use crate::config::{Loaded, Paths};
+use crate::config::{Loaded, Paths, Secret};
 use crate::discovery::Found;
 use crate::discovery::selection::offers;
 use crate::service::Account;
@@ -157,7 +157,7 @@ pub fn targets(
             invocation,
             loaded,
             (target, false),
-            others.clone(),
+            without_secrets(&others),
         ));
     }
     if let Some(url) = &remote.url {
@@ -173,13 +173,36 @@ pub fn targets(
             &sources,
         ));
     }
-    let sources = Sources {
-        remote: false,
-        ..others
+    // In remote mode no secret is for whoever listens here.
+    let sources = match remote_mode {
+        true => without_secrets(&others),
+        false => others,
     };
     let url = GatewayUrl::new("127.0.0.1", sources.local_port, sources.local_tls).to_string();
-    targets.push(tried(Kind::LocalLoopback, !remote_mode, url, &sources));
+    let mut local = tried(Kind::LocalLoopback, !remote_mode, url, &sources);
+    if let (true, Ok(endpoint)) = (remote_mode, &mut local.endpoint) {
+        // Nor is a device token that does not say whose it is: the configuration names another gateway.
+        endpoint.source = UrlSource::Flag;
+    }
+    targets.push(local);
     Ok(targets)
+}
+
+/// The same way of local mode without a secret: nobody named that gateway.
+fn without_secrets(sources: &Sources) -> Sources {
+    Sources {
+        flag_token: None,
+        flag_password: None,
+        environment_token: None,
+        environment_password: None,
+        auth_token: Secret::Absent,
+        auth_password: Secret::Absent,
+        remote_token: Secret::Absent,
+        remote_password: Secret::Absent,
+        generated_token: None,
+        remote: false,
+        ..sources.clone()
+    }
 }
 
 /// The gateway at the other end of a login, and whether commands go there.
@@ -263,7 +286,13 @@ mod tests {
                 Ok(endpoint) => {
                     let token = endpoint.credentials.token.as_ref();
                     let token = token.map_or("-", |token| &token.value);
-                    format!("{}: {} with {token}", target.label(), endpoint.name())
+                    let configured = target.kind == Kind::LocalLoopback && endpoint.is_local();
+                    let whose = if configured { " of its own" } else { "" };
+                    format!(
+                        "{}: {} with {token}{whose}",
+                        target.label(),
+                        endpoint.name()
+                    )
                 }
                 Err(why) => format!("{}: {}", target.label(), why.text),
             });
@@ -284,19 +313,19 @@ mod tests {
             (
                 &config,
                 &[],
-                &["Local loopback: ws://127.0.0.1:19000 with auth-t"],
+                &["Local loopback: ws://127.0.0.1:19000 with auth-t of its own"],
             ),
             (
                 &config,
                 &["--token", "typed"],
-                &["Local loopback: ws://127.0.0.1:19000 with typed"],
+                &["Local loopback: ws://127.0.0.1:19000 with typed of its own"],
             ),
             (
                 &config,
                 &["--url", "wss://x:1", "--token", "typed"],
                 &[
                     "URL (explicit): wss://x:1 with typed",
-                    "Local loopback: ws://127.0.0.1:19000 with auth-t",
+                    "Local loopback: ws://127.0.0.1:19000 with auth-t of its own",
                 ],
             ),
             (
@@ -304,7 +333,7 @@ mod tests {
                 &["--ssh", "pi@gw", "--token", "typed"],
                 &[
                     "SSH tunnel: ws://127.0.0.1:19000 through ssh pi@gw with typed",
-                    "Local loopback: ws://127.0.0.1:19000 with auth-t",
+                    "Local loopback: ws://127.0.0.1:19000 with auth-t of its own",
                 ],
             ),
             (
@@ -312,7 +341,7 @@ mod tests {
                 &["--ssh", "pi@gw"],
                 &[
                     "SSH tunnel: ws://127.0.0.1:19000 through ssh pi@gw with -",
-                    "Local loopback: ws://127.0.0.1:19000 with auth-t",
+                    "Local loopback: ws://127.0.0.1:19000 with auth-t of its own",
                 ],
             ),
             (
@@ -322,7 +351,7 @@ mod tests {
                     "URL (explicit): wss://x:1 with typed",
                     "SSH tunnel: wss://far.example:9 through ssh pi@far with remote-t",
                     "Remote (configured, inactive): wss://far.example:9 with remote-t",
-                    "Local loopback: ws://127.0.0.1:19000 with auth-t",
+                    "Local loopback: ws://127.0.0.1:19000 with auth-t of its own",
                 ],
             ),
             (
@@ -331,7 +360,16 @@ mod tests {
                 &[
                     "SSH tunnel: wss://far.example:9 through ssh pi@far with remote-t",
                     "Remote (configured): wss://far.example:9 with remote-t",
-                    "Local loopback: ws://127.0.0.1:18789 with auth-t",
+                    "Local loopback: ws://127.0.0.1:18789 with -",
+                ],
+            ),
+            (
+                &remote,
+                &["--token", "typed"],
+                &[
+                    "SSH tunnel: wss://far.example:9 through ssh pi@far with typed",
+                    "Remote (configured): wss://far.example:9 with typed",
+                    "Local loopback: ws://127.0.0.1:18789 with -",
                 ],
             ),
         ];
@@ -363,7 +401,15 @@ mod tests {
         let user = Account::own().unwrap().name;
         let expected =
             format!("SSH tunnel: ws://127.0.0.1:18789 through ssh {user}@192.168.1.7:2222 with -");
-        assert_eq!(listed("{}", &["--ssh-auto"], &found)[0], expected);
+        let remote =
+            "{gateway: {mode: 'remote', remote: {url: 'wss://far.example:9', token: 'remote-t'}}}";
+        for (config, typed) in [
+            ("{}", &["--ssh-auto"][..]),
+            (remote, &["--ssh-auto"]),
+            (remote, &["--ssh-auto", "--token", "typed"]),
+        ] {
+            assert_eq!(listed(config, typed, &found)[0], expected, "{config}");
+        }
         assert_eq!(listed("{}", &[], &found).len(), 1);
         assert_eq!(listed("{}", &["--ssh-auto"], &[]).len(), 1);
     }

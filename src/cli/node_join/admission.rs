@@ -6,8 +6,8 @@ use std::cell::RefCell;
 use crate::cli::error::{CliError, GatewayFailure, Target};
 use crate::cli::node::{self, Start};
 use crate::client::{
-    Budget, ClientError, Connector, Device, DeviceTokens, Endpoint, PairingRefusal, Purpose,
-    Sources, StoredToken, TokenKeeper, UrlSource, resolve,
+    Budget, ClientError, Connector, Device, DeviceTokens, PairingRefusal, Purpose, Sources,
+    StoredToken, TokenKeeper, UrlSource, resolve,
 };
 use crate::identity::{DeviceKey, Fingerprint, Token};
 use crate::node::machine::Machine;
@@ -54,11 +54,8 @@ impl Applicant<'_> {
         let Start { paths, loaded, .. } = self.start;
         let sources =
             Sources::for_node_host(self.settings.url.clone(), self.pin, None, paths, loaded)?;
-        let resolved = resolve(&sources, Purpose::NodeHost);
-        let endpoint = Endpoint {
-            source: UrlSource::Join,
-            ..resolved.map_err(|error| GatewayFailure::nowhere(error.into()))?
-        };
+        let resolved = resolve(&sources, Purpose::Join);
+        let endpoint = resolved.map_err(|error| GatewayFailure::nowhere(error.into()))?;
         let tokens = Keeper {
             tokens: DeviceTokens::new(self.dir.clone(), self.key.device_id(), &endpoint),
             secrets: RefCell::new(Secrets {

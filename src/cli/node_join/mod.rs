@@ -28,6 +28,7 @@ use crate::cli::node_join::person::{Person, Script, Terminal};
 use crate::cli::node_join::view::Joined;
 use crate::cli::node_join::wish::{Then, Wish};
 use crate::cli::{node_setup, service};
+use crate::client::GatewayUrl;
 use crate::identity::{DeviceId, Fingerprint, Random, Token};
 use crate::node::settings::{self, Flags, Settings};
 use crate::store::{Clock, DeviceAuth, NodeFile, StateDir, SystemClock, load_or_create_key};
@@ -108,19 +109,7 @@ impl Application<'_> {
         let key = load_or_create_key(&dir, SystemClock.now_ms())?;
         let mut file = NodeFile::load(&dir)?;
         let former = file.gateway.clone().unwrap_or_default();
-        if !url.secure && former.tls {
-            // TLS there was given up on purpose, so none of it is kept.
-            file.gateway = None;
-        }
-        let flags = Flags {
-            host: Some(&url.host),
-            port: Some(url.port),
-            tls: url.secure,
-            display_name: self.display_name,
-            ..Flags::default()
-        };
-        let fresh_id = || Random.uuid();
-        let mut settings = settings::resolve(&mut file, &flags, fresh_id, settings::machine_name);
+        let mut settings = settle(&mut file, url, self.display_name);
         settings.tls_fingerprint = self.pin.map(|pin| pin.to_string());
         if let Some(gateway) = &mut file.gateway {
             gateway.tls_fingerprint = settings.tls_fingerprint.clone();
@@ -155,6 +144,28 @@ impl Application<'_> {
     }
 }
 
+/// Moves the file to the gateway at `url`; the former one of the result is that of the file.
+fn settle(file: &mut NodeFile, url: &GatewayUrl, display_name: Option<&str>) -> Settings {
+    let former = file.gateway.clone().unwrap_or_default();
+    if !url.secure && former.tls {
+        // TLS there was given up on purpose, so none of it is kept.
+        file.gateway = None;
+        file.token = None;
+    }
+    let flags = Flags {
+        host: Some(&url.host),
+        port: Some(url.port),
+        tls: url.secure,
+        display_name,
+        ..Flags::default()
+    };
+    let fresh_id = || Random.uuid();
+    Settings {
+        former_url: settings::url(&former),
+        ..settings::resolve(file, &flags, fresh_id, settings::machine_name)
+    }
+}
+
 fn secretless(words: &str) -> CliError {
     let mut failed = Failed::new("CREDENTIALS_MISSING", words.to_owned());
     let hint = "Nothing was stored. Set OPENCLAW_GATEWAY_TOKEN to the gateway's token, or pass a join key or setup code: --setup-code-file -";
@@ -173,6 +184,7 @@ mod tests {
     use crate::config::testing::Home;
     use crate::discovery::Found;
     use crate::discovery::found::LOCAL;
+    use crate::store::node_file::NodeGateway;
 
     fn found(instance: &str, address: &str, tls: bool) -> Found {
         let txt = [("gatewayTls", if tls { &b"1"[..] } else { &b""[..] })];
@@ -198,6 +210,30 @@ mod tests {
             assert!(!home.paths.state_dir.join(name).exists(), "{name}");
         }
         outcome.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_token_of_a_former_gateway_is_not_the_new_ones_wherever_that_is() {
+        for (former, tls, joined, keeps) in [
+            ("gw.lan", true, "ws://127.0.0.1:18789", false),
+            ("127.0.0.1", true, "ws://127.0.0.1:18789", false),
+            ("gw.lan", false, "ws://127.0.0.1:18789", false),
+            ("127.0.0.1", false, "ws://127.0.0.1:18789", true),
+            ("gw.lan", true, "wss://gw.lan:18789", true),
+        ] {
+            let mut file = NodeFile::default();
+            file.token = Some(Token::from("former"));
+            file.gateway = Some(NodeGateway {
+                host: Some(former.to_owned()),
+                tls,
+                ..NodeGateway::default()
+            });
+            let url = GatewayUrl::parse(joined).unwrap();
+            let settings = settle(&mut file, &url, None);
+            let was = GatewayUrl::new(former, 18_789, tls);
+            assert_eq!((settings.url, settings.former_url), (url, was));
+            assert_eq!(file.token.is_some(), keeps, "{former} {tls} {joined}");
+        }
     }
 
     #[test]

@@ -168,7 +168,7 @@ fn first_contact_asks_for_everything_and_keeps_the_token() {
 }
 
 #[test]
-fn a_bootstrap_secret_is_shown_only_where_nothing_better_is_there() {
+fn a_bootstrap_secret_is_shown_alone_and_only_at_first_contact() {
     let with_bootstrap = |keeper: Keeper| Keeper {
         bootstrap: Some(Token::from("key")),
         ..keeper
@@ -178,12 +178,14 @@ fn a_bootstrap_secret_is_shown_only_where_nothing_better_is_there() {
     assert_eq!(outcome, Ok(()));
     assert_eq!(sent, [format!("bootstrap key [{FULL}]")]);
     let (_, sent) = run(&endpoint(LOCAL, Some("sec")), &fresh, &[Ok("new")]);
-    assert_eq!(sent, [format!("sec/- [{FULL}]")]);
+    assert_eq!(sent, [format!("bootstrap key [{FULL}]")]);
     let known = with_bootstrap(stored(&["operator.admin"]));
     let (_, sent) = run(&endpoint(LOCAL, None), &known, &[Ok("new")]);
     assert_eq!(sent, ["dev/dev [operator.read]"]);
     let refused = [Err("AUTH_BOOTSTRAP_TOKEN_INVALID")];
     let (outcome, sent) = run(&endpoint(LOCAL, None), &fresh, &refused);
+    assert!(outcome.is_err() && sent.len() == 1, "{sent:?}");
+    let (outcome, sent) = run(&endpoint(LOCAL, Some("sec")), &fresh, &refused);
     assert!(outcome.is_err() && sent.len() == 1, "{sent:?}");
 }
 

@@ -71,11 +71,20 @@ type Row = (&'static str, fn(&mut Sources), Purpose, &'static str);
 const LOCAL: &str = "ws://127.0.0.1:18789 (local loopback)";
 const REMOTE: &str = "wss://gw.example:443 (config gateway.remote.url)";
 const NODE: &str = "wss://127.0.0.1:18789 (node host settings)";
+const JOIN: &str = "wss://127.0.0.1:18789 (node join)";
 const UNAVAILABLE: &str = "gateway.auth.token is configured as a secret reference but is unavailable in this command path.";
+
+/// Neither the environment nor `gateway.auth` has a secret.
+fn no_shared(s: &mut Sources) {
+    s.environment_token = None;
+    s.environment_password = None;
+    s.auth_token = Secret::Absent;
+    s.auth_password = Secret::Absent;
+}
 
 #[test]
 fn the_table() {
-    use Purpose::{Command, NodeHost, Probe};
+    use Purpose::{Command, Join, NodeHost, Probe};
     let clear_environment: fn(&mut Sources) = |s| {
         s.environment_token = None;
         s.environment_password = Some("  ".to_owned());
@@ -326,6 +335,63 @@ fn the_table() {
             "NODE remote-t auth-p pinned",
         ),
         (
+            "node: the generated token stays on this machine",
+            |s| {
+                no_shared(s);
+                s.node_host = GatewayUrl::parse("wss://gw.example").ok();
+            },
+            NodeHost,
+            "wss://gw.example:443 (node host settings) - - pinned",
+        ),
+        (
+            "node: and is for the gateway there",
+            no_shared,
+            NodeHost,
+            "NODE gen-t - pinned",
+        ),
+        (
+            "node: invited, it shows no secret of the configuration",
+            |s| {
+                s.invited = true;
+                s.environment_token = None;
+                s.environment_password = None;
+            },
+            NodeHost,
+            "NODE - - pinned",
+        ),
+        (
+            "node: invited in remote mode",
+            |s| {
+                s.invited = true;
+                s.remote = true;
+                s.environment_token = None;
+            },
+            NodeHost,
+            "NODE - env-p pinned",
+        ),
+        (
+            "join: the environment",
+            |_| {},
+            Join,
+            "JOIN env-t env-p pinned",
+        ),
+        (
+            "join: no secret of another gateway",
+            clear_environment,
+            Join,
+            "JOIN - - pinned",
+        ),
+        (
+            "join: nor in remote mode",
+            |s| {
+                s.remote = true;
+                s.environment_token = None;
+                s.environment_password = None;
+            },
+            Join,
+            "JOIN - - pinned",
+        ),
+        (
             "node: no flags, url sources do not count",
             |s| {
                 s.environment_url = Some("ws://127.0.0.1:2".to_owned());
@@ -386,7 +452,8 @@ fn the_table() {
         let expected = expected
             .replace("LOCAL", LOCAL)
             .replace("REMOTE", REMOTE)
-            .replace("NODE", NODE);
+            .replace("NODE", NODE)
+            .replace("JOIN", JOIN);
         assert_eq!(outcome(&sources, *purpose), expected, "{name}");
     }
 }
@@ -503,6 +570,18 @@ fn a_login_leads_to_the_gateway_that_is_meant() {
             &[typed],
             NodeHost,
             "wss://127.0.0.1:18789 through ssh pi@gw:2222 (node host settings) to 18789, env-t with -",
+        ),
+        (
+            "node host, with no secret of the configuration",
+            &[typed, |s| s.environment_token = None],
+            NodeHost,
+            "wss://127.0.0.1:18789 through ssh pi@gw:2222 (node host settings) to 18789, - with -",
+        ),
+        (
+            "nor in remote mode, which means another gateway",
+            &[configured, typed, |s| s.environment_token = None],
+            NodeHost,
+            "wss://127.0.0.1:18789 through ssh pi@gw:2222 (node host settings) to 18789, - with /key",
         ),
         (
             "node host in remote mode, told no address",
