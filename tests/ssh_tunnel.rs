@@ -142,6 +142,31 @@ fn remote_mode_goes_through_the_login_of_the_configuration() {
 }
 
 #[test]
+fn a_login_that_passes_nothing_back_ends_with_the_program() {
+    let scene = Scene::new();
+    let pid = scene.home.path().join("ssh.pid");
+    let never_ends = format!("#!/bin/sh\necho $$ >>'{}'\nexec sleep 600\n", pid.display());
+    ssh::program(scene.home.path(), "ssh", &never_ends);
+    let asks = ["health", "--ssh", "pi@gateway.lan", "--token", SECRET];
+    let mut asking = command(&program(), &scene.home);
+    asking.args(asks).env("PATH", &scene.path);
+    asking.args(["--timeout", "120000"]);
+    let asking = Running::start(asking);
+    wait_for("the login", || {
+        let noted = std::fs::read_to_string(&pid).ok()?;
+        noted.ends_with('\n').then_some(())
+    });
+    asking.signal("KILL");
+    scene.all_ended();
+    // With the command it ends too, even one that does not want to.
+    let stubborn = never_ends.replace("exec sleep 600", "trap '' TERM; while :; do sleep 1; done");
+    ssh::program(scene.home.path(), "ssh", &stubborn);
+    let given_up = scene.run(&[&asks[..], &["--timeout", "1500"]].concat());
+    assert_eq!(given_up.code, 1, "{given_up:?}");
+    scene.all_ended();
+}
+
+#[test]
 fn what_keeps_a_login_from_working_is_said_with_what_to_do() {
     let scene = Scene::new();
     let with = ["health", "--ssh", "pi@gateway.lan:2222", "--token", SECRET];
