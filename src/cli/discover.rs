@@ -132,7 +132,8 @@ fn block(found: &Found) -> String {
         ("SSH port", "sshPort"),
         ("Program", "cliPath"),
     ] {
-        if let Some(value) = found.hint(key) {
+        let said = |value: &&str| key != "sshPort" || value.parse::<u16>().is_ok();
+        if let Some(value) = found.hint(key).filter(said) {
             line(name, value);
         }
     }
@@ -221,6 +222,8 @@ mod tests {
             json!({"instanceName": "Pi (OpenClaw)", "domain": "local.", "host": "pi.local", "port": 18789,
                 "txt": {"sshPort": "many"}, "wsUrl": null})
         );
-        assert!(block(&bare).contains("  No connection: it speaks plaintext ws:// at 100.64.0.7"));
+        let text = block(&bare);
+        assert!(text.contains("  No connection: it speaks plaintext ws:// at 100.64.0.7"));
+        assert!(!text.contains("SSH port"), "{text}");
     }
 }
