@@ -521,7 +521,7 @@ fn a_page_that_crashes_ends_the_action_that_waits_for_it() {
 #[test]
 fn a_form_is_filled_by_the_refs_of_a_snapshot() {
     let (mut node, site) = at(
-        "<label>Name <input id=i></label> <label><input id=c type=checkbox> Box</label>
+        "<input id=i aria-label=Name> <label><input id=c type=checkbox> Box</label>
         <label><input id=on type=checkbox checked> Ticked</label>
         <label><input type=radio name=r id=a checked> A</label> <label><input type=radio name=r id=b> B</label>",
     );
