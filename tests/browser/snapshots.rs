@@ -288,7 +288,7 @@ fn a_large_page_is_cut_and_a_larger_one_refused() {
     assert_eq!(nodes["nodes"].as_array().unwrap().len(), 2_000);
     node.show(&site.page("/larger", "Larger", &many(13_000)));
     let refused = node.get_with("/snapshot", json!({})).unwrap_err();
-    assert!(refused.contains("too large for a snapshot"), "{refused}");
+    assert!(refused.contains("too many for a snapshot"), "{refused}");
 }
 
 #[test]

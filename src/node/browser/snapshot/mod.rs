@@ -2,6 +2,7 @@
 //! (node-host specification, section 4.5).
 
 pub mod render;
+mod roles;
 mod text;
 mod tree;
 
@@ -163,8 +164,9 @@ impl Taker<'_> {
         let count = COUNT.replace("LIMIT", &MAX_NODES.to_string());
         let count = self.world(place)?.evaluate(&count)?;
         if count.as_u64().is_none_or(|count| count >= MAX_NODES) {
-            let text = format!("the page is too large for a snapshot: more than {MAX_NODES} nodes");
-            return Err(BrowserError::Unexpected(text));
+            return Err(BrowserError::Unexpected(format!(
+                "the page has more than {MAX_NODES} nodes, too many for a snapshot; take a screenshot, or act on its elements by selector"
+            )));
         }
         let session = place.session.as_deref();
         let document = self.page.document(session);

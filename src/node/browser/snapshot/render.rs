@@ -6,81 +6,10 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
+use super::roles::{CONTENT, INTERACTIVE, OWN_ROLES, SILENT, STRUCTURAL};
 use super::text::{name, plain, quoted, tidy, url};
 use super::tree::{Click, Node, TEXT};
 use crate::node::browser::refs::Element;
-
-/// Roles of what is worked with; they always get a ref.
-const INTERACTIVE: [&str; 17] = [
-    "button",
-    "checkbox",
-    "combobox",
-    "link",
-    "listbox",
-    "menuitem",
-    "menuitemcheckbox",
-    "menuitemradio",
-    "option",
-    "radio",
-    "searchbox",
-    "slider",
-    "spinbutton",
-    "switch",
-    "tab",
-    "textbox",
-    "treeitem",
-];
-
-/// Roles that get a ref when they have a name.
-const CONTENT: [&str; 10] = [
-    "article",
-    "cell",
-    "columnheader",
-    "gridcell",
-    "heading",
-    "listitem",
-    "main",
-    "navigation",
-    "region",
-    "rowheader",
-];
-
-/// Roles that only hold others together.
-const STRUCTURAL: [&str; 18] = [
-    "application",
-    "directory",
-    "document",
-    "generic",
-    "grid",
-    "group",
-    "ignored",
-    "list",
-    "menu",
-    "menubar",
-    "none",
-    "presentation",
-    "row",
-    "rowgroup",
-    "table",
-    "tablist",
-    "toolbar",
-    "tree",
-];
-
-/// Roles that say nothing by themselves.
-const SILENT: [&str; 4] = ["generic", "ignored", "none", "presentation"];
-
-/// The browser's own roles that have a word here; its others say nothing by themselves.
-const OWN_ROLES: [(&str, &str); 8] = [
-    ("Canvas", "canvas"),
-    ("DisclosureTriangle", "button"),
-    ("DisclosureTriangleGrouped", "button"),
-    ("Iframe", "iframe"),
-    ("IframePresentational", "iframe"),
-    ("Audio", "audio"),
-    ("PluginObject", "object"),
-    ("Video", "video"),
-];
 
 /// What a text ends with that was cut.
 const TRUNCATED: &str = "\n\n[...TRUNCATED - page too large]";
@@ -152,7 +81,7 @@ struct Entry<'a> {
     name: String,
     referred: bool,
     interactive: bool,
-    /// It is shown, or holds something with a ref.
+    /// Something in it has a ref.
     holds_refs: bool,
 }
 
@@ -173,7 +102,7 @@ enum Kind {
     Target,
 }
 
-/// The lines of a page. `document` is what the page shows while it is asked.
+/// The lines of a page, whose nodes are of these documents, by the frame whose session reaches them.
 pub fn text(nodes: &[Node], style: &Style, documents: &HashMap<Option<String>, String>) -> Text {
     let entries = entries(nodes);
     let (lines, elements) = lines(&entries, style, documents);
