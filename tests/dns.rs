@@ -1,7 +1,7 @@
 //! `dns setup`: the plan, and carrying it out with a CoreDNS and a service manager of the test's own.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -214,6 +214,41 @@ fn apply_serves_the_zone_once_and_keeps_what_stood_there() {
 }
 
 #[test]
+fn root_writes_no_zone_for_the_account_whose_gateway_it_is_and_serves_the_one_that_is_there() {
+    let machine = Machine::new();
+    for program in ["coredns", "systemctl"] {
+        machine.install(program, "");
+    }
+    machine.install("tailscale", IN_TAILNET);
+    let target = machine.file("ld.so.preload");
+    fs::create_dir_all(machine.file(".openclaw/dns")).unwrap();
+    symlink(&target, machine.file(ZONE)).unwrap();
+    for name in [".openclaw/dns", ".openclaw"] {
+        chown(machine.file(name), Some(65_534), Some(65_534)).unwrap();
+    }
+    let refused = machine.setup(&["--apply"]);
+    assert_eq!(
+        (refused.code, refused.stdout.as_str()),
+        (1, ""),
+        "{refused:?}"
+    );
+    for part in [
+        "belongs to the account with id 65534",
+        "while it runs with discovery.wideArea.enabled: true",
+    ] {
+        assert!(refused.stderr.contains(part), "{part}: {refused:?}");
+    }
+    assert!(!target.exists());
+    assert_eq!(machine.read("Corefile"), COREFILE);
+    // Its gateway has written it.
+    fs::remove_file(machine.file(ZONE)).unwrap();
+    fs::write(machine.file(ZONE), "; a zone\n").unwrap();
+    machine.setup(&["--apply"]).success();
+    assert!(machine.read(SERVER).contains("openclaw.internal {\n"));
+    assert_eq!(machine.read(ZONE), "; a zone\n");
+}
+
+#[test]
 fn apply_changes_nothing_where_it_cannot_be_done() {
     let machine = Machine::new();
     let refused = |why: &str| {
@@ -303,6 +338,13 @@ fn a_running_gateway_keeps_the_zone_as_its_configuration_says() {
     configure(false, "openclaw.internal");
     wide_area("absent");
     assert_eq!(machine.stamp(ZONE), before);
+    // What is no file is not waited for, and ends no later.
+    fs::remove_file(machine.file(ZONE)).unwrap();
+    let made = Command::new("mkfifo").arg(machine.file(ZONE)).status();
+    assert!(made.unwrap().success());
+    configure(true, "openclaw.internal");
+    let reason = wide_area("degraded")["reason"].to_string();
+    assert!(reason.contains("not a regular file"), "{reason}");
     gateway.signal("TERM");
     assert_eq!(gateway.exit_code(), 0);
 }

@@ -17,7 +17,7 @@ use crate::config::{Loaded, Paths};
 use crate::discovery::domain::Domain;
 use crate::discovery::tailscale::Program;
 use crate::discovery::wide_area::{
-    WideArea, WideAreaError, in_tailnet, own_addresses, reachable, zone_file,
+    Halt, WideArea, WideAreaError, in_tailnet, own_addresses, reachable, zone_file,
 };
 use crate::gateway::advertising::{self, Advertising};
 use crate::gateway::settings::addresses;
@@ -50,7 +50,7 @@ pub fn setup(invocation: &Invocation) -> Result<Answer, CliError> {
     };
     let zone = zone_file(&place.paths.state_dir, &domain);
     let plan = Plan {
-        tailnet: in_tailnet(Some(&tailscale)).addresses,
+        tailnet: in_tailnet(Some(&tailscale), None).addresses,
         closed: closed_directory(&zone),
         domain,
         zone,
@@ -175,7 +175,7 @@ impl Plan {
                 ..Advertising::of(loaded, paths).wide_area(&place)
             };
             wide_area
-                .publish()
+                .publish(&Halt::never())
                 .map_err(|error| wide_area_error(&error))?;
             out += &format!("Wrote {}.\n", self.zone.display());
         }
@@ -223,7 +223,9 @@ fn closed_directory(file: &Path) -> Option<PathBuf> {
 
 fn wide_area_error(error: &WideAreaError) -> CliError {
     let code = match error {
-        WideAreaError::File(_) => "UNAVAILABLE",
+        WideAreaError::File(_) | WideAreaError::Foreign(..) | WideAreaError::Interrupted => {
+            "UNAVAILABLE"
+        }
         WideAreaError::Domain(_) | WideAreaError::NoDomain | WideAreaError::Unreachable => {
             "CONFIG_INVALID"
         }

@@ -21,7 +21,7 @@ use crate::discovery::libmdns::Published;
 #[cfg(not(feature = "libmdns"))]
 use crate::discovery::mdns::Published;
 use crate::discovery::mdns::{Event, PORT};
-use crate::discovery::tailscale::Program;
+use crate::discovery::tailscale::{Fault, Program};
 use crate::net::Wake;
 use crate::net::interfaces::{addresses, can_share};
 use crate::net::links::{LinkNews, News};
@@ -195,6 +195,21 @@ impl Shared {
         lock(&self.inbox).order.take()
     }
 
+    /// The name of this machine in the tailnet. An order ends the waiting for it.
+    fn own_name(&self, tailnet: &Program) -> Option<String> {
+        loop {
+            // Cleared before the order is looked at: what wakes from here on is new.
+            self.wake.clear();
+            if lock(&self.inbox).order.is_some() {
+                return None;
+            }
+            match tailnet.own_machine(Some(&self.wake)) {
+                Err(Fault::Interrupted) => {}
+                told => return told.ok()?.name,
+            }
+        }
+    }
+
     fn events(&self) -> Vec<Event> {
         std::mem::take(&mut lock(&self.inbox).events)
     }
@@ -260,7 +275,7 @@ fn work(shared: &Arc<Shared>, mut wanted: Wanted) {
                 worker.links = LinkNews::open().ok();
                 let mut facts = Facts::clone(facts);
                 if facts.tailnet_dns.is_none() {
-                    facts.tailnet_dns = tailnet.as_ref().and_then(Program::own_name);
+                    facts.tailnet_dns = tailnet.as_ref().and_then(|it| shared.own_name(it));
                 }
                 worker.advertise(&facts)
             }

@@ -97,9 +97,11 @@ pub fn scan(domains: Vec<(String, Browser)>, patience: Duration) -> Scan {
     scan
 }
 
-/// Each gateway once: the same instance, host and port is one, in both domains too, where the local network's
-/// answer counts as long as it has an address.
-fn merged(found: Vec<Found>) -> Vec<Found> {
+/// Each gateway once: the same instance, host and port with the same word on TLS is one. Of the two domains the local
+/// network's answer counts, but anybody there can take a name: it replaces no other than one at the same address, and
+/// then leads nowhere else. One that was not resolved gives way.
+fn merged(mut found: Vec<Found>) -> Vec<Found> {
+    found.sort_by_key(|found| found.domain != LOCAL);
     let mut rows: Vec<Found> = Vec::new();
     for next in found {
         match rows.iter_mut().find(|row| is_same(row, &next)) {
@@ -108,12 +110,8 @@ fn merged(found: Vec<Found>) -> Vec<Found> {
                 let addresses = row.addresses.iter().chain(&next.addresses);
                 row.addresses = Found::in_order(addresses.copied());
             }
-            Some(row) => {
-                let better = (!next.addresses.is_empty(), next.domain == LOCAL);
-                if better > (!row.addresses.is_empty(), row.domain == LOCAL) {
-                    *row = next;
-                }
-            }
+            Some(row) if row.addresses.is_empty() => *row = next,
+            Some(row) => row.addresses.retain(|at| next.addresses.contains(at)),
         }
     }
     rows.sort_by_key(|row| (row.name().to_lowercase(), row.instance.clone(), row.port));
@@ -126,10 +124,16 @@ fn is_same(one: &Found, other: &Found) -> bool {
         let label = found.host.split('.').next().unwrap_or_default();
         label.to_ascii_lowercase()
     };
+    let together =
+        one.addresses.is_empty() || other.addresses.iter().any(|at| one.addresses.contains(at));
     one.port == other.port
+        && one.says_tls() == other.says_tls()
         && one.instance.eq_ignore_ascii_case(&other.instance)
         && label(one) == label(other)
-        && (one.domain != other.domain || one.host.eq_ignore_ascii_case(&other.host))
+        && match one.domain == other.domain {
+            true => one.host.eq_ignore_ascii_case(&other.host),
+            false => together,
+        }
 }
 
 impl fmt::Display for Scan {
@@ -174,7 +178,7 @@ mod tests {
     fn a_gateway_of_both_domains_is_one_row_and_the_local_network_wins() {
         const WIDE: &str = "claw.example.";
         let wide = vec![
-            found("Pi", WIDE, "pi.claw.example.", 1, &["100.64.0.1:1"]),
+            found("Pi", WIDE, "pi.claw.example.", 1, &["10.0.0.1:1"]),
             found("Dark", WIDE, "dark.claw.example.", 1, &["100.64.0.2:1"]),
             found("Far", WIDE, "far.claw.example.", 1, &["100.64.0.3:1"]),
             found("Pi", WIDE, "pi.claw.example.", 2, &["100.64.0.1:2"]),
@@ -188,7 +192,7 @@ mod tests {
         let expected = [
             "Dark claw.example. dark.claw.example 100.64.0.2:1",
             "Far claw.example. far.claw.example 100.64.0.3:1",
-            "Pi local. pi.local 10.0.0.1:1 [fe80::1%2]:1",
+            "Pi local. pi.local 10.0.0.1:1",
             "Pi local. other.local 10.0.0.9:1",
             "Pi claw.example. pi.claw.example 100.64.0.1:2",
         ];
@@ -206,6 +210,33 @@ mod tests {
                 (expected.map(str::to_owned).to_vec(), vec![])
             );
         }
+    }
+
+    #[test]
+    fn whoever_takes_the_name_of_a_wide_area_gateway_stands_beside_it() {
+        const WIDE: &str = "claw.example.";
+        let real = |addresses: &[&str]| Found {
+            txt: [("gatewaytls".to_owned(), "1".to_owned())].into(),
+            ..found("Pi", WIDE, "pi.claw.example.", 1, addresses)
+        };
+        let liar = |tls: &str, addresses: &[&str]| Found {
+            txt: [("gatewaytls".to_owned(), tls.to_owned())].into(),
+            ..found("Pi", LOCAL, "pi.local.", 1, addresses)
+        };
+        let at = "100.64.0.1:1";
+        for (wide, local) in [
+            (real(&[at]), liar("1", &["10.0.0.66:1"])),
+            (real(&[at]), liar("0", &["10.0.0.66:1"])),
+            (real(&[at]), liar("0", &[at])),
+            (real(&[]), liar("1", &["10.0.0.66:1"])),
+            (real(&[]), liar("0", &["10.0.0.66:1"])),
+        ] {
+            let rows = merged(vec![wide.clone(), local.clone()]);
+            assert_eq!(rows, [local, wide]);
+        }
+        // What stands at the same address is the same, and leads there alone.
+        let rows = merged(vec![real(&[at]), liar("1", &["10.0.0.66:1", at])]);
+        assert_eq!(rows, [liar("1", &[at])]);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! trusted (discovery seed, security notes).
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::client::GatewayUrl;
 use crate::net::address::is_private;
@@ -39,7 +39,7 @@ pub struct Found {
 impl Found {
     /// Puts together what was resolved. `txt` is the record's pairs in the order of the packet; of a key that
     /// comes twice the first counts (RFC 6763, section 6.4). Addresses are sorted: IPv4 before IPv6, private
-    /// before public, link-local last; doubles go.
+    /// before public, link-local last; doubles go, and so do places that no other machine can be at.
     pub fn new<'a>(
         instance: &[u8],
         domain: &str,
@@ -62,7 +62,11 @@ impl Found {
             domain: domain.to_owned(),
             host: printable(host.trim_end_matches('.').as_bytes()),
             port,
-            addresses: Found::in_order(addresses),
+            addresses: Found::in_order(
+                addresses
+                    .into_iter()
+                    .filter(|address| is_elsewhere(address.ip())),
+            ),
             txt: values,
         }
     }
@@ -128,6 +132,14 @@ pub fn printable(bytes: &[u8]) -> String {
         .to_owned()
 }
 
+/// Whether another machine can be at an address. One that discovery says is here would reach what listens on this
+/// machine alone, in a gateway's name.
+pub fn is_elsewhere(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || broadcast)
+}
+
 fn rank(address: SocketAddr) -> u8 {
     let link_local = match address {
         SocketAddr::V4(v4) => v4.ip().is_link_local(),
@@ -186,6 +198,24 @@ mod tests {
                 "[fe80::7%3]:1"
             ]
         );
+    }
+
+    #[test]
+    fn places_that_no_other_machine_can_be_at_are_none() {
+        let nowhere = [
+            "127.0.0.1:1",
+            "127.9.9.9:1",
+            "0.0.0.0:1",
+            "224.0.0.251:1",
+            "255.255.255.255:1",
+            "[::1]:1",
+            "[::]:1",
+            "[ff02::fb]:1",
+            "[::ffff:127.0.0.1]:1",
+        ];
+        assert_eq!(found(&nowhere, &[]).url(), None);
+        let it = found(&["127.0.0.1:1", "10.0.0.7:1"], &[]);
+        assert_eq!(it.addresses, ["10.0.0.7:1".parse().unwrap()]);
     }
 
     #[test]

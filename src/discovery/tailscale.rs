@@ -17,6 +17,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 
 use crate::discovery::domain::is_host_label;
+use crate::net::Wake;
 use crate::net::address::is_tailnet;
 use crate::net::readiness::{Interest, wait};
 use crate::protocol::nesting;
@@ -49,6 +50,8 @@ pub enum Fault {
     TimedOut,
     /// It said more than [`MAX_ANSWER_BYTES`].
     TooLong,
+    /// Nobody wants to know any more.
+    Interrupted,
 }
 
 impl Program {
@@ -58,6 +61,16 @@ impl Program {
     /// # Errors
     /// It could not be asked, or did not answer in time or within bounds.
     pub fn ask(&self, arguments: &[&str], patience: Duration) -> Result<Option<Value>, Fault> {
+        self.ask_until(arguments, patience, None)
+    }
+
+    /// The same, for as long as `wake` is not notified.
+    fn ask_until(
+        &self,
+        arguments: &[&str],
+        patience: Duration,
+        wake: Option<&Wake>,
+    ) -> Result<Option<Value>, Fault> {
         let deadline = Instant::now() + patience;
         let child = Command::new("tailscale")
             .args(arguments)
@@ -71,21 +84,21 @@ impl Program {
             .process_group(0)
             .spawn();
         let mut running = Running(child.map_err(|error| Fault::NotRun(error.to_string()))?);
-        Ok(object_in(&running.answer(deadline)?))
+        Ok(object_in(&running.answer(deadline, wake)?))
     }
 
     /// The MagicDNS name of this machine, without the dot at its end; `None` when it has none or the program
     /// does not answer.
     pub fn own_name(&self) -> Option<String> {
-        self.own_machine().ok()?.name
+        self.own_machine(None).ok()?.name
     }
 
-    /// What the program says about this machine.
+    /// What the program says about this machine before `wake` is notified.
     ///
     /// # Errors
     /// As [`Program::ask`].
-    pub fn own_machine(&self) -> Result<Machine, Fault> {
-        let status = self.ask(&["status", "--json"], DEADLINE)?;
+    pub fn own_machine(&self, wake: Option<&Wake>) -> Result<Machine, Fault> {
+        let status = self.ask_until(&["status", "--json"], DEADLINE, wake)?;
         Ok(status.as_ref().map(Machine::of).unwrap_or_default())
     }
 }
@@ -126,7 +139,7 @@ impl Machine {
 struct Running(Child);
 
 impl Running {
-    fn answer(&mut self, deadline: Instant) -> Result<Vec<u8>, Fault> {
+    fn answer(&mut self, deadline: Instant, wake: Option<&Wake>) -> Result<Vec<u8>, Fault> {
         let not_run = |error: io::Error| Fault::NotRun(error.to_string());
         let Some(mut output) = self.0.stdout.take() else {
             return Err(Fault::NotRun("it has no output".to_owned()));
@@ -134,8 +147,12 @@ impl Running {
         let mut bytes = Vec::new();
         let mut chunk = [0_u8; 4096];
         loop {
-            let ready = wait(Some(output.as_fd()), Interest::READ, None, Some(deadline));
-            if ready.map_err(not_run)?.timed_out() {
+            let ready = wait(Some(output.as_fd()), Interest::READ, wake, Some(deadline));
+            let ready = ready.map_err(not_run)?;
+            if ready.woken {
+                return Err(Fault::Interrupted);
+            }
+            if ready.timed_out() {
                 return Err(Fault::TimedOut);
             }
             match output.read(&mut chunk).map_err(not_run)? {
@@ -176,6 +193,7 @@ impl fmt::Display for Fault {
         match self {
             Self::NotRun(why) => write!(f, "the tailscale program cannot be run ({why})"),
             Self::TimedOut => write!(f, "no answer after {} ms", DEADLINE.as_millis()),
+            Self::Interrupted => f.write_str("it was not waited for"),
             Self::TooLong => write!(f, "an answer of more than {MAX_ANSWER_BYTES} bytes"),
         }
     }

@@ -202,10 +202,10 @@ impl<'a> Pool<'a> {
         at
     }
 
-    /// Where a host is; places that no other machine can be at are none.
+    /// Where a host is.
     fn addresses(&self, host: &Name) -> impl Iterator<Item = IpAddr> {
         self.of(host).filter_map(|data| match data {
-            Data::Address(address) if is_elsewhere(*address) => Some(*address),
+            Data::Address(address) => Some(*address),
             _ => None,
         })
     }
@@ -231,12 +231,6 @@ impl<'a> Pool<'a> {
         };
         self.instances().iter().filter_map(resolved).collect()
     }
-}
-
-fn is_elsewhere(address: IpAddr) -> bool {
-    let address = address.to_canonical();
-    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
-    !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || broadcast)
 }
 
 impl fmt::Display for Fault {

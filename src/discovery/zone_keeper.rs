@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 use serde_json::{Value, json};
 
-use crate::discovery::wide_area::{Published, WideArea};
+use crate::discovery::wide_area::{Halt, Published, WideArea};
 use crate::net::Wake;
 use crate::net::links::{LinkNews, News};
 use crate::net::readiness::wait_all;
@@ -176,7 +176,18 @@ fn look(shared: &Shared, wide_area: &WideArea) -> ZoneStanding {
     if *lock(&shared.standing) == ZoneStanding::Off {
         shared.note(ZoneStanding::Starting);
     }
-    match wide_area.publish() {
+    // Cleared before the order is looked at: what wakes from here on is a new one.
+    shared.wake.clear();
+    let halted = || lock(&shared.order).is_some();
+    let present = || lock(&shared.standing).clone();
+    if halted() {
+        return present();
+    }
+    let halt = Halt {
+        wake: Some(&shared.wake),
+        halted: &halted,
+    };
+    match wide_area.publish(&halt) {
         Ok((domain, published)) => {
             if let Published::Written(serial) = published {
                 log::info!(target: "discovery", "wrote the zone of {domain} with serial {serial}");
@@ -185,6 +196,8 @@ fn look(shared: &Shared, wide_area: &WideArea) -> ZoneStanding {
                 domain: domain.to_string(),
             }
         }
+        // Whatever it was, nobody wants it any more.
+        Err(_) if halted() => present(),
         Err(error) => ZoneStanding::Degraded(error.to_string()),
     }
 }
@@ -315,6 +328,30 @@ mod tests {
         // An order that comes behind the stop does not undo it.
         keeper.replace(Some(wide_area(directory.path())));
         thread.join().unwrap();
+        assert_eq!(keeper.standing(), ZoneStanding::Off);
+    }
+
+    #[test]
+    fn a_program_that_hangs_is_not_waited_for_once_something_else_is_wanted() {
+        let fake = FakeTailscale::new("exec sleep 600");
+        let hangs = WideArea {
+            tailscale: Some(fake.program()),
+            ..wide_area(fake.dir.path(), "10.0.0.7")
+        };
+        let wake = Wake::new().unwrap();
+        wake.notify();
+        let told = fake.program().own_machine(Some(&wake));
+        assert_eq!(told, Err(crate::discovery::tailscale::Fault::Interrupted));
+        let asked = fake.runs().len();
+        let (keeper, thread) = ZoneKeeper::begin(Some(hangs)).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while fake.runs().len() == asked {
+            assert!(Instant::now() < deadline, "the program was not asked");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        keeper.stop();
+        thread.join().unwrap();
+        assert!(!fake.dir.join("dns/openclaw.internal.db").exists());
         assert_eq!(keeper.standing(), ZoneStanding::Off);
     }
 

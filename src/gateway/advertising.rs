@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 use serde_json::Value;
@@ -155,6 +155,8 @@ fn silence(
 #[derive(Default)]
 pub struct Publicity {
     begun: OnceLock<Begun>,
+    /// Not among the others: it may wait for a disk that does not answer.
+    keeper_thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What the system gave threads and descriptors for.
@@ -165,7 +167,8 @@ struct Begun {
 }
 
 impl Publicity {
-    /// Begins; the threads end with [`Publicity::end`]. Where that is not possible, a log line says so and the
+    /// Begins; the threads end with [`Publicity::end`], and those that are certain to are returned: see
+    /// [`Publicity::take_keeper`] for the other. Where that is not possible, a log line says so and the
     /// gateway does without.
     pub fn begin(&self, advertising: &Advertising, place: Place) -> Vec<JoinHandle<()>> {
         let mut threads = Vec::new();
@@ -177,7 +180,7 @@ impl Publicity {
             log::warn!(target: "discovery", "no zone is kept for the wide-area domain: {error}");
         });
         let keeper = keeper.ok().map(|(keeper, thread)| {
-            threads.push(thread);
+            *self.lock_keeper() = Some(thread);
             keeper
         });
         let begun = self.begun.get_or_init(|| Begun {
@@ -201,6 +204,16 @@ impl Publicity {
         if let Some(keeper) = &begun.keeper {
             keeper.replace(advertising.wanted_zone(&begun.place));
         }
+    }
+
+    /// The thread that keeps the zone, once. It changes nothing any more after [`Publicity::end`], but may end late.
+    pub fn take_keeper(&self) -> Option<JoinHandle<()>> {
+        self.lock_keeper().take()
+    }
+
+    fn lock_keeper(&self) -> std::sync::MutexGuard<'_, Option<JoinHandle<()>>> {
+        let lock = self.keeper_thread.lock();
+        lock.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says goodbye; waits for nothing.

@@ -37,6 +37,9 @@ use crate::store::{
 /// How long stopping waits for connections to take their goodbye.
 pub const STOP_BOUND: Duration = Duration::from_secs(20);
 
+/// How long the end of a gateway waits for the thread that keeps the zone, which may wait for a disk.
+const KEEPER_BOUND: Duration = Duration::from_millis(500);
+
 /// Pause between two looks at a thread that is about to end; only while stopping.
 const JOIN_INTERVAL: Duration = Duration::from_millis(1);
 
@@ -272,6 +275,7 @@ impl Gateway {
         let deadline = Instant::now() + STOP_BOUND;
         self.context.enter(Phase::Stopping);
         self.context.publicity.end();
+        let keeper_deadline = Instant::now() + KEEPER_BOUND;
         self.stop.notify();
         self.context.hub.broadcast("shutdown", &ending.payload());
         self.connections
@@ -281,6 +285,10 @@ impl Gateway {
         let mut joined = true;
         for thread in self.threads.drain(..) {
             joined &= join_until(thread, deadline);
+        }
+        if let Some(thread) = self.context.publicity.take_keeper() {
+            // Left behind it changes nothing, so the end is none the worse for it.
+            join_until(thread, keeper_deadline);
         }
         // A connection that was accepted while the listener stopped.
         self.connections

@@ -136,7 +136,8 @@ pub fn is_temporary_name(name: &str) -> bool {
         })
 }
 
-fn temporary_name(target: &Path) -> PathBuf {
+/// A name beside `target` that nothing has: see [`is_temporary_name`].
+pub fn temporary_name(target: &Path) -> PathBuf {
     let mut name = target.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}{TEMPORARY_SUFFIX}", Random.uuid()));
     target.with_file_name(name)

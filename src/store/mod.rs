@@ -15,6 +15,7 @@ pub mod atomic;
 pub mod audit;
 pub mod clock;
 pub mod commit;
+pub mod confined;
 pub mod device_auth;
 pub mod directory;
 pub mod error;

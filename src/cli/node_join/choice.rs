@@ -17,7 +17,8 @@ use crate::discovery::Found;
 use crate::discovery::browse::{domains, scan};
 use crate::store::NodeGateway;
 
-/// Rows of one list; who floods the network with more gateways than that hides none that is named.
+/// Rows of one list. A name is looked for among all that were found; how many those may be is bounded where they are
+/// searched for.
 const MAX_ROWS: usize = 50;
 
 /// The ways that need no search.

@@ -190,7 +190,11 @@ mod tests {
         let txt = [("gatewayTls", if tls { &b"1"[..] } else { &b""[..] })];
         let address: std::net::SocketAddr = address.parse().unwrap();
         let port = address.port();
-        Found::new(instance.as_bytes(), LOCAL, "pi.local", port, [address], txt)
+        Found {
+            // Tests have nothing but loopback to listen on.
+            addresses: vec![address],
+            ..Found::new(instance.as_bytes(), LOCAL, "pi.local", port, [], txt)
+        }
     }
 
     /// Joins among these gateways; nothing may be left behind, because none of them can be joined.
@@ -271,7 +275,7 @@ mod tests {
             (&nowhere, false),
         ] {
             let liar = [found("Attic", address, tls)];
-            let said = refused(&liar, &["--gateway", "attic"], &mut Script);
+            let said = refused(&liar, &["--gateway", "attic"], &mut Actor::new(&["y"]));
             assert!(said.contains("gateway"), "{said}");
         }
     }

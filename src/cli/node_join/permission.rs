@@ -52,7 +52,7 @@ pub fn may_join(
         _ => {}
     }
     let Some(presented) = &seen.presented else {
-        plaintext_is_fine(url, same_endpoint && stored.tls, wish, person)?;
+        plaintext_is_fine(seen, goal, same_endpoint && stored.tls, wish, person)?;
         return Ok(Trusted {
             pin: None,
             word: "none",
@@ -152,11 +152,13 @@ fn leave_former(
 
 /// Plaintext that the rule permits is still nothing to fall into. `was_secure`: this very gateway spoke TLS before.
 fn plaintext_is_fine(
-    url: &GatewayUrl,
+    seen: &Seen,
+    goal: &Goal,
     was_secure: bool,
     wish: &Wish,
     person: &mut dyn Person,
 ) -> Result<(), CliError> {
+    let url = &seen.url;
     if was_secure && !wish.force {
         let message = format!(
             "this machine has joined {} through TLS, and now it is to be plaintext",
@@ -172,13 +174,29 @@ fn plaintext_is_fine(
             "--trust-fingerprint needs a gateway that speaks TLS; {url} is plaintext"
         )));
     }
-    if url.is_loopback() || !person.is_there() {
-        return Ok(());
+    match (&goal.found, person.is_there()) {
+        // Whoever announces a gateway decides whether it speaks TLS, so only a person decides to go without.
+        (Some(_), false) => return Err(unconfirmed_plaintext(url)),
+        (None, false) => return Ok(()),
+        (None, true) if url.is_loopback() => return Ok(()),
+        (_, true) => {}
     }
     let question = format!(
         "Nothing is encrypted on the way to {url}: others on that network can read the credentials, commands and output. Go on?"
     );
     must_confirm(person, &question)
+}
+
+fn unconfirmed_plaintext(url: &GatewayUrl) -> CliError {
+    let message = format!(
+        "{url} was found on the network and is plaintext, and nobody is there to confirm it"
+    );
+    let mut failed = Failed::new("NOT_CONFIRMED", message);
+    let hint = format!(
+        "Anybody on the network may have announced it. Turn on gateway.tls there, or name it: openclaw node join --url {url}"
+    );
+    failed.hint = Some(hint);
+    failed.into()
 }
 
 #[cfg(test)]
@@ -317,7 +335,21 @@ mod tests {
     #[test]
     fn plaintext_is_asked_about_and_no_way_around_tls() {
         let (goal, none) = (goal(""), NodeGateway::default());
-        assert!(may_join(&plain(), &goal, &none, &wish(), &mut Script).is_ok());
+        let named = Goal {
+            urls: goal.urls.clone(),
+            found: None,
+        };
+        assert!(may_join(&plain(), &named, &none, &wish(), &mut Script).is_ok());
+        for (at, force) in [(HERE, false), (HERE, true), ("127.0.0.1:18789", false)] {
+            let found = Seen {
+                url: GatewayUrl::parse(&format!("ws://{at}")).unwrap(),
+                presented: None,
+            };
+            let wish = Wish { force, ..wish() };
+            let error = may_join(&found, &goal, &none, &wish, &mut Script).unwrap_err();
+            assert_eq!(error.document()["error"]["code"], "NOT_CONFIRMED");
+            assert!(error.hint().unwrap().contains(&format!("--url ws://{at}")));
+        }
         let mut person = Actor::new(&["n"]);
         assert!(may_join(&plain(), &goal, &none, &wish(), &mut person).is_err());
         assert!(person.seen.contains("others on that network can read"));
