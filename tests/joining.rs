@@ -280,19 +280,26 @@ fn a_setup_code_names_the_gateway_and_a_wrong_secret_stores_nothing() {
     assert_eq!(joined.success().json()["state"], "connected");
     let home = Home::new();
     home.write_config("{gateway: {auth: {token: 'own'}}}");
-    let joined = join(&home, &[], &["--url", &at]).success().json();
-    assert_eq!(joined["state"], "credentials-missing");
+    let error = refused(&home, &[], &["--url", &at]);
+    assert_eq!(error["code"], "CREDENTIALS_MISSING");
 
     let home = Home::new();
     let wrong = ("OPENCLAW_GATEWAY_TOKEN", "wrong");
     let error = refused(&home, &[wrong], &["--url", &at]);
     assert_eq!(error["details"]["code"], "AUTH_TOKEN_MISMATCH", "{error}");
-    // Without any the endpoint is stored, unless something is to be started that could not work.
-    let error = refused(&home, &[], &["--url", &at, "--install"]);
+    for options in [&["--url", &at][..], &["--url", &at, "--install"]] {
+        let error = refused(&home, &[], options);
+        assert_eq!(error["code"], "CREDENTIALS_MISSING");
+        assert!(!home.state().join("node.json").exists());
+    }
+    // A machine that belongs somewhere stays there.
+    let there = Gateway::start();
+    let there = format!("ws://{}", there.address);
+    join(&home, &[TOKEN], &["--url", &at]).success();
+    let before = home.json("node.json");
+    let error = refused(&home, &[], &["--url", &there, "--force"]);
     assert_eq!(error["code"], "CREDENTIALS_MISSING");
-    let joined = join(&home, &[], &["--url", &at]).success().json();
-    assert_eq!(joined["state"], "credentials-missing");
-    assert_eq!(home.json("node.json")["gateway"]["host"], "127.0.0.1");
+    assert_eq!(home.json("node.json"), before);
 }
 
 #[test]

@@ -145,8 +145,10 @@ impl Plan {
         if let Some(warning) = self.warning() {
             out += &format!("{warning}\n");
         }
-        out +=
-            "To serve the zone with CoreDNS on this machine, as root: openclaw dns setup --apply\n";
+        out += &format!(
+            "To serve the zone with CoreDNS on this machine, as root: openclaw dns setup --domain {} --apply\n",
+            self.domain.bare()
+        );
         out
     }
 

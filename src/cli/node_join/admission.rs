@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use crate::cli::error::{CliError, GatewayFailure, Target};
+use crate::cli::error::{CliError, Failed, GatewayFailure, Target};
 use crate::cli::node::{self, Start};
 use crate::client::{
     Budget, ClientError, Connector, Device, DeviceTokens, PairingRefusal, Purpose, Sources,
@@ -20,10 +20,20 @@ use crate::store::StateDir;
 pub enum Admission {
     /// It lets the device in.
     Connected,
-    /// It wants a secret, and there is none to show; its words.
-    Secretless(String),
     /// Somebody has to approve the device.
     Waiting(Box<PairingRefusal>),
+}
+
+/// The gateway wants a secret, and there is none to show; its words.
+#[derive(Debug)]
+pub struct Secretless(pub String);
+
+/// The gateway wants a secret, and this is what to do about it.
+pub fn secretless(words: &str) -> CliError {
+    let mut failed = Failed::new("CREDENTIALS_MISSING", words.to_owned());
+    let hint = "Nothing was stored. Set OPENCLAW_GATEWAY_TOKEN to the gateway's token, or pass a join key or setup code: --setup-code-file -";
+    failed.hint = Some(hint.to_owned());
+    failed.into()
 }
 
 /// A machine that wants to join.
@@ -50,7 +60,10 @@ impl Applicant<'_> {
     ///
     /// # Errors
     /// Everything but a missing secret and a missing approval.
-    pub fn apply(&self, budget: &Budget) -> Result<(Admission, Option<Token>), CliError> {
+    pub fn apply(
+        &self,
+        budget: &Budget,
+    ) -> Result<Result<(Admission, Option<Token>), Secretless>, CliError> {
         let Start { paths, loaded, .. } = self.start;
         let sources =
             Sources::for_node_host(self.settings.url.clone(), self.pin, None, paths, loaded)?;
@@ -77,13 +90,15 @@ impl Applicant<'_> {
         let admission = match connector.connect(budget) {
             Ok(_) => Admission::Connected,
             Err(ClientError::PairingRequired(refusal)) => Admission::Waiting(refusal),
-            Err(error) if wants_secret(&error) => Admission::Secretless(error.to_string()),
+            Err(error) if wants_secret(&error) => {
+                return Ok(Err(Secretless(error.to_string())));
+            }
             Err(error) => {
                 let target = target(&endpoint.url.to_string(), self.start);
                 return Err(GatewayFailure::at(error, &target).into());
             }
         };
-        Ok((admission, tokens.secrets.into_inner().handed))
+        Ok(Ok((admission, tokens.secrets.into_inner().handed)))
     }
 
     /// This machine as its node host will see it.

@@ -6,7 +6,6 @@ use crate::cli::answer::{Answer, SUCCESS};
 use crate::cli::error::{CliError, Failed};
 use crate::cli::invocation::Invocation;
 use crate::cli::node::{self, Start};
-use crate::cli::node_join::admission::Admission;
 use crate::cli::node_join::person::Person;
 use crate::cli::node_join::view::Joined;
 use crate::cli::node_join::wish::{Then, Wish};
@@ -43,7 +42,7 @@ pub fn finish(
         joined.warnings.iter().for_each(|line| person.tell(line));
         person.tell(joined.text().trim_end());
     }
-    if asks && !matches!(joined.admission, Admission::Secretless(_)) {
+    if asks {
         then = what_then(invocation, &start, person);
     }
     match then {

@@ -16,10 +16,10 @@ mod wish;
 use std::io::IsTerminal;
 
 use crate::cli::answer::Answer;
-use crate::cli::error::{CliError, Failed};
+use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
 use crate::cli::node::Start;
-use crate::cli::node_join::admission::{Admission, Applicant};
+use crate::cli::node_join::admission::{Admission, Applicant, Secretless, secretless};
 use crate::cli::node_join::choice::Around;
 use crate::cli::node_join::finish::{finish, warnings};
 use crate::cli::node_join::goal::{Search, Seen, first_that_answers, goal};
@@ -28,7 +28,7 @@ use crate::cli::node_join::person::{Person, Script, Terminal};
 use crate::cli::node_join::view::Joined;
 use crate::cli::node_join::wish::{Then, Wish};
 use crate::cli::{node_setup, service};
-use crate::client::GatewayUrl;
+use crate::client::{GatewayUrl, SetupCode};
 use crate::identity::{DeviceId, Fingerprint, Random, Token};
 use crate::node::settings::{self, Flags, Settings};
 use crate::store::{Clock, DeviceAuth, NodeFile, StateDir, SystemClock, load_or_create_key};
@@ -67,7 +67,7 @@ fn join_with(
     if let Some(place) = &place {
         service::prepare_node(place)?;
     }
-    let application = Application {
+    let mut application = Application {
         start: &start,
         wish: &wish,
         seen: &seen,
@@ -75,7 +75,14 @@ fn join_with(
         secret: code.as_ref().map(|code| code.secret.clone()),
         display_name: invocation.text("display-name"),
     };
-    let (device, settings, admission) = application.carry_out()?;
+    let (device, settings, admission) = match application.carry_out()? {
+        Ok(joined) => joined,
+        Err(Secretless(words)) => {
+            application.secret = Some(ask_secret(&words, &seen, &wish, person)?);
+            let again = application.carry_out()?;
+            again.map_err(|Secretless(words)| secretless(&words))?
+        }
+    };
     let profile = start.paths.profile.clone();
     let joined = Joined {
         url: &settings.url,
@@ -102,8 +109,8 @@ struct Application<'a> {
 }
 
 impl Application<'_> {
-    /// Connects, and stores the gateway once it has answered.
-    fn carry_out(self) -> Result<(DeviceId, Settings, Admission), CliError> {
+    /// Connects, and stores the gateway once it has answered; one that wants a secret is not stored.
+    fn carry_out(&self) -> Result<Result<(DeviceId, Settings, Admission), Secretless>, CliError> {
         let url = &self.seen.url;
         let dir = StateDir::open(&self.start.paths.state_dir)?;
         let key = load_or_create_key(&dir, SystemClock.now_ms())?;
@@ -129,18 +136,16 @@ impl Application<'_> {
             key: &key,
             settings: &settings,
             pin: self.pin,
-            secret: self.secret,
+            secret: self.secret.clone(),
             kept,
         };
-        let (admission, token) = applicant.apply(&self.wish.budget())?;
-        if let (Admission::Secretless(words), Then::Install | Then::Run) =
-            (&admission, self.wish.then)
-        {
-            return Err(secretless(words));
-        }
+        let (admission, token) = match applicant.apply(&self.wish.budget())? {
+            Ok(admitted) => admitted,
+            Err(secretless) => return Ok(Err(secretless)),
+        };
         file.token = token.or(file.token);
         file.save(&dir)?;
-        Ok((key.device_id(), settings, admission))
+        Ok(Ok((key.device_id(), settings, admission)))
     }
 }
 
@@ -166,11 +171,31 @@ fn settle(file: &mut NodeFile, url: &GatewayUrl, display_name: Option<&str>) -> 
     }
 }
 
-fn secretless(words: &str) -> CliError {
-    let mut failed = Failed::new("CREDENTIALS_MISSING", words.to_owned());
-    let hint = "Nothing was stored. Set OPENCLAW_GATEWAY_TOKEN to the gateway's token, or pass a join key or setup code: --setup-code-file -";
-    failed.hint = Some(hint.to_owned());
-    failed.into()
+/// The join key or setup code that whoever is there types.
+///
+/// # Errors
+/// Nobody is there, they left, or what they typed is neither or names another gateway.
+fn ask_secret(
+    words: &str,
+    seen: &Seen,
+    wish: &Wish,
+    person: &mut dyn Person,
+) -> Result<Token, CliError> {
+    if wish.json || !person.is_there() {
+        return Err(secretless(words));
+    }
+    person.tell(&format!("{} lets nobody in without a secret. A join key comes from `openclaw devices keys create`, a setup code from `openclaw qr` on its machine.", seen.url));
+    let typed = person.secret("Join key or setup code (not shown): ");
+    let typed = typed.filter(|typed| !typed.trim().is_empty());
+    let typed = typed.ok_or_else(|| secretless(words))?;
+    let code = SetupCode::decode(&typed).map_err(|fault| secretless(&fault.to_string()))?;
+    match &code.url {
+        Some(url) if *url != seen.url => Err(secretless(&format!(
+            "the setup code is for {url}, and this is {}",
+            seen.url
+        ))),
+        _ => Ok(code.secret),
+    }
 }
 
 #[cfg(test)]

@@ -2,11 +2,20 @@
 
 use std::io::{self, BufRead, Read};
 
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+
 use crate::cli::error::CliError;
 use crate::cli::{complain, prompt};
 
 /// More than any answer has, in bytes.
 const MAX_ANSWER_BYTES: u64 = 4096;
+
+const CTRL_C: u8 = 3;
+const CTRL_D: u8 = 4;
+const BACKSPACE: u8 = 8;
+const CTRL_U: u8 = 21;
+const CTRL_BACKSLASH: u8 = 28;
+const DELETE: u8 = 127;
 
 /// What is said when somebody leaves before the end.
 const LEFT: CliError = CliError::NotConfirmed("Left without joining; nothing was stored.");
@@ -21,6 +30,9 @@ pub trait Person {
 
     /// The answer to a question; `None` when whoever was asked went away.
     fn answer(&mut self, question: &str) -> Option<String>;
+
+    /// The same, and nobody sees what is typed.
+    fn secret(&mut self, question: &str) -> Option<String>;
 }
 
 /// The terminal of this process; questions go to stderr.
@@ -45,6 +57,58 @@ impl Person for Terminal {
             .read_line(&mut line);
         (read.ok()? > 0).then_some(line)
     }
+
+    fn secret(&mut self, question: &str) -> Option<String> {
+        prompt(question).ok()?;
+        let typed = Unseen::begin().ok()?.line();
+        // The end of the line was not shown either.
+        let _ = prompt("\n");
+        typed
+    }
+}
+
+/// The terminal while it shows nothing; as it was before once this is dropped. Ctrl-C comes as a byte meanwhile, so
+/// that nothing ends the process before.
+struct Unseen {
+    before: Termios,
+}
+
+impl Unseen {
+    fn begin() -> io::Result<Unseen> {
+        let before = tcgetattr(io::stdin())?;
+        let mut quiet = before.clone();
+        let shown = LocalModes::ECHO | LocalModes::ECHONL;
+        quiet.local_modes -= shown | LocalModes::ICANON | LocalModes::ISIG;
+        tcsetattr(io::stdin(), OptionalActions::Flush, &quiet)?;
+        Ok(Unseen { before })
+    }
+
+    /// What is typed up to the end of the line; `None` when whoever types leaves.
+    fn line(&self) -> Option<String> {
+        typed(io::stdin().lock().take(MAX_ANSWER_BYTES))
+    }
+}
+
+impl Drop for Unseen {
+    fn drop(&mut self) {
+        // Whoever took the terminal away has nothing to see.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
+    }
+}
+
+/// A line of keys as a terminal without line editing sends them.
+fn typed(keys: impl BufRead) -> Option<String> {
+    let mut line = Vec::new();
+    for key in keys.bytes() {
+        match key.ok()? {
+            b'\r' | b'\n' => return String::from_utf8(line).ok(),
+            CTRL_C | CTRL_D | CTRL_BACKSLASH => return None,
+            BACKSPACE | DELETE => drop(line.pop()),
+            CTRL_U => line.clear(),
+            key => line.push(key),
+        }
+    }
+    None
 }
 
 /// A script: it reads what is said, and answers nothing.
@@ -60,6 +124,10 @@ impl Person for Script {
     }
 
     fn answer(&mut self, _question: &str) -> Option<String> {
+        None
+    }
+
+    fn secret(&mut self, _question: &str) -> Option<String> {
         None
     }
 }
@@ -136,6 +204,11 @@ pub mod testing {
             self.seen += &format!("<{answer}>\n");
             Some(answer)
         }
+
+        fn secret(&mut self, question: &str) -> Option<String> {
+            self.seen += question;
+            self.answers.pop()
+        }
     }
 }
 
@@ -143,6 +216,20 @@ pub mod testing {
 mod tests {
     use super::testing::Actor;
     use super::*;
+
+    #[test]
+    fn keys_that_nobody_sees_can_be_taken_back_and_left() {
+        for (keys, expected) in [
+            (&b"key\n"[..], Some("key")),
+            (b"kez\x7fy\r", Some("key")),
+            (b"wrong\x15key\n", Some("key")),
+            (b"key\x03", None),
+            (b"key\x04", None),
+            (b"key", None),
+        ] {
+            assert_eq!(typed(keys).as_deref(), expected, "{keys:?}");
+        }
+    }
 
     #[test]
     fn only_a_yes_is_a_yes() {

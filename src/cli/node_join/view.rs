@@ -32,7 +32,8 @@ pub struct Joined<'a> {
 }
 
 impl Joined<'_> {
-    /// `{ok, gateway, fingerprint, trust, stored, deviceId, displayName, state, requestId?, next, warnings?}`.
+    /// `{ok, gateway, fingerprint, trust, stored, deviceId, displayName, state, requestId?, next, warnings?}`. `state` is `connected`,
+    /// `waiting` for an approval, or `closed`: nobody new may ask until `next` was typed on the gateway's machine.
     pub fn document(&self) -> Map<String, Value> {
         let url = self.url;
         let mut gateway =
@@ -53,8 +54,8 @@ impl Joined<'_> {
         put("displayName", json!(self.display_name));
         let state = match self.admission {
             Admission::Connected => "connected",
-            Admission::Secretless(_) => "credentials-missing",
-            Admission::Waiting(_) => "waiting",
+            Admission::Waiting(_) if self.request_id().is_some() => "waiting",
+            Admission::Waiting(_) => "closed",
         };
         put("state", json!(state));
         if let Some(id) = self.request_id() {
@@ -98,11 +99,6 @@ impl Joined<'_> {
                 "The gateway lets this device in. `openclaw nodes pending` there shows whether its commands wait for approval.\n"
                     .to_owned()
             }
-            Admission::Secretless(_) => {
-                let run = self.own("run");
-                format!("The gateway wants a secret to let a new device ask. Either its shared token, or a join key, which also spares the \
-                 approval:\n  OPENCLAW_GATEWAY_TOKEN=<token> {run}\n  {run} --setup-code-file -\n")
-            }
             Admission::Waiting(_) => match self.approve() {
                 Some(line) => format!("It waits for approval, and once it runs its commands wait for a second one. On the gateway's machine:\n  {line}\n"),
                 None => format!(
@@ -132,7 +128,7 @@ impl Joined<'_> {
     fn request_id(&self) -> Option<&str> {
         match self.admission {
             Admission::Waiting(refusal) => refusal.request_id.as_deref(),
-            Admission::Connected | Admission::Secretless(_) => None,
+            Admission::Connected => None,
         }
     }
 
@@ -143,8 +139,11 @@ impl Joined<'_> {
     }
 
     fn next(&self) -> Vec<String> {
-        let run = self.own("run");
-        self.approve().into_iter().chain([run]).collect()
+        let there = match self.admission {
+            Admission::Connected => None,
+            Admission::Waiting(_) => self.approve().or_else(|| Some(OPEN_COMMAND.to_owned())),
+        };
+        there.into_iter().chain([self.own("run")]).collect()
     }
 }
 
@@ -203,6 +202,10 @@ mod tests {
                 .contains("approve 'x; reboot'\n")
         );
         let closed = waiting(None);
-        assert!(joined(&url, &closed).text().contains(OPEN_COMMAND));
+        let closed = joined(&url, &closed);
+        assert!(closed.text().contains(OPEN_COMMAND));
+        let document = closed.document();
+        assert_eq!(document["state"], "closed");
+        assert_eq!(document["next"][0], OPEN_COMMAND);
     }
 }

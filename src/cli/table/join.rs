@@ -65,7 +65,7 @@ pub(super) const JOIN: Command = Command::leaf(
 .details(
     "Without --url and without a setup code it looks for gateways on the network and lists them. A gateway's certificate \
      is shown before anything is sent there; once it is confirmed, no other is accepted. Credentials come from the setup \
-     code or join key, or from OPENCLAW_GATEWAY_TOKEN. In scripts nothing is asked: name the gateway with --gateway or \
+     code or join key, or from OPENCLAW_GATEWAY_TOKEN; without any nothing is stored. In scripts nothing is asked: name the gateway with --gateway or \
      --url and its certificate with --trust-fingerprint.",
 )
 .failure("Node join failed: ");
