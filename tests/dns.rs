@@ -8,7 +8,9 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::support::home::Home;
-use crate::support::process::{Outcome, Running, command, free_port, openclaw_with, program};
+use crate::support::process::{
+    Outcome, Running, command, finish, free_port, openclaw_with, program,
+};
 use crate::support::wait_for;
 
 const COREFILE: &str =
@@ -211,6 +213,22 @@ fn apply_serves_the_zone_once_and_keeps_what_stood_there() {
             .read("openclaw.d/other.example.server")
             .contains("other.example {\n")
     );
+}
+
+#[test]
+fn the_configuration_says_of_no_program_that_it_is_tailscale() {
+    let machine = Machine::new();
+    machine.install("tailscale", IN_TAILNET);
+    let path = machine.file("bin").display().to_string();
+    machine.home.write_config(&format!(
+        r#"{{ env: {{ vars: {{ PATH: "{path}" }} }}, discovery: {{ wideArea: {{ domain: "openclaw.internal" }} }} }}"#
+    ));
+    let mut command = command(&program(), &machine.home);
+    command.args(["dns", "setup", "--json"]).env_remove("PATH");
+    finish(command).success();
+    assert_eq!(machine.read("log"), "");
+    machine.setup(&["--json"]).success();
+    assert!(machine.read("log").contains("tailscale status"));
 }
 
 #[test]

@@ -31,6 +31,7 @@ struct Plan {
     domain: Domain,
     zone: PathBuf,
     tailnet: Vec<IpAddr>,
+    tailscale: Program,
     /// Directories on the way to the zone that a DNS server cannot pass.
     closed: Option<PathBuf>,
 }
@@ -45,13 +46,15 @@ pub fn setup(invocation: &Invocation) -> Result<Answer, CliError> {
     let loaded = invocation.load_in(&place.paths, &place.environment)?;
     let domain = domain(invocation, &loaded)?;
     let tailscale = Program {
-        search_path: loaded.environment.search_path(),
+        // As it was called, not as the configuration of whom root works for says.
+        search_path: invocation.environment().search_path(),
         home: place.paths.home.clone(),
     };
     let zone = zone_file(&place.paths.state_dir, &domain);
     let plan = Plan {
         tailnet: in_tailnet(Some(&tailscale), None).addresses,
         closed: closed_directory(&zone),
+        tailscale,
         domain,
         zone,
     };
@@ -174,6 +177,7 @@ impl Plan {
         if !self.zone.exists() {
             let wide_area = WideArea {
                 domain: Some(self.domain.to_string()),
+                tailscale: Some(self.tailscale.clone()),
                 ..Advertising::of(loaded, paths).wide_area(&place)
             };
             wide_area
