@@ -12,6 +12,7 @@ use crate::config::word::{Bind, GatewayMode, TailscaleMode, Word};
 use crate::config::{Config, Loaded, Paths};
 use crate::discovery::tailscale::Program;
 use crate::net::address::{is_private, routed_address, tailnet_address};
+use crate::net::interfaces::{Address, addresses};
 
 /// The source of a URL that is another gateway's.
 const REMOTE_URL: &str = "gateway.remote.url";
@@ -120,10 +121,11 @@ fn choose(
         return checked(url, REMOTE_URL);
     }
     let bind = gateway.bind;
-    let host = own_address(bind).ok_or_else(|| {
-        failed(format!(
+    let host = own_address(bind).ok_or_else(|| match bind {
+        Bind::Lan => failed("no address of this machine found that others could reach; pass --public-url"),
+        Bind::Auto | Bind::Custom | Bind::Loopback | Bind::Tailnet => failed(format!(
             "Gateway is only bound to loopback. Set gateway.bind=lan, enable tailscale serve, or configure {PUBLIC_URL}."
-        ))
+        )),
     })?;
     let url = GatewayUrl::new(&host, gateway.port, gateway.tls.enabled);
     checked(&url.to_string(), &format!("gateway.bind={}", bind.as_str()))
@@ -181,10 +183,21 @@ fn own_address(bind: Bind, config: &Config) -> Option<String> {
         Bind::Tailnet => tailnet_address()?,
     };
     let address = match address.is_unspecified() {
-        true => routed_address()?,
+        true => routed_address().or_else(|| reachable_address(&addresses()))?,
         false => address,
     };
     (!address.is_loopback()).then(|| address.to_string())
+}
+
+/// Where no route tells: the first private IPv4 address by which a network reaches this machine, else IPv6. A link-local
+/// one of IPv6 means nothing to others without the name of their interface.
+fn reachable_address(all: &[Address]) -> Option<IpAddr> {
+    let reached = |address: &&Address| address.multicast && is_private(address.ip);
+    let link_local = |ip: IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    let usable = all.iter().filter(reached).map(|address| address.ip);
+    let usable: Vec<IpAddr> = usable.filter(|ip| !link_local(*ip)).collect();
+    let v4 = usable.iter().find(|ip| ip.is_ipv4());
+    v4.or(usable.first()).copied()
 }
 
 fn failed(message: impl Into<String>) -> CliError {
@@ -295,6 +308,37 @@ mod tests {
                 "{config}"
             );
         }
+    }
+
+    #[test]
+    fn without_a_route_the_address_of_an_interface_that_is_up_is_handed_out() {
+        let address = |ip: &str, multicast| Address {
+            interface: "eth0".to_owned(),
+            ip: ip.parse().unwrap(),
+            multicast,
+        };
+        type Case<'a> = (&'a [(&'a str, bool)], Option<&'a str>);
+        let cases: &[Case<'_>] = &[
+            (
+                &[("127.0.0.1", false), ("fd00::5", true), ("10.0.0.5", true)],
+                Some("10.0.0.5"),
+            ),
+            (&[("10.0.0.4", false), ("fd00::5", true)], Some("fd00::5")),
+            (&[("fe80::5", true), ("203.0.113.5", true)], None),
+            (&[], None),
+        ];
+        for (all, expected) in cases {
+            let all: Vec<Address> = all.iter().map(|(ip, up)| address(ip, *up)).collect();
+            let expected = expected.map(|ip| ip.parse().unwrap());
+            assert_eq!(reachable_address(&all), expected, "{all:?}");
+        }
+        let config = Home::new("{gateway: {bind: 'lan'}}").load().unwrap().config;
+        let error = choose(Asked::default(), &config, &|| None, &|_| None).unwrap_err();
+        let said = error.to_string();
+        assert!(
+            said.ends_with("that others could reach; pass --public-url"),
+            "{said}"
+        );
     }
 
     #[test]

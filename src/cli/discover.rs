@@ -27,6 +27,10 @@ const KEYS: [&str; 11] = [
     "cliPath",
 ];
 
+/// Ways on where nothing was found.
+const NOTHING: &str = "Another network, or a container without the host's network, hears nothing: look longer (--timeout <ms>), \
+     name the gateway (openclaw node join --url <ws-url>), or log in on its host (--ssh user@host).\n";
+
 /// Looks around for `--timeout`.
 ///
 /// # Errors
@@ -40,7 +44,10 @@ pub fn discover(invocation: &Invocation) -> Result<Answer, CliError> {
     if names.is_empty() {
         let mut failed = Failed::new(
             "UNAVAILABLE",
-            "nothing to browse: OPENCLAW_DISABLE_BONJOUR=1 turns local. off, and no wide-area domain is enabled",
+            format!(
+                "nothing to browse: OPENCLAW_DISABLE_BONJOUR={} turns local. off, and no wide-area domain is enabled",
+                plain(loaded.environment.bonjour_setting().unwrap_or_default())
+            ),
         );
         failed.hint = Some(
             "Unset OPENCLAW_DISABLE_BONJOUR, or set discovery.wideArea.enabled and discovery.wideArea.domain."
@@ -62,6 +69,9 @@ pub fn discover(invocation: &Invocation) -> Result<Answer, CliError> {
         scan.found.len(),
         names.join(", ")
     );
+    if scan.found.is_empty() {
+        text += NOTHING;
+    }
     for found in &scan.found {
         text += &format!("\n{}", block(found));
     }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::client::{ClientError, ResolveError, UrlSource};
 use crate::gateway::port_owner::elsewhere;
 use crate::net::TlsFault;
+use crate::net::tls_server::SPEAKS_TLS;
 use crate::protocol::error::ErrorCode;
 
 /// A client error and where it happened.
@@ -61,10 +62,34 @@ impl GatewayFailure {
         code == Some(&ErrorCode::Unavailable)
     }
 
+    /// Whether nobody listens where it was tried.
+    pub fn is_refused(&self) -> bool {
+        matches!(&self.error, ClientError::Unreachable { cause, .. }
+            if cause.kind() == std::io::ErrorKind::ConnectionRefused)
+    }
+
     pub(super) fn hint(&self) -> Option<String> {
         let held = self.holder.and_then(|pid| elsewhere(pid, None));
         held.or_else(|| self.error.hint())
+            .or_else(|| self.tls_through_login())
             .or_else(|| self.remediation())
+    }
+
+    /// A login leads to a port whose scheme nobody told.
+    fn tls_through_login(&self) -> Option<String> {
+        let target = self.target.as_ref()?;
+        let ClientError::NotGateway(what) = &self.error else {
+            return None;
+        };
+        let typed = matches!(target.source, UrlSource::Flag | UrlSource::Environment);
+        let meant = target.via.is_some() && !typed && what.contains(SPEAKS_TLS);
+        meant.then(|| match target.source {
+            UrlSource::Remote => "This gateway speaks TLS: set gateway.remote.url to wss:// and gateway.remote.tlsFingerprint \
+                 to what openclaw gateway fingerprint prints on its machine."
+                .to_owned(),
+            _ => "This gateway speaks TLS: add --tls-fingerprint <sha256> (openclaw gateway fingerprint on its machine)."
+                .to_owned(),
+        })
     }
 
     /// What the gateway itself says is to be done.
@@ -154,5 +179,37 @@ impl fmt::Display for GatewayFailure {
             Some(bind) => write!(out, "\nBind: {bind}"),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_at_the_other_end_of_a_login_names_the_option_that_is_missing() {
+        let hint = |via: Option<&str>, source, what: &str| {
+            let target = Target {
+                url: "ws://127.0.0.1:18789".to_owned(),
+                source,
+                via: via.map(str::to_owned),
+                config: PathBuf::new(),
+                bind: None,
+            };
+            let error = ClientError::NotGateway(what.to_owned());
+            GatewayFailure::at(error, &target).hint()
+        };
+        let tls = format!("the server refused the upgrade with HTTP 400: {SPEAKS_TLS}");
+        let login = Some("ssh pi@gw");
+        let typed = hint(login, UrlSource::Ssh, &tls).unwrap();
+        assert!(typed.contains("--tls-fingerprint <sha256>"), "{typed}");
+        let configured = hint(login, UrlSource::Remote, &tls).unwrap();
+        assert!(
+            configured.contains("gateway.remote.tlsFingerprint"),
+            "{configured}"
+        );
+        assert_eq!(hint(login, UrlSource::Ssh, "HTTP 404"), None);
+        assert_eq!(hint(login, UrlSource::Flag, &tls), None);
+        assert_eq!(hint(None, UrlSource::Local, &tls), None);
     }
 }

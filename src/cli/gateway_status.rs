@@ -155,8 +155,8 @@ fn gateway_part(invocation: &Invocation, paths: &Paths, loaded: &Loaded) -> Gate
     }
 }
 
-/// `Discovery: …`, where the gateway says how it is.
-fn discovery_line(discovery: &Value) -> Option<String> {
+/// `Discovery: …`, where the gateway says how it is. `here_only`: it listens on loopback, whatever it tells the network.
+fn discovery_line(discovery: &Value, here_only: bool) -> Option<String> {
     let text = |name: &str| discovery.get(name).and_then(Value::as_str);
     let state = text("state")?;
     let how = match (text("instance"), text("mode"), text("reason")) {
@@ -166,7 +166,14 @@ fn discovery_line(discovery: &Value) -> Option<String> {
         (_, _, Some(reason)) => format!(" ({})", printable(reason.as_bytes())),
         _ => String::new(),
     };
-    Some(format!("Discovery: {}{how}\n", printable(state.as_bytes())))
+    let limit = match here_only && state == "advertising" {
+        true => {
+            "; it listens on loopback only: others reach it with --ssh user@host, or set gateway.bind lan"
+        }
+        false => "",
+    };
+    let state = printable(state.as_bytes());
+    Some(format!("Discovery: {state}{how}{limit}\n"))
 }
 
 /// `Wide area: …`, where the gateway keeps a zone.
@@ -242,6 +249,13 @@ fn holder(paths: &Paths) -> Option<u32> {
     }
     let dir = StateDir::open(&paths.state_dir).ok()?;
     state_owner(&dir)
+}
+
+impl GatewayPart {
+    /// Whether the gateway of this configuration is the one that answers.
+    fn is_own(&self) -> bool {
+        self.target.as_ref().is_ok_and(Endpoint::is_local)
+    }
 }
 
 impl Rpc {
@@ -391,7 +405,10 @@ impl Report {
                 }
             }
             out += &format!("Capability: {}\n", rpc.capability.replace('_', "-"));
-            out += &discovery_line(&rpc.discovery).unwrap_or_default();
+            let bind = self.gateway.as_ref().filter(|part| part.is_own());
+            let here_only =
+                bind.is_some_and(|part| matches!(part.bind, Bind::Auto | Bind::Loopback));
+            out += &discovery_line(&rpc.discovery, here_only).unwrap_or_default();
             out += &wide_area_line(&rpc.discovery).unwrap_or_default();
         }
         if !self.busy {
@@ -426,5 +443,28 @@ impl Report {
             out += &format!("  - {issue}\n");
         }
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_that_advertises_what_only_this_machine_reaches_says_so() {
+        let advertising = json!({"state": "advertising", "instance": "Pi", "mode": "minimal"});
+        let line = |discovery: &Value, here_only| discovery_line(discovery, here_only).unwrap();
+        let said = line(&advertising, true);
+        assert!(
+            said.starts_with(
+                "Discovery: advertising as \"Pi\" (minimal); it listens on loopback only"
+            ),
+            "{said}"
+        );
+        assert_eq!(
+            line(&advertising, false),
+            "Discovery: advertising as \"Pi\" (minimal)\n"
+        );
+        assert_eq!(line(&json!({"state": "off"}), true), "Discovery: off\n");
     }
 }

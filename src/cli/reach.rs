@@ -158,10 +158,8 @@ impl Reach {
 
     /// A client error with where it happened.
     pub fn failure(&self, error: ClientError) -> CliError {
-        let refused = matches!(&error, ClientError::Unreachable { cause, .. }
-            if cause.kind() == std::io::ErrorKind::ConnectionRefused);
         let mut failure = GatewayFailure::at(error, &self.target);
-        if refused && self.endpoint.is_local() {
+        if failure.is_refused() && self.endpoint.is_local() {
             failure.holder = state_owner(&self.state);
         }
         failure.into()

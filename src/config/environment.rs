@@ -249,7 +249,7 @@ impl Environment {
     /// The warning to show when it is set and says neither; nothing is advertised then, as whoever set it
     /// wanted it less rather than more.
     pub fn disable_bonjour(&self) -> Result<Option<bool>, String> {
-        match self.setting("OPENCLAW_DISABLE_BONJOUR") {
+        match self.bonjour_setting() {
             None => Ok(None),
             Some("0" | "false") => Ok(Some(false)),
             Some("1" | "true") => Ok(Some(true)),
@@ -257,6 +257,11 @@ impl Environment {
                 "OPENCLAW_DISABLE_BONJOUR={other} is neither 0 nor 1; nothing is advertised"
             )),
         }
+    }
+
+    /// `OPENCLAW_DISABLE_BONJOUR` as it is set, for messages.
+    pub fn bonjour_setting(&self) -> Option<&str> {
+        self.setting("OPENCLAW_DISABLE_BONJOUR")
     }
 
     /// `OPENCLAW_MDNS_HOSTNAME`: the host label to advertise instead of the machine's name.

@@ -132,7 +132,9 @@ fn proven_by_token(
     claimant
         .succeeded(Kind::DeviceToken, paired)
         .map_err(AuthReason::RateLimited)?;
-    if let (Err(reason), true) = (shared, sent.device_token.is_some()) {
+    // The token itself in both fields, as clients show it that have nothing else, is no secret at all.
+    let beside = sent.device_token.is_some() && sent.token != sent.device_token;
+    if let (Err(reason), true) = (shared, beside) {
         // It comes in by its token, whatever becomes of the guess.
         let _ = count(claimant, reason, paired);
     }

@@ -62,6 +62,11 @@ pub fn probe(invocation: &Invocation) -> Result<Answer, CliError> {
         timeout,
         patience,
         domains: domains(&loaded).into_iter().map(|(name, _)| name).collect(),
+        silenced: loaded
+            .environment
+            .bonjour_setting()
+            .unwrap_or_default()
+            .to_owned(),
         warnings: warnings(&probed),
         next: advice(&loaded.config, &probed, &seen.found),
         probed,
@@ -102,6 +107,7 @@ fn attempt(target: Target, paths: &Paths, loaded: &Loaded, timeout: Duration) ->
         nameless: finding.is_nameless() || (finding.session.is_some() && health.is_none()),
         latency_ms: finding.session.is_some().then_some(finding.latency_ms),
         error: finding.message(),
+        fix: finding.error.as_ref().and_then(CliError::hint),
         close: finding.close(),
         capability: finding.capability,
         gateway: finding.gateway_itself(),

@@ -29,6 +29,8 @@ pub struct Probed {
     pub latency_ms: Option<u64>,
     /// Why there was no session.
     pub error: Option<String>,
+    /// What to do about it.
+    pub fix: Option<String>,
     /// How the gateway closed the connection.
     pub close: Option<(u16, String)>,
     /// What can be done there.
@@ -66,6 +68,8 @@ pub struct Report {
     pub patience: Duration,
     /// The domains that were browsed.
     pub domains: Vec<String>,
+    /// What `OPENCLAW_DISABLE_BONJOUR` says; empty when it is not set.
+    pub silenced: String,
     /// The ways in their order.
     pub probed: Vec<Probed>,
     /// What was found around.
@@ -102,6 +106,7 @@ impl Probed {
             nameless: false,
             latency_ms: None,
             error: None,
+            fix: None,
             close: None,
             capability: Capability::Unknown,
             gateway: Value::Null,
@@ -167,10 +172,11 @@ impl Probed {
         out += &match (self.is_reached(), self.latency_ms) {
             (true, latency) => {
                 let took = latency.map(|ms| format!(" ({ms}ms)")).unwrap_or_default();
-                let read = match (self.reads, self.nameless) {
-                    (true, _) => "ok",
-                    (false, true) => "limited",
-                    (false, false) => "failed",
+                // Health is told to everybody who got in: that is no right to read.
+                let read = match (self.capability, self.reads, self.nameless) {
+                    (Capability::None, ..) | (_, false, true) => "limited",
+                    (_, true, _) => "ok",
+                    (_, false, false) => "failed",
                 };
                 format!(
                     "  Connect: ok{took} · Capability: {} · Read probe: {read}\n",
@@ -179,7 +185,13 @@ impl Probed {
             }
             (false, _) => {
                 let why = self.error.as_deref().unwrap_or("no reason given");
-                format!("  Connect: failed · {}\n", plain(why))
+                let fix = self.fix.iter().flat_map(|fix| fix.lines());
+                let fix = fix.map(|line| format!("  {}\n", plain(line)));
+                format!(
+                    "  Connect: failed · {}\n{}",
+                    plain(why),
+                    fix.collect::<String>()
+                )
             }
         };
         out
@@ -248,9 +260,10 @@ impl Report {
         }
         out += &format!("\n{}", style.heading("Discovery (this machine)"));
         out += &match self.domains.is_empty() {
-            true => {
-                "Off: OPENCLAW_DISABLE_BONJOUR=1, and no wide-area domain is enabled\n".to_owned()
-            }
+            true => format!(
+                "Off: OPENCLAW_DISABLE_BONJOUR={}, and no wide-area domain is enabled\n",
+                plain(&self.silenced)
+            ),
             false => format!(
                 "Found {} gateway{} via Bonjour ({})\n",
                 self.scan.found.len(),
@@ -307,4 +320,46 @@ fn config(answer: &Value) -> Value {
         },
         "discovery": {"wideAreaEnabled": at("/discovery/wideArea/enabled")},
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::gateway_probe::targets::targets;
+    use crate::cli::testing::invocation;
+    use crate::config::testing::Home;
+
+    fn local() -> Probed {
+        let home = Home::new("{}");
+        let invocation = invocation(&home, &["gateway", "probe"]).unwrap();
+        let targets = targets(&invocation, &home.paths, &home.load().unwrap(), &[]);
+        Probed::untried(targets.unwrap().remove(0))
+    }
+
+    #[test]
+    fn a_session_without_scopes_reads_nothing_and_a_failure_carries_its_fix() {
+        let mut one = Probed {
+            connected: true,
+            reads: true,
+            capability: Capability::Read,
+            ..local()
+        };
+        assert!(one.text().ends_with("Read probe: ok\n"), "{}", one.text());
+        one.capability = Capability::None;
+        assert!(
+            one.text().ends_with("Read probe: limited\n"),
+            "{}",
+            one.text()
+        );
+        let failed = Probed {
+            error: Some("untrusted".to_owned()),
+            fix: Some("Compare it.\nThen pin it.".to_owned()),
+            ..local()
+        };
+        let text = failed.text();
+        assert!(
+            text.ends_with("failed · untrusted\n  Compare it.\n  Then pin it.\n"),
+            "{text}"
+        );
+    }
 }

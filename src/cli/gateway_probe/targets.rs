@@ -93,6 +93,12 @@ pub fn targets(
 ) -> Result<Vec<Target>, CliError> {
     let typed_ssh = reach::ssh(invocation)?;
     let pin = reach::pin(invocation)?;
+    let login = typed_ssh.is_some() || invocation.has("ssh-auto");
+    let configured = loaded.config.gateway.remote.ssh_target.is_some();
+    if invocation.has("ssh-identity") && !login && !configured {
+        let text = "--ssh-identity is the key of a login: name it with --ssh, --ssh-auto or gateway.remote.sshTarget.";
+        return Err(CliError::rule(text));
+    }
     let mut targets = Vec::new();
     let remote = &loaded.config.gateway.remote;
     let remote_mode = loaded.config.gateway.mode == Some(GatewayMode::Remote);
@@ -152,13 +158,18 @@ pub fn targets(
                 )
             }
         });
-    } else if let Some(target) = automatic(invocation, found) {
-        targets.push(tunnelled(
+    } else if let Some((target, tls)) = automatic(invocation, found) {
+        let mut made = tunnelled(
             invocation,
             loaded,
             (target, false),
             without_secrets(&others),
-        ));
+        );
+        if let Ok(endpoint) = &mut made.endpoint {
+            endpoint.url.secure |= tls;
+            made.url = endpoint.url.to_string();
+        }
+        targets.push(made);
     }
     if let Some(url) = &remote.url {
         let sources = Sources {
@@ -227,8 +238,9 @@ fn tunnelled(
     made
 }
 
-/// `--ssh-auto`: this user at the first gateway that was found. Only a host whose key is known lets anybody in.
-fn automatic(invocation: &Invocation, found: &[Found]) -> Option<SshTarget> {
+/// `--ssh-auto`: this user at the first gateway that was found, and whether that says it speaks TLS. Only a host whose
+/// key is known lets anybody in.
+fn automatic(invocation: &Invocation, found: &[Found]) -> Option<(SshTarget, bool)> {
     let offer = offers(found)
         .next()
         .filter(|_| invocation.has("ssh-auto"))?;
@@ -238,7 +250,8 @@ fn automatic(invocation: &Invocation, found: &[Found]) -> Option<SshTarget> {
         false => offer.url.host.clone(),
     };
     let port = offer.found.hint("sshPort").unwrap_or("22");
-    SshTarget::parse(&format!("{user}@{host}:{port}")).ok()
+    let target = SshTarget::parse(&format!("{user}@{host}:{port}")).ok()?;
+    Some((target, offer.found.says_tls()))
 }
 
 fn tried(kind: Kind, active: bool, url: String, sources: &Sources) -> Target {
@@ -411,6 +424,32 @@ mod tests {
             assert_eq!(listed(config, typed, &found)[0], expected, "{config}");
         }
         assert_eq!(listed("{}", &[], &found).len(), 1);
+        let tls = Found::new(
+            b"C",
+            "local.",
+            "c.local.",
+            1,
+            ["192.168.1.8:1".parse().unwrap()],
+            [("gatewayTls", &b"1"[..])],
+        );
+        let expected =
+            format!("SSH tunnel: wss://127.0.0.1:18789 through ssh {user}@192.168.1.8:22 with -");
+        assert_eq!(listed("{}", &["--ssh-auto"], &[tls])[0], expected);
         assert_eq!(listed("{}", &["--ssh-auto"], &[]).len(), 1);
+    }
+
+    #[test]
+    fn a_key_file_without_a_login_is_refused() {
+        let refused = |config: &str, typed: &[&str]| {
+            let home = Home::new(config);
+            let line = [&["gateway", "probe", "--ssh-identity", "/k"], typed].concat();
+            let invocation = invocation(&home, &line).unwrap();
+            targets(&invocation, &home.paths, &home.load().unwrap(), &[]).err()
+        };
+        let error = refused("{}", &[]).unwrap();
+        assert!(matches!(error, CliError::Usage(_)), "{error}");
+        assert!(refused("{}", &["--ssh", "pi@gw"]).is_none());
+        assert!(refused("{}", &["--ssh-auto"]).is_none());
+        assert!(refused("{gateway: {remote: {sshTarget: 'pi@far'}}}", &[]).is_none());
     }
 }

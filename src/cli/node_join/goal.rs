@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cli::error::{CliError, GatewayFailure};
+use crate::cli::error::{CliError, Failed, GatewayFailure};
 use crate::cli::invocation::Invocation;
 use crate::cli::node::Start;
 use crate::cli::node_join::admission::target;
@@ -100,6 +100,7 @@ pub fn first_that_answers(goal: &Goal, wish: &Wish, start: &Start) -> Result<See
         }
     }
     Err(match (first_failure, &goal.found) {
+        (Some(failure), Some(_)) if failure.is_refused() => refused_by_found(failure),
         (Some(failure), _) => failure.into(),
         (None, Some(found)) => CliError::failed(
             "GATEWAY_UNREACHABLE",
@@ -107,4 +108,53 @@ pub fn first_that_answers(goal: &Goal, wish: &Wish, start: &Start) -> Result<See
         ),
         (None, None) => CliError::rule("Name the gateway: --url <ws-url>"),
     })
+}
+
+/// What announces itself and refuses connections is there, and listens for others elsewhere or not at all.
+fn refused_by_found(failure: GatewayFailure) -> CliError {
+    let error = CliError::from(failure);
+    let mut failed = Failed::new("GATEWAY_UNREACHABLE", error.to_string());
+    failed.details = error.details();
+    failed.hint = Some(
+        "It may listen on loopback only: use --ssh user@host, or set gateway.bind lan there."
+            .to_owned(),
+    );
+    failed.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::cli::error::Target;
+    use crate::client::ClientError;
+
+    #[test]
+    fn a_found_gateway_that_refuses_connections_may_listen_on_loopback_only() {
+        let failure = |kind: io::ErrorKind| {
+            let target = Target {
+                url: "ws://192.168.1.7:18789".to_owned(),
+                source: UrlSource::Join,
+                via: None,
+                config: PathBuf::new(),
+                bind: None,
+            };
+            let address = "192.168.1.7:18789".to_owned();
+            let cause = kind.into();
+            GatewayFailure::at(ClientError::Unreachable { address, cause }, &target)
+        };
+        assert!(!failure(io::ErrorKind::TimedOut).is_refused());
+        let refused = failure(io::ErrorKind::ConnectionRefused);
+        assert!(refused.is_refused());
+        let error = refused_by_found(refused);
+        assert!(error.to_string().contains("ECONNREFUSED"), "{error}");
+        let hint = error.hint().unwrap();
+        assert!(
+            hint.contains("loopback only: use --ssh user@host"),
+            "{hint}"
+        );
+        assert_eq!(error.details()["url"], "ws://192.168.1.7:18789");
+    }
 }

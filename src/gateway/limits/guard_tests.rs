@@ -189,6 +189,23 @@ fn a_paired_device_cannot_guess_at_the_secret_beside_its_token() {
 }
 
 #[test]
+fn a_device_token_in_both_fields_is_no_guess() {
+    let rig = strict();
+    let device = key(3);
+    let token = paired(&rig, &device);
+    for _ in 0..3 {
+        let auth = json!({"token": token, "deviceToken": token});
+        rig.session(|nonce| with_auth(&device, nonce, auth)).leave();
+    }
+    let context = rig.gateway().context();
+    let counted = || context.guard.rows(&context.rules().attempts);
+    assert_eq!(counted().len(), 0);
+    let auth = json!({"token": "wrong", "deviceToken": token});
+    rig.session(|nonce| with_auth(&device, nonce, auth)).leave();
+    assert_eq!(counted().len(), 1);
+}
+
+#[test]
 fn a_guess_counts_whatever_else_the_connect_is_refused_for() {
     let forged = |secret: &str, nonce: &str| {
         let mut params = with_auth(&key(4), nonce, json!({"token": secret}));
