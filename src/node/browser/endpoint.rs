@@ -37,9 +37,14 @@ impl Endpoint {
         }
     }
 
-    /// Reads a `cdpUrl`; `None` for one with TLS or without a host.
+    /// Reads a `cdpUrl`; `None` for one with TLS, without a host, or with what no URL holds and a request line
+    /// must not.
     pub fn parse(url: &str) -> Option<Self> {
-        let (scheme, rest) = url.trim().split_once("://")?;
+        let url = url.trim();
+        if !url.chars().all(|letter| letter.is_ascii_graphic()) {
+            return None;
+        }
+        let (scheme, rest) = url.split_once("://")?;
         let socket = match scheme.to_ascii_lowercase().as_str() {
             "http" => false,
             "ws" => true,
@@ -114,7 +119,15 @@ mod tests {
             parsed("ws://h:1/devtools/browser/x"),
             expected("h", 1, Some("/devtools/browser/x"))
         );
-        for url in ["https://h:1", "h:1", "http://:1", "http://h:x"] {
+        for url in [
+            "https://h:1",
+            "h:1",
+            "http://:1",
+            "http://h:x",
+            "ws://h:1/x HTTP/1.1",
+            "ws://h:1/x\r\nHost: other",
+            "http://h\t:1",
+        ] {
             assert_eq!(parsed(url), None, "{url}");
         }
     }

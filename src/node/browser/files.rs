@@ -13,8 +13,8 @@ use crate::store::atomic;
 /// Bytes of the largest file.
 const MAX_FILE_BYTES: u64 = 10 * 1024 * 1024;
 
-/// Bytes of all files of a result as base64, so that the frame around them stays below 25 MiB.
-const MAX_TOTAL_BYTES: usize = 24 * 1024 * 1024;
+/// Bytes of a result and of all its files as base64, so that the frame around them stays below 25 MiB.
+pub const MAX_TOTAL_BYTES: usize = 24 * 1024 * 1024;
 
 /// Where a result names files, in this order.
 const PLACES: [&str; 3] = ["/path", "/imagePath", "/download/path"];

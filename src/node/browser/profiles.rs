@@ -163,6 +163,15 @@ pub fn reset(context: &Context<'_>) -> Result<Value, BrowserError> {
         );
         return Err(BrowserError::invalid(text));
     }
+    if let Some(directory) = &profile.user_data {
+        // A person named it, and it may be the directory of a browser that a person uses.
+        let text = format!(
+            "reset-profile moves only directories of its own; userDataDir of \"{}\" is {}",
+            profile.name,
+            directory.display()
+        );
+        return Err(BrowserError::invalid(text));
+    }
     context.instance.stop(context.deadline)?;
     let from = context.user_data();
     if !from.exists() {

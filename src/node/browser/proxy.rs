@@ -108,11 +108,15 @@ impl BrowserProxy {
             error => error.to_string(),
         })?;
         let files = files::collect(&result).map_err(told)?;
-        Ok(if files.is_empty() {
+        let payload = if files.is_empty() {
             json!({"result": result})
         } else {
             json!({"result": result, "files": files})
-        })
+        };
+        if framed(&payload) > files::MAX_TOTAL_BYTES {
+            return Err("browser proxy result exceeds the gateway's payload limit".to_owned());
+        }
+        Ok(payload)
     }
 
     fn route(
@@ -166,6 +170,15 @@ impl BrowserProxy {
     }
 }
 
+/// Bytes of a payload inside its frame, which carries it as a text.
+fn framed(payload: &Value) -> usize {
+    let escaped = |byte: u8| match byte {
+        b'"' | b'\\' => 2,
+        _ => 1,
+    };
+    payload.to_string().bytes().map(escaped).sum()
+}
+
 /// A deadline; one beyond the clock's range is a day.
 fn deadline_after(timeout: Duration) -> Instant {
     const DAY: Duration = Duration::from_secs(86_400);
@@ -176,5 +189,19 @@ fn deadline_after(timeout: Duration) -> Instant {
 impl fmt::Debug for BrowserProxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BrowserProxy").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_is_as_long_as_it_is_inside_its_frame() {
+        for result in [json!("a\"b\\c"), json!({"k": ["\u{1}\n", "é", null]})] {
+            let payload = json!({"result": result});
+            let frame = json!(payload.to_string()).to_string();
+            assert_eq!(framed(&payload) + 2, frame.len(), "{frame}");
+        }
     }
 }
