@@ -129,7 +129,7 @@ impl Published {
         let _ = self.daemon.set_ip_check_interval(seconds);
     }
 
-    /// Asks the networks who has the names of this beacon, and whether that is another machine: what one
+    /// Asks the networks who has the names of this beacon, and whether that is another gateway: what one
     /// interface says reaches the others where they are in the same network. Takes as long as `patience`.
     ///
     /// # Errors
@@ -148,7 +148,9 @@ impl Published {
         let foreign = |address: &IpAddr| !own.contains(address);
         let instance = found.iter().any(|found| {
             let name = found.instance.eq_ignore_ascii_case(&beacon.instance);
-            name && found.addresses.iter().any(|at| foreign(&at.ip()))
+            // Another gateway of this machine stands at another port.
+            let elsewhere = found.addresses.iter().any(|at| foreign(&at.ip()));
+            name && (elsewhere || found.port != beacon.port)
         });
         let mut holders = HashSet::new();
         while let Ok(event) = hosts.try_recv() {

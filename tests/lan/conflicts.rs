@@ -87,6 +87,26 @@ fn two_gateways_that_start_together_end_up_with_two_names() {
     watcher.wait_for(SECOND, |_| true);
 }
 
+#[test]
+fn two_gateways_of_one_machine_are_both_found() {
+    let (_lan, first, _second, watching) = one_network();
+    let watcher = Zeroconf::watch(&watching);
+    let one = Gateway::start(&first, "pi");
+    watcher.wait_for(NAME, |_| true);
+    one.wait_for("advertising");
+    let two = Gateway::start_at(&first, "pi", 18_800);
+    let seen = watcher.wait_for(SECOND, |_| true);
+    assert_eq!(seen.text("gatewayPort"), "18800");
+    // The machine itself has one name only.
+    let kept = watcher.wait_for(NAME, |_| true);
+    assert_eq!(
+        (kept.host.as_str(), seen.host.as_str()),
+        ("pi.local.", "pi.local.")
+    );
+    assert_ne!(kept.text("gatewayPort"), seen.text("gatewayPort"));
+    drop(two);
+}
+
 /// A host gets a second interface on the network that it is in already, with these addresses, and hears itself on
 /// it. The value is how often it looked into who has its names.
 fn with_a_second_interface(addresses: &[&str]) -> usize {

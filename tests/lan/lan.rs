@@ -186,6 +186,14 @@ impl<'a> Gateway<'a> {
         Self::started(host, name, home, &[])
     }
 
+    /// One at another port, beside a first.
+    pub fn start_at(host: &'a Host, name: &str, port: u16) -> Gateway<'a> {
+        let home = Home::new();
+        let ports = (format!("port: {PORT}"), format!("port: {port}"));
+        home.write_config(&document("").replacen(&ports.0, &ports.1, 1));
+        Self::started(host, name, home, &[])
+    }
+
     fn started(host: &'a Host, name: &str, home: Home, variables: &[(&str, &str)]) -> Gateway<'a> {
         // This machine may be a container, and inside the namespace that does not matter.
         let mut all = vec![("OPENCLAW_DISABLE_BONJOUR".to_owned(), "0".to_owned())];
