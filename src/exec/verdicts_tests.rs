@@ -138,6 +138,24 @@ struct Row<'t> {
     because: &'t str,
 }
 
+impl Row<'_> {
+    fn context<'a>(
+        &'a self,
+        named: &'a Named,
+        disk: &'a MapOfPrograms,
+        line: &'a BoundLine,
+    ) -> Context<'a> {
+        Context {
+            cwd: Path::new(self.cwd),
+            home: Some(Path::new("/home/u")),
+            programs: disk,
+            skills: &named.skills,
+            safe_bins: &named.safe_bins,
+            line,
+        }
+    }
+}
+
 fn rows() -> impl Iterator<Item = Row<'static>> {
     let lines = TABLE.lines().filter(|line| !line.starts_with('#'));
     lines.map(|line| {
@@ -191,14 +209,8 @@ fn every_line_of_the_table_gets_its_verdict() {
     for row in rows() {
         count += 1;
         let named = Named::find(row.policy);
-        let context = Context {
-            cwd: Path::new(row.cwd),
-            home: Some(Path::new("/home/u")),
-            programs: &disk,
-            skills: &named.skills,
-            safe_bins: &named.safe_bins,
-            line: &BoundLine::default(),
-        };
+        let line = BoundLine::default();
+        let context = row.context(&named, &disk, &line);
         let verdict = |ask, approved| {
             let policy = effective(&named.rules, ask);
             let assessment = assess(&row.argv, &policy, &context);
@@ -248,21 +260,15 @@ fn a_suggested_rule_allows_the_command() {
     let mut suggested = 0;
     for row in rows().filter(|row| row.verdict == "miss") {
         let named = Named::find(row.policy);
-        let context = Context {
-            cwd: Path::new(row.cwd),
-            home: Some(Path::new("/home/u")),
-            programs: &disk,
-            skills: &named.skills,
-            safe_bins: &named.safe_bins,
-            line: &BoundLine::default(),
-        };
+        let line = BoundLine::default();
+        let context = row.context(&named, &disk, &line);
         let before = effective(&named.rules, Ask::OnMiss);
         let Some(patterns) = assess(&row.argv, &before, &context).allowing_patterns() else {
             continue;
         };
         suggested += 1;
         let added: Vec<Entry> = patterns.iter().map(|pattern| Entry::new(pattern)).collect();
-        let rules: Vec<Entry> = named.rules.into_iter().chain(added).collect();
+        let rules: Vec<Entry> = named.rules.iter().cloned().chain(added).collect();
         let after = effective(&rules, Ask::OnMiss);
         let found = assess(&row.argv, &after, &context);
         assert!(
