@@ -13,6 +13,8 @@ mod life;
 mod logs;
 mod node;
 mod pages;
+mod picture;
+mod pictures;
 mod profiles;
 mod site;
 mod snapshots;

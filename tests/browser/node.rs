@@ -64,11 +64,17 @@ impl Node {
     }
 
     pub fn post(&mut self, path: &str, body: Value) -> Result<Value, String> {
-        self.result(&json!({"method": "POST", "path": path, "body": body, "timeoutMs": 60_000}))
+        self.whole(path, body)
+            .map(|payload| payload["result"].clone())
     }
 
     pub fn delete(&mut self, path: &str) -> Result<Value, String> {
         self.result(&json!({"method": "DELETE", "path": path, "timeoutMs": 60_000}))
+    }
+
+    /// The whole payload of a request with a body: its result and its files.
+    pub fn whole(&mut self, path: &str, body: Value) -> Result<Value, String> {
+        self.ask(&json!({"method": "POST", "path": path, "body": body, "timeoutMs": 60_000}))
     }
 
     fn result(&mut self, request: &Value) -> Result<Value, String> {

@@ -1,4 +1,4 @@
-//! Tabs and pages: opening, going somewhere, pictures, documents.
+//! Tabs and pages: opening, going somewhere, pages that do not load.
 
 use serde_json::json;
 
@@ -148,97 +148,6 @@ fn a_page_that_does_not_load_costs_its_request_its_time() {
     assert_eq!(node.ask(&request), Err(expected));
     let fine = site.page("/fine", "Fine", "");
     assert_eq!(node.show(&fine)["url"], json!(fine));
-}
-
-/// Width and height of a PNG.
-fn png_size(bytes: &[u8]) -> (u32, u32) {
-    assert_eq!(&bytes[..8], b"\x89PNG\r\n\x1a\n");
-    let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
-    (number(16), number(20))
-}
-
-/// The one file of a payload and its bytes.
-fn file(payload: &serde_json::Value) -> (&serde_json::Value, Vec<u8>) {
-    let file = &payload["files"][0];
-    assert_eq!(file["path"], payload["result"]["path"]);
-    let base64 = file["base64"].as_str().unwrap();
-    (
-        file,
-        data_encoding::BASE64.decode(base64.as_bytes()).unwrap(),
-    )
-}
-
-#[test]
-fn pictures_of_what_is_seen_of_the_whole_page_and_of_one_element() {
-    let (mut node, site) = (Node::start(), Site::start());
-    let box_ =
-        "<div id=box style='width:120px;height:80px;background:#0a0;margin-top:2500px'></div>";
-    let url = site.page(
-        "/long",
-        "Long",
-        &format!("<style>body{{margin:0}}</style>{box_}"),
-    );
-    node.show(&url);
-    let mut shoot = |body: serde_json::Value| {
-        node.ask(
-            &json!({"method": "POST", "path": "/screenshot", "body": body, "timeoutMs": 60_000}),
-        )
-    };
-    let seen = shoot(json!({})).unwrap();
-    let (seen_file, bytes) = file(&seen);
-    let (width, height) = png_size(&bytes);
-    assert!(
-        width > 300 && height > 300 && height < 2_000,
-        "{width}x{height}"
-    );
-    assert_eq!(seen_file["mimeType"], "image/png");
-
-    let full = shoot(json!({"fullPage": true})).unwrap();
-    let (_, full_height) = png_size(&file(&full).1);
-    assert_eq!(full_height, 2_000, "2580 pixels made to fit");
-
-    let element = shoot(json!({"element": "#box"})).unwrap();
-    assert_eq!(png_size(&file(&element).1), (120, 80));
-    let jpeg = shoot(json!({"type": "jpeg"})).unwrap();
-    let (jpeg_file, bytes) = file(&jpeg);
-    assert_eq!(
-        (&jpeg_file["mimeType"], &bytes[..2]),
-        (&json!("image/jpeg"), &[0xff, 0xd8][..])
-    );
-
-    for (body, error) in [
-        (
-            json!({"fullPage": true, "element": "#box"}),
-            "Error: fullPage is not supported for element screenshots",
-        ),
-        (
-            json!({"element": "#none", "timeoutMs": 300}),
-            "Error: Error: Element \"#none\" not found or not visible. Run a new snapshot to see current page elements.",
-        ),
-        (
-            json!({"ref": "e7"}),
-            "Error: Error: Unknown ref \"e7\". Run a new snapshot and use a ref from that snapshot.",
-        ),
-        (json!({"type": "gif"}), "Error: type must be png|jpeg"),
-    ] {
-        assert_eq!(shoot(body), Err(error.to_owned()));
-    }
-}
-
-#[test]
-fn a_document_of_a_page() {
-    let (mut node, site) = (Node::start(), Site::start());
-    let url = site.page("/", "Print", "<p>printed</p>");
-    node.show(&url);
-    let printed = node
-        .ask(&json!({"method": "POST", "path": "/pdf", "timeoutMs": 60_000}))
-        .unwrap();
-    let (printed_file, bytes) = file(&printed);
-    assert_eq!(
-        (&printed_file["mimeType"], &bytes[..5]),
-        (&json!("application/pdf"), &b"%PDF-"[..])
-    );
-    assert_eq!(printed["result"]["url"], json!(url));
 }
 
 #[test]

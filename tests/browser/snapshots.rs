@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::node::Node;
+use crate::picture::Picture;
 use crate::site::Site;
 use crate::support::wait_for;
 
@@ -27,12 +28,8 @@ pub fn reference(snapshot: &Value, name: &str) -> String {
 
 /// Width and height of a picture of one element.
 fn size(node: &mut Node, name: &str) -> Result<(u32, u32), String> {
-    let request = json!({"method": "POST", "path": "/screenshot", "body": {"ref": name}, "timeoutMs": 60_000});
-    let payload = node.ask(&request)?;
-    let base64 = payload["files"][0]["base64"].as_str().unwrap();
-    let bytes = data_encoding::BASE64.decode(base64.as_bytes()).unwrap();
-    let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
-    Ok((number(16), number(20)))
+    let shot = node.whole("/screenshot", json!({"ref": name}))?;
+    Ok(Picture::of(&shot).size())
 }
 
 const BOX: &str = "border:0;padding:0;margin:10px;display:block";

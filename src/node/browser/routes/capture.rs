@@ -11,7 +11,7 @@ use super::super::files;
 use super::super::labels::{self, Count};
 use super::super::refs::Element;
 
-/// The longest side of a picture, in its own pixels.
+/// The longest side of a picture, in its own pixels; what is longer is taken smaller, as JPEG.
 const MAX_SIDE: f64 = 2_000.0;
 
 /// Bytes of a picture; a larger one is taken again as JPEG, then smaller.
@@ -204,6 +204,7 @@ fn picture(
     mut jpeg: bool,
 ) -> Result<String, BrowserError> {
     let mut scale = shot.scale();
+    jpeg |= scale < 1.0;
     for _ in 0..ATTEMPTS {
         let Area {
             x,
