@@ -300,7 +300,7 @@ mod tests {
         let stop = Wake::new().unwrap();
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                let greet = |socket, _| {
+                let greet = |socket, _, _: Option<&io::Error>| {
                     let mut stream = Stream::plain(socket).unwrap();
                     let head = http::read_head(&mut stream, budget.deadline(), None).unwrap();
                     assert!(upgrade::accept_on(&mut stream, &head, budget.deadline()).unwrap());

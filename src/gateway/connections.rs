@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use crate::identity::ConnId;
 use crate::net::Outbox;
+use crate::protocol::close;
 
 /// Stack of the thread of a session in bytes: JSON of the deepest allowed nesting is parsed on it. Code
 /// without optimizations needs several times as much.
@@ -65,19 +66,24 @@ impl Connections {
         self.lock().open.is_empty()
     }
 
-    /// Runs the first stage of a connection on a new thread named after it, and the stage that this
-    /// returns on another one. A panic ends the connection only. Errors: the system gives no more
-    /// threads.
-    pub fn spawn(
+    /// Runs the first stage of a connection with `cargo` on a new thread named after it, and the stage that
+    /// this returns on another one. A panic ends the connection only. Errors: the system gives no more
+    /// threads; the cargo comes back.
+    pub fn spawn<T: Send + 'static>(
         &self,
         conn: ConnId,
         outbox: Outbox,
-        first: impl FnOnce() -> Option<Stage> + Send + 'static,
-    ) -> io::Result<()> {
+        cargo: T,
+        first: impl FnOnce(T) -> Option<Stage> + Send + 'static,
+    ) -> Result<(), (io::Error, Option<T>)> {
+        let cargo = Arc::new(Mutex::new(Some(cargo)));
+        let handed = Arc::clone(&cargo);
+        let stage = move || taken(&handed).and_then(first);
         // Held until the thread is entered, so that it cannot leave before.
         let mut state = self.lock();
         let finished = std::mem::take(&mut state.finished);
-        let thread = launch(&self.shared, &conn, FIRST_STACK_BYTES, first)?;
+        let thread = launch(&self.shared, &conn, FIRST_STACK_BYTES, stage)
+            .map_err(|error| (error, taken(&cargo)))?;
         state.open.insert(conn, Open { outbox, thread });
         drop(state);
         join(finished);
@@ -118,11 +124,16 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Goes on with a connection on a fresh thread.
+    /// Goes on with a connection on a fresh thread. Where the system gives none, the connection is told to
+    /// come again later, and its next stage does no more here than to say so.
     fn go_on(self: &Arc<Self>, conn: &ConnId, next: Stage) {
+        let next = Arc::new(Mutex::new(Some(next)));
+        let handed = Arc::clone(&next);
         let mut state = self.lock();
         let launched = launch(self, conn, SESSION_STACK_BYTES, move || {
-            next();
+            if let Some(next) = taken(&handed) {
+                next();
+            }
             None
         });
         match (launched, state.open.get_mut(conn)) {
@@ -131,9 +142,18 @@ impl Shared {
                 state.finished.push(previous);
             }
             (Ok(thread), None) => state.finished.push(thread),
-            (Err(error), _) => {
+            (Err(error), open) => {
+                if let Some(open) = open {
+                    open.outbox.close(close::TRY_LATER, close::OUT_OF_THREADS);
+                }
+                // The end of a connection may take its time, and looks at the others.
                 drop(state);
                 log::error!(target: "gateway", "cannot go on with connection {conn}: {error}");
+                if let Some(next) = taken(&next) {
+                    if catch_unwind(AssertUnwindSafe(next)).is_err() {
+                        log::error!(target: "gateway", "connection {conn} ended by an internal error");
+                    }
+                }
                 self.leave(conn);
             }
         }
@@ -145,6 +165,11 @@ impl Shared {
         state.finished.extend(thread);
         self.ended.notify_all();
     }
+}
+
+/// What whoever comes first gets.
+fn taken<T>(place: &Mutex<Option<T>>) -> Option<T> {
+    place.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// Starts the thread of one stage.
@@ -196,14 +221,14 @@ mod tests {
         let outboxes = [outbox(), outbox()];
         for (index, outbox) in outboxes.iter().enumerate() {
             let own = outbox.clone();
-            let waits = move || {
+            let waits = move |()| {
                 while own.is_open() {
                     std::thread::yield_now();
                 }
                 None
             };
             connections
-                .spawn(ConnId::from(index.to_string()), outbox.clone(), waits)
+                .spawn(ConnId::from(index.to_string()), outbox.clone(), (), waits)
                 .unwrap();
         }
         assert_eq!(connections.len(), 2);
@@ -218,10 +243,10 @@ mod tests {
         let connections = Connections::default();
         let (sender, receiver) = mpsc::channel();
         connections
-            .spawn(ConnId::from("a"), outbox(), || panic!("on purpose"))
+            .spawn(ConnId::from("a"), outbox(), (), |()| panic!("on purpose"))
             .unwrap();
         connections
-            .spawn(ConnId::from("b"), outbox(), move || {
+            .spawn(ConnId::from("b"), outbox(), (), move |()| {
                 sender.send(()).unwrap();
                 None
             })
@@ -239,7 +264,7 @@ mod tests {
             (thread.id(), thread.name().map(str::to_owned))
         };
         connections
-            .spawn(ConnId::from("abc"), outbox(), move || {
+            .spawn(ConnId::from("abc"), outbox(), (), move |()| {
                 let first = here();
                 Some(Box::new(move || sender.send((first, here())).unwrap()))
             })

@@ -258,7 +258,10 @@ impl Gateway {
         let connections = self.connections.clone();
         let stop = Arc::clone(&self.stop);
         Builder::new().name("listener".into()).stack_size(LISTENER_STACK_BYTES).spawn(move || {
-            let accepted = |socket, address| accept(&context, &connections, socket, address);
+            let accepted = |socket, address, spare: Option<&std::io::Error>| match spare {
+                None => accept(&context, &connections, socket, address),
+                Some(error) => turn_away(&context, socket, address, Some(error)),
+            };
             let paused = |error: &std::io::Error| {
                 log::error!(target: "gateway", "cannot accept connections at the moment: {error}");
             };
@@ -311,17 +314,12 @@ impl Drop for Gateway {
 fn accept(
     context: &Arc<Context>,
     connections: &Connections,
-    mut socket: TcpStream,
+    socket: TcpStream,
     address: SocketAddr,
 ) {
     let outbox = match Outbox::new(MAX_BUFFERED_BYTES) {
         Ok(outbox) => outbox,
-        Err(error) => {
-            if context.chatter.allows(Topic::TurnedAway, &context.timer) {
-                log::error!(target: "gateway", "cannot serve {address}: {error}");
-            }
-            return;
-        }
+        Err(error) => return turn_away(context, socket, address, Some(&error)),
     };
     let open = connections.len();
     let dice = dice();
@@ -329,17 +327,7 @@ fn accept(
         .arrivals
         .enter(Some(address.ip()), &outbox, open, dice)
     else {
-        if context.chatter.allows(Topic::TurnedAway, &context.timer) {
-            log::warn!(target: "ws", "too many connections; turned away {address}");
-        }
-        // One small write into an empty buffer; a peer that cannot take it gets nothing. Under TLS
-        // there is nothing to say without a handshake.
-        if context.tls.is_none() {
-            let _ = socket
-                .set_nonblocking(true)
-                .and_then(|()| socket.write_all(FULL.as_bytes()));
-        }
-        return;
+        return turn_away(context, socket, address, None);
     };
     let conn = ConnId::from(Random.uuid());
     let incoming = Incoming {
@@ -351,11 +339,31 @@ fn accept(
         socket,
     };
     let serving = Arc::clone(context);
-    let started = connections.spawn(conn, outbox, move || serve(&serving, incoming));
-    if let Err(error) = started {
-        if context.chatter.allows(Topic::TurnedAway, &context.timer) {
-            log::error!(target: "gateway", "cannot serve {address}: {error}");
+    let first = move |incoming| serve(&serving, incoming);
+    if let Err((error, Some(incoming))) = connections.spawn(conn, outbox, incoming, first) {
+        turn_away(context, incoming.socket, address, Some(&error));
+    }
+}
+
+/// Says in one line of HTTP that there is no room, and closes; `cause` is what the system refused.
+fn turn_away(
+    context: &Context,
+    mut socket: TcpStream,
+    address: SocketAddr,
+    cause: Option<&std::io::Error>,
+) {
+    if context.chatter.allows(Topic::TurnedAway, &context.timer) {
+        match cause {
+            Some(error) => log::error!(target: "gateway", "cannot serve {address}: {error}"),
+            None => log::warn!(target: "ws", "too many connections; turned away {address}"),
         }
+    }
+    // One small write into an empty buffer; a peer that cannot take it gets nothing. Under TLS there is
+    // nothing to say without a handshake.
+    if context.tls.is_none() {
+        let _ = socket
+            .set_nonblocking(true)
+            .and_then(|()| socket.write_all(FULL.as_bytes()));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
-    os::fd::AsFd,
+    os::fd::{AsFd, OwnedFd},
     time::{Duration, Instant},
 };
 
@@ -63,15 +63,17 @@ impl Listener {
     }
 
     /// Accepts until `stop` is notified and hands every connection to `accepted`, which must not block.
-    /// When the system has no room for another socket it pauses instead of spinning; `paused` is told
-    /// why, once each time the trouble begins.
+    /// When the system has no descriptor for another socket, one that is kept for this takes each waiting
+    /// socket in its turn: `accepted` is told the error, can say a word and must close it. Then it pauses
+    /// instead of spinning; `paused` is told why, once each time the trouble begins.
     pub fn run(
         &self,
         stop: &Wake,
-        mut accepted: impl FnMut(TcpStream, SocketAddr),
+        mut accepted: impl FnMut(TcpStream, SocketAddr, Option<&io::Error>),
         mut paused: impl FnMut(&io::Error),
     ) -> io::Result<()> {
         let mut exhausted = false;
+        let mut spare = Spare::new(stop);
         loop {
             let mut descriptors = vec![(stop.as_fd(), PollFlags::IN)];
             descriptors.extend(
@@ -86,7 +88,9 @@ impl Listener {
             let waiting = self.sockets.iter().zip(ready.iter().skip(1));
             let mut trouble = None;
             for (socket, _) in waiting.filter(|(_, flags)| !flags.is_empty()) {
-                trouble = accept_all(socket, &mut accepted).err().or(trouble);
+                trouble = accept_all(|| socket.accept(), &mut spare, &mut accepted)
+                    .err()
+                    .or(trouble);
             }
             if let Some(error) = &trouble {
                 if !exhausted {
@@ -99,6 +103,31 @@ impl Listener {
             }
             exhausted = trouble.is_some();
         }
+    }
+}
+
+/// A descriptor that is kept for the time when there is no other.
+struct Spare<'a> {
+    like: &'a Wake,
+    held: Option<OwnedFd>,
+}
+
+impl<'a> Spare<'a> {
+    fn new(like: &'a Wake) -> Self {
+        let mut spare = Spare { like, held: None };
+        spare.keep();
+        spare
+    }
+
+    fn keep(&mut self) {
+        if self.held.is_none() {
+            self.held = self.like.as_fd().try_clone_to_owned().ok();
+        }
+    }
+
+    /// Gives the descriptor away; false when there was none to give.
+    fn lend(&mut self) -> bool {
+        self.held.take().is_some()
     }
 }
 
@@ -160,19 +189,41 @@ fn is_missing_family(error: &io::Error) -> bool {
 
 /// Accepts everything that waits; fails when the system has no room for another socket.
 fn accept_all(
-    socket: &TcpListener,
-    accepted: &mut impl FnMut(TcpStream, SocketAddr),
+    mut accept: impl FnMut() -> io::Result<(TcpStream, SocketAddr)>,
+    spare: &mut Spare<'_>,
+    accepted: &mut impl FnMut(TcpStream, SocketAddr, Option<&io::Error>),
 ) -> io::Result<()> {
+    let mut trouble = None;
+    spare.keep();
     loop {
-        match socket.accept() {
-            Ok((stream, address)) => accepted(stream, address),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+        match (accept(), &trouble) {
+            (Ok((stream, address)), trouble) => {
+                accepted(stream, address, trouble.as_ref());
+                spare.keep();
+            }
+            (Err(error), _) if error.kind() == io::ErrorKind::WouldBlock => {
+                spare.keep();
+                return trouble.map_or(Ok(()), Err);
+            }
             // The peer gave up while it waited, or a signal came.
-            Err(error)
+            (Err(error), _)
                 if error.kind() == io::ErrorKind::ConnectionAborted || is_would_block(&error) => {}
-            Err(error) => return Err(error),
+            (Err(error), _) if is_out_of_descriptors(&error) && spare.lend() => {
+                trouble = Some(error);
+            }
+            (Err(error), _) => return Err(error),
         }
     }
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    let code = error
+        .raw_os_error()
+        .map(rustix::io::Errno::from_raw_os_error);
+    matches!(
+        code,
+        Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE)
+    )
 }
 
 #[cfg(test)]
@@ -192,7 +243,7 @@ mod tests {
             let accepting = scope.spawn(|| {
                 listener.run(
                     &stop,
-                    |_, address| sender.send(address).unwrap(),
+                    |_, address, _| sender.send(address).unwrap(),
                     |error| panic!("{error}"),
                 )
             });
@@ -206,6 +257,28 @@ mod tests {
             stop.notify();
             accepting.join().unwrap().unwrap();
         });
+    }
+
+    #[test]
+    fn a_socket_without_a_descriptor_is_taken_by_the_spare_one_and_told() {
+        let listener = Listener::bind(&[loopback(0)[0]]).unwrap();
+        let stop = Wake::new().unwrap();
+        let mut spare = Spare::new(&stop);
+        let _near = TcpStream::connect(listener.addresses()[0]).unwrap();
+        let out = || Err(io::Error::from(rustix::io::Errno::MFILE));
+        let mut told = Vec::new();
+        let mut accepted = |_, _, error: Option<&io::Error>| told.push(error.is_some());
+        let mut script = [true, false].into_iter();
+        let scripted = || match script.next() {
+            Some(true) => out(),
+            _ => listener.sockets[0].accept(),
+        };
+        let trouble = accept_all(scripted, &mut spare, &mut accepted).unwrap_err();
+        assert!(is_out_of_descriptors(&trouble));
+        assert!(spare.held.is_some(), "kept again");
+        // Nothing is to be had at all: no endless loop.
+        assert!(accept_all(out, &mut spare, &mut accepted).is_err());
+        assert_eq!(told, [true]);
     }
 
     #[test]

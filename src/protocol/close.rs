@@ -22,7 +22,7 @@ pub const TOO_BIG: u16 = 1009;
 pub const INTERNAL: u16 = 1011;
 /// The gateway stops or restarts.
 pub const RESTART: u16 = 1012;
-/// Connect while the gateway still starts, or too many sockets that are not admitted.
+/// Connect while the gateway still starts, too many sockets that are not admitted, or no thread for one.
 pub const TRY_LATER: u16 = 1013;
 /// A client heard nothing for too long; sent by clients only.
 pub const TICK_TIMEOUT: u16 = 4000;
@@ -43,6 +43,8 @@ pub const SERVICE_RESTART: &str = "service restart";
 pub const GATEWAY_STARTING: &str = "gateway starting";
 /// Reason of [`TRY_LATER`] for a socket that gave way to a newer one.
 pub const TOO_MANY_CONNECTIONS: &str = "too many connections";
+/// Reason of [`TRY_LATER`] for a session that the system gives no thread.
+pub const OUT_OF_THREADS: &str = "gateway out of threads";
 /// Reason of [`AUTH_CHANGED`] when a device or its token is gone.
 pub const DEVICE_REMOVED: &str = "device removed";
 /// Reason of [`AUTH_CHANGED`] when the shared secret changed.

@@ -28,8 +28,30 @@ const MAX_LINKS: usize = 40;
 /// cut; on `Err`, the old content stands. A symbolic link stays one, its target is replaced.
 /// `mode` is the permission of the new file.
 pub fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    Prepared::new(path, bytes, mode)?.commit()?;
-    sync_directory_of(path)
+    write_with(path, bytes, mode, sync_directory_of)
+}
+
+fn write_with(
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+    sync: impl FnOnce(&Path) -> io::Result<()>,
+) -> io::Result<()> {
+    let prepared = Prepared::new(path, bytes, mode)?;
+    let target = prepared.target.clone();
+    let old = Temporary(temporary_name(&target));
+    let is_new = match fs::hard_link(&target, &old.0) {
+        Ok(()) => false,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    };
+    prepared.commit()?;
+    sync(path).inspect_err(|_| {
+        // A change that may not last is none; what a file system without hard links shows now is the new one.
+        let _ = match is_new {
+            true => fs::remove_file(&target),
+            false => fs::rename(&old.0, &target),
+        };
+    })
 }
 
 /// Creates `path` and its missing parents, each with mode 0700. An existing directory is left as it is.
@@ -264,6 +286,19 @@ mod tests {
         assert!(first.commit_new().unwrap());
         assert!(!second.commit_new().unwrap());
         assert_eq!(fs::read(&path).unwrap(), b"first");
+        assert_eq!(names(directory.path()), ["file"]);
+    }
+
+    #[test]
+    fn what_the_disk_does_not_keep_is_taken_back() {
+        let directory = TempDir::new();
+        let path = directory.join("file");
+        let fails = |_: &Path| Err(io::Error::from(Errno::IO));
+        assert!(write_with(&path, b"lost", PRIVATE_FILE, fails).is_err());
+        assert!(names(directory.path()).is_empty());
+        write(&path, b"old", PRIVATE_FILE).unwrap();
+        assert!(write_with(&path, b"lost", PRIVATE_FILE, fails).is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(names(directory.path()), ["file"]);
     }
 

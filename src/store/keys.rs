@@ -4,6 +4,8 @@
 //! A key file that exists and cannot be used is an error and stays; a new key would lose every
 //! pairing of this device.
 
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use crate::identity::{DeviceKey, IdentityError, KeyFile, Token};
@@ -44,7 +46,7 @@ pub fn load_or_create_key(dir: &StateDir, now_ms: u64) -> Result<DeviceKey, Stor
         path: path.clone(),
         cause: fault.to_string(),
     })?;
-    if store_new(&path, &KeyFile::render(&key, now_ms))? {
+    if store_new(&path, &KeyFile::render(&key, now_ms), sync_directory_of)? {
         return Ok(key);
     }
     // Somebody else was faster; a file that is gone again is nobody's.
@@ -66,13 +68,22 @@ pub fn store_gateway_token(dir: &StateDir, token: &Token) -> Result<(), StoreErr
         .map_err(|error| StoreError::unwritable(&path, &error))
 }
 
-fn store_new(path: &Path, text: &str) -> Result<bool, StoreError> {
+fn store_new(
+    path: &Path,
+    text: &str,
+    sync: impl Fn(&Path) -> io::Result<()>,
+) -> Result<bool, StoreError> {
     let attempt = || {
         if let Some(parent) = path.parent() {
             create_private_directory(parent)?;
         }
         let created = Prepared::new(path, text.as_bytes(), PRIVATE_FILE)?.commit_new()?;
-        sync_directory_of(path)?;
+        sync(path).inspect_err(|_| {
+            // A key that may not last must not be used: whatever is paired with it would be lost.
+            if created {
+                let _ = fs::remove_file(path);
+            }
+        })?;
         Ok(created)
     };
     attempt().map_err(|error| StoreError::unwritable(path, &error))
@@ -87,7 +98,6 @@ fn unusable(path: &Path, fault: IdentityError) -> StoreError {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::os::unix::fs::MetadataExt;
     use std::thread;
 
@@ -107,6 +117,19 @@ mod tests {
         let parent = path.parent().unwrap();
         assert_eq!(fs::metadata(parent).unwrap().mode() & 0o777, 0o700);
         assert_eq!(fs::read_dir(parent).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_key_that_the_disk_does_not_keep_is_no_key() {
+        let temp = TempDir::new();
+        let path = temp.join("identity/device.json");
+        let fails = |_: &Path| Err(io::Error::other("on purpose"));
+        assert!(store_new(&path, "a key", fails).is_err());
+        assert!(!path.exists());
+        assert!(store_new(&path, "another", |_| Ok(())).unwrap());
+        // Somebody else's stays.
+        assert!(store_new(&path, "a third", fails).is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "another");
     }
 
     #[test]

@@ -5,9 +5,9 @@
 //! An owner is dead only when its process is: no port, no age of a readable file says so. A lock
 //! ends with its process, whatever kills it.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,10 +16,11 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::identity::sha256_hex;
-use crate::store::atomic::{PRIVATE_FILE, create_private_directory};
+use crate::store::atomic::create_private_directory;
 use crate::store::directory::StateDir;
 use crate::store::error::StoreError;
 use crate::store::lock_owner::{Owner, Purpose};
+use crate::store::turn::open_to_lock;
 
 /// How long to wait for an owner that will be done in a moment (a command line that works on the
 /// state directory, a lock file that is just being written). A gateway is never waited for.
@@ -190,13 +191,7 @@ fn hold(
 }
 
 fn look(path: &Path, myself: &Owner, judge: Judge) -> io::Result<Look> {
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(PRIVATE_FILE)
-        .open(path)?;
+    let file = open_to_lock(path)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {
@@ -227,13 +222,20 @@ fn look(path: &Path, myself: &Owner, judge: Judge) -> io::Result<Look> {
             _ => {}
         }
     }
-    file.set_len(0)?;
-    file.seek(SeekFrom::Start(0))?;
-    file.write_all(serde_json::to_string(myself)?.as_bytes())?;
+    // The name is for others to read. A disk that does not take it keeps nobody from what he can do without.
+    if let Err(error) = write_owner(&file, myself) {
+        log::warn!("{} does not name its owner: {error}", path.display());
+    }
     Ok(Look::Held(HeldFile {
         path: path.to_owned(),
         _file: file,
     }))
+}
+
+fn write_owner(mut file: &File, owner: &Owner) -> io::Result<()> {
+    file.set_len(0)?;
+    file.seek(SeekFrom::Start(0))?;
+    file.write_all(serde_json::to_string(owner)?.as_bytes())
 }
 
 fn is_older_than(metadata: &fs::Metadata, age: Duration) -> bool {
@@ -375,7 +377,7 @@ mod tests {
         let place = Place::new();
         place.write_config_lock("{\"pid\":");
         let old = std::time::SystemTime::now() - UNREADABLE_STALE_AFTER;
-        let file = OpenOptions::new()
+        let file = File::options()
             .write(true)
             .open(place.config_lock())
             .unwrap();

@@ -30,6 +30,7 @@ pub mod proof_file;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tls_files;
+pub mod trail;
 pub mod turn;
 mod write_order;
 

@@ -15,6 +15,7 @@ use crate::store::directory::StateDir;
 use crate::store::error::{StoreError, TransactError};
 use crate::store::lock::Lock;
 use crate::store::pairing_files::PairingFiles;
+use crate::store::trail::Trail;
 
 /// Shortest time between two writes of things that may be lost (last seen, last used), in
 /// milliseconds.
@@ -24,7 +25,7 @@ pub const FLUSH_INTERVAL_MS: u64 = 60_000;
 pub struct Store {
     dir: StateDir,
     engine: Engine<PairingFiles>,
-    audit: AuditLog,
+    trail: Trail,
     clock: Arc<dyn Clock>,
     /// When touched things were last written, or the store opened.
     flushed_at_ms: AtomicU64,
@@ -58,7 +59,7 @@ impl Store {
     fn load(dir: StateDir, lock: Option<Lock>, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let engine = Engine::open(PairingFiles::new(dir.clone())?)?;
         Ok(Store {
-            audit: AuditLog::new(dir.audit_log()),
+            trail: Trail::new(dir.audit_log()),
             flushed_at_ms: AtomicU64::new(clock.now_ms()),
             engine,
             clock,
@@ -104,21 +105,21 @@ impl Store {
         })?;
         for change in &changes {
             if let Change::Audit(entry) = change {
-                self.append(now_ms, entry);
+                self.trail.append(now_ms, entry);
             }
         }
         Ok((value, changes))
     }
 
     /// Records a decision that changed nothing in the pairing state. A line that cannot be written
-    /// is logged; it stops nobody.
+    /// stops nobody and is written later.
     pub fn audit(&self, entry: &AuditEntry) {
-        self.append(self.clock.now_ms(), entry);
+        self.trail.append(self.clock.now_ms(), entry);
     }
 
     /// The trail.
     pub fn audit_log(&self) -> &AuditLog {
-        &self.audit
+        self.trail.log()
     }
 
     /// When [`Store::flush_due`] next has something to write, in milliseconds since the epoch;
@@ -129,8 +130,10 @@ impl Store {
             .then(|| self.flushed_at_ms.load(Ordering::SeqCst) + FLUSH_INTERVAL_MS)
     }
 
-    /// Writes what was touched if the last such write is a minute ago. For the timer.
+    /// Writes what was touched if the last such write is a minute ago, and the audit lines that are owed. For
+    /// the timer.
     pub fn flush_due(&self, now_ms: u64) -> Result<(), StoreError> {
+        self.trail.settle();
         match self.next_flush() {
             Some(due) if due <= now_ms => {
                 // A disk that refuses is asked again in a minute, not at once.
@@ -143,6 +146,7 @@ impl Store {
 
     /// Writes what was touched, now. For the end of the process. Writes nothing when nothing was.
     pub fn flush(&self) -> Result<(), StoreError> {
+        self.trail.settle();
         self.flushed_at_ms
             .store(self.clock.now_ms(), Ordering::SeqCst);
         self.engine.flush()
@@ -151,16 +155,6 @@ impl Store {
     /// How many saves there were since the store was opened; concurrent operations share them.
     pub fn saves(&self) -> u64 {
         self.engine.saves()
-    }
-
-    fn append(&self, now_ms: u64, entry: &AuditEntry) {
-        if let Err(error) = self.audit.append(now_ms, entry) {
-            log::warn!(
-                "cannot write the audit line of {} {}: {error}",
-                entry.action,
-                entry.subject
-            );
-        }
     }
 }
 

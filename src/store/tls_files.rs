@@ -217,7 +217,12 @@ impl TlsPaths {
             // Of no use to anybody; what stays is as private as the pair would be.
             let _ = fs::remove_dir_all(&staged);
         }
-        placed.and_then(|()| sync_directory_of(directory))
+        placed.and_then(|()| {
+            sync_directory_of(directory).inspect_err(|_| {
+                // Clients would pin what may not last.
+                let _ = fs::remove_dir_all(directory);
+            })
+        })
     }
 }
 

@@ -31,12 +31,7 @@ pub struct Turn<'a> {
 impl Turnstile {
     /// Opens the file, creating it empty (0600).
     pub fn open(path: &Path) -> io::Result<Turnstile> {
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(PRIVATE_FILE)
-            .open(path)?;
+        let file = open_to_lock(path)?;
         atomic::keep_owner_of_directory(&file, path);
         Ok(Turnstile { file })
     }
@@ -67,6 +62,23 @@ impl Turnstile {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+}
+
+/// Opens a file to lock it, creating it empty (0600). On a disk that is read-only one that is there does as well.
+pub(super) fn open_to_lock(path: &Path) -> io::Result<File> {
+    let opened = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(PRIVATE_FILE)
+        .open(path);
+    match opened {
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            File::open(path).map_err(|_| error)
+        }
+        other => other,
     }
 }
 

@@ -7,7 +7,12 @@ mod support;
 
 mod crash;
 mod cuts;
-mod full_disk;
+mod disk;
+mod disks;
 mod idle;
 mod joins;
+mod ledger;
 mod names;
+mod report;
+mod shim;
+mod syncs;

@@ -278,6 +278,10 @@ fn an_audit_line_that_cannot_be_written_stops_nobody() {
     let id = request(&store, "n").unwrap();
     approve(&store, &id).unwrap();
     assert!(place.document(Part::NodesPaired)["n"].is_object());
+    fs::remove_dir(place.temp.join("audit.jsonl")).unwrap();
+    store.flush_due(START_MS).unwrap();
+    let lines = store.audit_log().newest(10).unwrap();
+    assert_eq!(lines.last().unwrap()["action"], "node.approve");
 }
 
 #[test]
