@@ -8,6 +8,7 @@ mod admission;
 mod approval;
 mod approvals;
 mod attacks;
+mod audit;
 mod bad_input;
 mod commands;
 mod device_tokens;

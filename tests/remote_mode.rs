@@ -77,6 +77,8 @@ const COMMANDS: &[(&str, About, &[&str])] = &[
     ("gateway pairing open", G, &[]),
     ("gateway pairing close", G, &[]),
     ("health", G, &[]),
+    ("audit tail", H, &[]),
+    ("audit verify", H, &[]),
     ("qr", H, &["--url", "wss://gw.example.com"]),
     ("gateway fingerprint", H, &[]),
     ("gateway run", H, &[]),

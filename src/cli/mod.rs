@@ -20,6 +20,7 @@ pub mod administration;
 pub mod advertise;
 pub mod answer;
 pub mod approvals;
+pub mod audit;
 pub mod command;
 pub mod config;
 pub mod config_dry_run;
@@ -52,11 +53,15 @@ pub mod reach;
 pub mod row;
 pub mod selectors;
 pub mod service;
+pub mod stream;
 pub mod suggest;
 pub mod table;
 #[cfg(test)]
 mod testing;
 pub mod usage;
+
+/// Options with which a command stays and writes as things happen.
+const STAYING: [&str; 2] = ["follow", "watch"];
 
 /// The version line, without a line break.
 pub fn version() -> String {
@@ -70,7 +75,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: Environme
     let own = arguments.iter().take_while(|argument| *argument != "--");
     let own: Vec<&OsString> = own.collect();
     let has = |name: &str| own.iter().any(|argument| *argument == name);
-    let form = Form::of(has("--json"), has("--watch"));
+    let stays = STAYING.iter().any(|name| has(&format!("--{name}")));
+    let form = Form::of(has("--json"), stays);
     let outcome = match parse::parse(&table::ROOT, arguments) {
         Ok(Parsed::Help(path)) => print(&help::render(&path)),
         Ok(Parsed::Version) => print(&format!("{}\n", version())),
@@ -89,7 +95,8 @@ fn execute(invocation: &Invocation) -> io::Result<u8> {
     let Some(handler) = invocation.command().handler else {
         return Ok(FAILURE);
     };
-    let form = Form::of(invocation.json(), invocation.has("watch"));
+    let stays = STAYING.iter().any(|name| invocation.has(name));
+    let form = Form::of(invocation.json(), stays);
     match reach::has_its_gateway_here(invocation).and_then(|()| handler(invocation)) {
         Ok(answer) => deliver(&answer, form),
         Err(error) => {
@@ -114,8 +121,8 @@ enum Form {
 }
 
 impl Form {
-    fn of(json: bool, watch: bool) -> Form {
-        match (json, watch) {
+    fn of(json: bool, stays: bool) -> Form {
+        match (json, stays) {
             (false, _) => Form::Text,
             (true, false) => Form::Document,
             (true, true) => Form::Lines,

@@ -211,9 +211,17 @@ pub fn endpoint(
 /// # Errors
 /// `gateway.mode` is remote.
 pub fn has_its_gateway_here(invocation: &Invocation) -> Result<(), CliError> {
-    let Some(elsewhere) = invocation.command().gateway_host else {
-        return Ok(());
-    };
+    match invocation.command().gateway_host {
+        Some(elsewhere) => refuse_elsewhere(invocation, elsewhere),
+        None => Ok(()),
+    }
+}
+
+/// The same for one use of a command; `elsewhere`: what to do here instead, a sentence or nothing.
+///
+/// # Errors
+/// `gateway.mode` is remote.
+pub fn refuse_elsewhere(invocation: &Invocation, elsewhere: &str) -> Result<(), CliError> {
     let paths = invocation.paths()?;
     // What is wrong with a configuration is the command's to say.
     let loaded = crate::config::load(&paths, invocation.environment());

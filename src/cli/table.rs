@@ -3,6 +3,7 @@
 //! The parser, the help texts and everything else generated from commands read these rows.
 
 mod approvals;
+mod audit;
 mod dns;
 mod join;
 
@@ -87,6 +88,7 @@ pub static ROOT: Command = Command::group(
         DEVICES,
         NODE_HOST,
         approvals::APPROVALS,
+        audit::AUDIT,
         GATEWAY_COMMANDS,
         CONFIG,
         QR,

@@ -34,7 +34,7 @@ pub mod trail;
 pub mod turn;
 mod write_order;
 
-pub use audit::AuditLog;
+pub use audit::{AuditLog, Trail};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use device_auth::{DeviceAuth, StoredToken};
 pub use directory::StateDir;

@@ -50,17 +50,22 @@ impl Turnstile {
     /// As [`Turnstile::take`], but gives up after `patience` with `None`: whoever holds the turn may have been
     /// stopped.
     pub fn take_within(&self, patience: Duration) -> io::Result<Option<Turn<'_>>> {
-        let deadline = Instant::now() + patience;
-        loop {
-            match flock(&self.file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Some(Turn { file: &self.file })),
-                Err(Errno::INTR) => {}
-                Err(Errno::WOULDBLOCK) if Instant::now() < deadline => {
-                    thread::sleep(POLL_INTERVAL);
-                }
-                Err(Errno::WOULDBLOCK) => return Ok(None),
-                Err(error) => return Err(error.into()),
+        within(&self.file, patience)
+    }
+}
+
+/// A turn on a file that is itself what is written; `None` when somebody else has it for longer than `patience`.
+pub(super) fn within(file: &File, patience: Duration) -> io::Result<Option<Turn<'_>>> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Some(Turn { file })),
+            Err(Errno::INTR) => {}
+            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => {
+                thread::sleep(POLL_INTERVAL);
             }
+            Err(Errno::WOULDBLOCK) => return Ok(None),
+            Err(error) => return Err(error.into()),
         }
     }
 }
