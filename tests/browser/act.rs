@@ -7,7 +7,7 @@ use crate::site::Site;
 use crate::snapshots::{reference, taken};
 
 /// A node host whose tab shows a page with this body, and the site.
-fn at(body: &str) -> (Node, Site) {
+pub fn at(body: &str) -> (Node, Site) {
     let (mut node, site) = (Node::start(), Site::start());
     let url = site.page("/", "Act", body);
     node.show(&url);
@@ -15,13 +15,13 @@ fn at(body: &str) -> (Node, Site) {
 }
 
 #[track_caller]
-fn act(node: &mut Node, body: Value) -> Value {
+pub fn act(node: &mut Node, body: Value) -> Value {
     node.post("/act", body.clone())
         .unwrap_or_else(|error| panic!("{body}: {error}"))
 }
 
 #[track_caller]
-fn fails(node: &mut Node, body: Value, error: &str) {
+pub fn fails(node: &mut Node, body: Value, error: &str) {
     assert_eq!(
         node.post("/act", body.clone()),
         Err(error.to_owned()),
@@ -31,7 +31,7 @@ fn fails(node: &mut Node, body: Value, error: &str) {
 
 /// The value of an expression in the page.
 #[track_caller]
-fn value(node: &mut Node, expression: &str) -> Value {
+pub fn value(node: &mut Node, expression: &str) -> Value {
     act(node, json!({"kind": "evaluate", "fn": expression}))["result"].clone()
 }
 

@@ -90,15 +90,44 @@ pub fn by_selector(
     selector: &str,
     deadline: Instant,
 ) -> Result<Option<Handle>, BrowserError> {
-    let params = json!({"expression": format!("document.querySelector({})", json!(selector))});
-    let answer = page.call("Runtime.evaluate", params, deadline)?;
+    let expression = format!("document.querySelector({})", json!(selector));
+    Ok(handle(&selected(page, &expression, deadline)?, None))
+}
+
+/// The only element that a CSS selector finds, or none.
+///
+/// # Errors
+/// [`BrowserError::Unexpected`] for one that finds several, else as [`by_selector`].
+pub fn only_by_selector(
+    page: &Page,
+    selector: &str,
+    deadline: Instant,
+) -> Result<Option<Handle>, BrowserError> {
+    let expression = format!(
+        "(found => found.length > 1 ? found.length : found[0])(document.querySelectorAll({}))",
+        json!(selector)
+    );
+    let found = selected(page, &expression, deadline)?;
+    match found.get("value").and_then(Value::as_u64) {
+        Some(count) => Err(BrowserError::Unexpected(format!(
+            "Selector \"{selector}\" matched {count} elements. Name one of them by its ref from a new snapshot, or \
+             use a selector that only one matches."
+        ))),
+        None => Ok(handle(&found, None)),
+    }
+}
+
+/// What an expression with a selector finds, as the script engine describes it.
+fn selected(page: &Page, expression: &str, deadline: Instant) -> Result<Value, BrowserError> {
+    let params = json!({"expression": expression});
+    let mut answer = page.call("Runtime.evaluate", params, deadline)?;
     if let Some(thrown) = answer.pointer("/exceptionDetails/exception/description") {
         let text = thrown.as_str().and_then(|text| text.lines().next());
         return Err(BrowserError::Unexpected(
             text.unwrap_or_default().to_owned(),
         ));
     }
-    Ok(handle(&answer["result"], None))
+    Ok(answer["result"].take())
 }
 
 /// An element in an answer of the script engine; `None` when it is none. `frame` is whose session it came from.

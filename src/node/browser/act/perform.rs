@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::cdp::CdpError;
 use super::super::context::{Context, Tab};
-use super::super::elements::Handle;
+use super::super::elements::{Handle, not_found};
 use super::super::error::BrowserError;
 use super::super::page::value_of;
 use super::action::{Action, Kind, Named, Press};
@@ -229,7 +229,7 @@ impl Actor<'_> {
         let page = self.finder.page;
         let handle = match element {
             None => None,
-            Some(named) => self.finder.find(named)?,
+            Some(named) => Some(self.attached(named)?),
         };
         let function = function_of(source);
         let answer = match &handle {
@@ -264,6 +264,17 @@ impl Actor<'_> {
             members.insert("result".to_owned(), special.unwrap_or(value));
         }
         Ok(members)
+    }
+
+    /// An element that is part of its document still.
+    fn attached(&self, named: &Named) -> Result<Handle, BrowserError> {
+        const CONNECTED: &str = "function () { return this.isConnected }";
+        let missing = || not_found(named.text());
+        let handle = self.finder.find(named)?.ok_or_else(missing)?;
+        match self.finder.call(&handle, CONNECTED, &[])? {
+            Some(Value::Bool(true)) => Ok(handle),
+            _ => Err(missing()),
+        }
     }
 
     /// Waits for the document that the action led to, if it did, and judges where that is.

@@ -80,29 +80,44 @@ pub struct Reached {
 }
 
 impl Finder<'_> {
-    /// The element that is named, if it is there.
+    /// The element that is named, if it is there; the first one where a selector finds several.
     ///
     /// # Errors
     /// As [`elements::by_ref`], `Refs::find`, [`elements::by_selector`].
     pub fn find(&self, named: &Named) -> Result<Option<Handle>, BrowserError> {
         match named {
-            Named::Ref(name) => {
-                let element = self.instance.refs().find(&self.page.target, name)?;
-                elements::by_ref(self.page, name, &element, self.until).map(Some)
-            }
+            Named::Ref(name) => self.referred(name),
             Named::Selector(selector) => elements::by_selector(self.page, selector, self.until),
         }
+    }
+
+    /// The same, and no other element is named.
+    ///
+    /// # Errors
+    /// As [`Finder::find`] and [`elements::only_by_selector`].
+    fn find_only(&self, named: &Named) -> Result<Option<Handle>, BrowserError> {
+        match named {
+            Named::Ref(name) => self.referred(name),
+            Named::Selector(selector) => {
+                elements::only_by_selector(self.page, selector, self.until)
+            }
+        }
+    }
+
+    fn referred(&self, name: &str) -> Result<Option<Handle>, BrowserError> {
+        let element = self.instance.refs().find(&self.page.target, name)?;
+        elements::by_ref(self.page, name, &element, self.until).map(Some)
     }
 
     /// Waits for an element, scrolls it into view, and waits until it can be used.
     ///
     /// # Errors
-    /// [`not_found`], [`BrowserError::Unexpected`] for one that is covered or switched off.
+    /// [`not_found`], [`BrowserError::Unexpected`] for one that is covered or switched off, or not the only one.
     pub fn reach(&self, named: &Named, need: Need) -> Result<Reached, BrowserError> {
         let name = named.text();
         let mut reason = None;
         let reached = self.wait(name, || {
-            let Some(handle) = self.find(named)? else {
+            let Some(handle) = self.find_only(named)? else {
                 return Ok(None);
             };
             match self.look(&handle, name, need)? {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::super::cdp::CdpError;
-use super::super::context::Context;
+use super::super::context::{Context, Tab};
 use super::super::error::BrowserError;
 
 /// How exact a place is that does not say so, in metres.
@@ -30,13 +30,35 @@ pub fn headers(context: &Context<'_>) -> Result<Value, BrowserError> {
     set(context, "Network.setExtraHTTPHeaders", params)
 }
 
-/// `POST /set/geolocation`.
+/// `POST /set/geolocation`: the page's origin, or the one that is named, may ask for it then.
 pub fn geolocation(context: &Context<'_>) -> Result<Value, BrowserError> {
-    if context.request.flag("clear") {
-        return set(context, "Emulation.clearGeolocationOverride", json!({}));
+    let request = context.request;
+    let place = if request.flag("clear") {
+        None
+    } else {
+        Some(place(&request.body)?)
+    };
+    let tab = context.tab()?;
+    let (method, setting) = match place {
+        Some(_) => ("Emulation.setGeolocationOverride", "granted"),
+        None => ("Emulation.clearGeolocationOverride", "prompt"),
+    };
+    tab.page
+        .call(method, place.unwrap_or_else(|| json!({})), context.deadline)?;
+    let own = || tab.page.evaluate("origin", context.deadline);
+    let origin = match request.body("origin") {
+        Some(origin) => origin.into(),
+        None => own()?,
+    };
+    let params =
+        json!({"permission": {"name": "geolocation"}, "setting": setting, "origin": origin});
+    let connection = &tab.browser.connection;
+    match connection.call(None, "Browser.setPermission", params, context.deadline) {
+        // A page without an origin of its own has no permissions.
+        Ok(_) | Err(CdpError::Refused(_)) => {}
+        Err(error) => return Err(error.into()),
     }
-    let place = place(&context.request.body)?;
-    set(context, "Emulation.setGeolocationOverride", place)
+    Ok(json!({"ok": true, "targetId": tab.target.id}))
 }
 
 /// `POST /set/media`.
@@ -61,8 +83,20 @@ pub fn media(context: &Context<'_>) -> Result<Value, BrowserError> {
 pub fn timezone(context: &Context<'_>) -> Result<Value, BrowserError> {
     let zone = context.request.body("timezoneId");
     let zone = zone.ok_or_else(|| BrowserError::invalid("timezoneId is required"))?;
-    set(
+    let tab = context.tab()?;
+    // The browser itself takes whatever takes the place of another one.
+    let known = format!(
+        "(zone => {{ try {{ return !!new Intl.DateTimeFormat('en', {{ timeZone: zone }}) }} catch {{ return false }} }})({})",
+        json!(zone)
+    );
+    if tab.page.evaluate(&known, context.deadline)? != true {
+        return Err(BrowserError::Unexpected(format!(
+            "Invalid timezone ID: {zone}"
+        )));
+    }
+    tell(
         context,
+        &tab,
         "Emulation.setTimezoneOverride",
         json!({"timezoneId": zone}),
     )
@@ -126,7 +160,15 @@ pub fn grant(context: &Context<'_>) -> Result<Value, BrowserError> {
 
 /// Tells the page of the request's tab.
 fn set(context: &Context<'_>, method: &str, params: Value) -> Result<Value, BrowserError> {
-    let tab = context.tab()?;
+    tell(context, &context.tab()?, method, params)
+}
+
+fn tell(
+    context: &Context<'_>,
+    tab: &Tab,
+    method: &str,
+    params: Value,
+) -> Result<Value, BrowserError> {
     tab.page.call(method, params, context.deadline)?;
     Ok(json!({"ok": true, "targetId": tab.target.id}))
 }

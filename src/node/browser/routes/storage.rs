@@ -13,9 +13,11 @@ pub fn read(context: &Context<'_>) -> Result<Value, BrowserError> {
         .request
         .query("key")
         .map_or(Value::Null, Value::from);
+    // Some names mean something to scripts: none is used as one.
     let script = format!(
-        "(key => {{ const values = {{}}; for (const name of Object.keys({store})) \
-         if (key === null || key === name) values[name] = {store}.getItem(name); return values; }})({key})"
+        "((store, key) => {{ const entries = []; for (let at = 0; at < store.length; at++) {{ \
+         const name = store.key(at); if (key === null || key === name) entries.push([name, store.getItem(name)]) }} \
+         return Object.fromEntries(entries) }})({store}, {key})"
     );
     let values = tab.page.evaluate(&script, context.deadline)?;
     context.result(&tab, json!({"values": values}))
