@@ -71,5 +71,5 @@ TIME ?= 60
 fuzz: deps ## random frames, connect params, HTTP heads and shell scripts for TIME seconds (60); FUZZ_SEED=n repeats a run
 	FUZZ_SECONDS=$(TIME) $(CARGO) test --locked --test fuzz
 
-bench: release ## the budget, measured
-	$(CARGO) bench --locked --bench budget
+bench: release ## the budget, measured (about 15 minutes); QUICK=1 for rough figures, FILTER=name for sections by name
+	$(CARGO) bench --locked --bench budget -- $(if $(QUICK),--quick) $(FILTER)

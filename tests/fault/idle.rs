@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use crate::support::counters::{wake_ups, written_bytes};
 use crate::support::device::Device;
 use crate::support::peer::Peer;
 use crate::support::process::{Gateway, SECRET};
@@ -12,31 +13,6 @@ const NODES: u64 = 100;
 const WATCHED: Duration = Duration::from_secs(60);
 /// Two ticks of 30 s fall into a minute; a third may at its edges.
 const TICKS: u64 = 3;
-
-/// Context switches of all threads of a process so far.
-fn context_switches(pid: u32) -> u64 {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    tasks
-        .filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("status")).ok())
-        .flat_map(|status| {
-            status
-                .lines()
-                .filter(|line| line.contains("ctxt_switches"))
-                .map(|line| line.rsplit('\t').next().unwrap().parse::<u64>().unwrap())
-                .collect::<Vec<_>>()
-        })
-        .sum()
-}
-
-/// Bytes handed to write calls that reached a file system.
-fn bytes_written(pid: u32) -> u64 {
-    let io = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
-    io.lines()
-        .find_map(|line| line.strip_prefix("write_bytes: "))
-        .unwrap()
-        .parse()
-        .unwrap()
-}
 
 /// The newest modification below a directory.
 fn newest(directory: &Path) -> SystemTime {
@@ -61,19 +37,16 @@ fn an_idle_gateway_wakes_for_its_ticks_and_writes_nothing() {
     let pid = gateway.process.pid();
     // Coalesced last-seen times are due within a minute of the last connect: let them pass first.
     let settled = wait_for_quiet(&gateway);
-    let (switches, written) = (context_switches(pid), bytes_written(pid));
+    let (slept, written) = (wake_ups(pid), written_bytes(pid));
     std::thread::sleep(WATCHED);
-    let (woken, wrote) = (
-        context_switches(pid) - switches,
-        bytes_written(pid) - written,
-    );
+    let (woken, wrote) = (wake_ups(pid) - slept, written_bytes(pid) - written);
     println!(
-        "{woken} context switches of all threads in {WATCHED:?} with {NODES} nodes; {wrote} bytes written"
+        "{woken} wake-ups of all threads in {WATCHED:?} with {NODES} nodes; {wrote} bytes written"
     );
     // A tick wakes the timer once and each connection once; scheduling may split a wake-up in two.
     assert!(
         woken <= TICKS * (NODES + 2) * 2,
-        "{woken} context switches are more than ticks"
+        "{woken} wake-ups are more than ticks"
     );
     assert_eq!(wrote, 0, "an idle gateway writes nothing");
     assert_eq!(newest(&gateway.home.state()), settled, "no file changed");

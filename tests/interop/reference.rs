@@ -77,10 +77,14 @@ impl Release {
         command
     }
 
+    /// Where `install.sh` puts it, with a file `installed` once that is complete.
+    pub fn folder(self) -> PathBuf {
+        install().join(format!("openclaw-{}", self.0))
+    }
+
     /// The program that its Node runs.
     pub fn package(self) -> PathBuf {
-        let package = format!("openclaw-{}/node_modules/openclaw/openclaw.mjs", self.0);
-        let package = install().join(package);
+        let package = self.folder().join("node_modules/openclaw/openclaw.mjs");
         assert!(
             package.exists(),
             "run `make interop`, which installs the reference first"

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 
 use serde_json::{Value, json};
 
+use super::counters::resident_kib;
 use super::home::Home;
 use super::peer::Peer;
 use super::process::{Gateway, Running, SECRET, command, program};
@@ -64,14 +65,9 @@ impl Held {
                 .unwrap()
                 .count()
         };
-        let status = std::fs::read_to_string(format!("{folder}/status")).unwrap();
-        let resident = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .unwrap();
         let (files, bytes) = files(&home.state());
         Held {
-            resident_kib: resident.trim().trim_end_matches(" kB").parse().unwrap(),
+            resident_kib: resident_kib(process.pid()),
             descriptors: count("fd"),
             threads: count("task"),
             children: children(process.pid()),

@@ -6,6 +6,7 @@
 
 #![allow(dead_code)]
 
+pub mod counters;
 pub mod device;
 pub mod endurance;
 pub mod flood;

@@ -15,9 +15,10 @@ use serde_json::Value;
 use super::home::Home;
 use super::wait_for;
 
-/// The program under test.
+/// The program under test; `OPENCLAW_TEST_PROGRAM` names another build of it.
 pub fn program() -> PathBuf {
-    PathBuf::from(env!("CARGO_BIN_EXE_openclaw"))
+    let other = std::env::var_os("OPENCLAW_TEST_PROGRAM");
+    other.map_or_else(|| env!("CARGO_BIN_EXE_openclaw").into(), PathBuf::from)
 }
 
 /// A command with a bare environment: only what a user's shell at that home would have.

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 
 use serde_json::json;
 
+use super::counters::{resident_kib, status};
 use super::home::Home;
 use super::job::whole_job;
 use super::peer::Peer;
@@ -45,17 +46,12 @@ pub struct Usage {
 impl Usage {
     pub fn of(gateway: &Gateway) -> Usage {
         let pid = gateway.process.pid();
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let number = |name: &str| -> u64 {
-            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-            line.split_whitespace().nth(1).unwrap().parse().unwrap()
-        };
         let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd"))
             .unwrap()
             .count() as u64;
         Usage {
-            rss_kb: number("VmRSS:"),
-            threads: number("Threads:"),
+            rss_kb: resident_kib(pid),
+            threads: status(pid, "Threads:"),
             descriptors,
         }
     }
@@ -127,8 +123,8 @@ impl Target {
     }
 }
 
-/// The attackers' side of this process may hold as many sockets as the system lets it.
-fn raise_nofile() {
+/// This process, which plays the clients, may hold as many sockets as the system lets it.
+pub fn raise_nofile() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
