@@ -120,17 +120,12 @@ pub fn child_environment<'a>(
     shell: bool,
     path: &str,
 ) -> ChildEnvironment {
-    let mut child: ChildEnvironment = own
-        .into_iter()
-        .filter(|(name, _)| !blocks_inheriting(&upper(name)))
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect();
+    let mut child = inherited(own, path);
     for (name, value) in overrides {
-        if !shell || is_shell_safe(&name.to_uppercase()) {
+        if !is_private(name.as_ref()) && (!shell || is_shell_safe(&name.to_uppercase())) {
             child.insert(name.into(), value.into());
         }
     }
-    child.retain(|name, _| !PRIVATE.contains(&upper(name).as_str()));
     for (name, value) in [
         ("PATH", path),
         ("OPENCLAW_CLI", "1"),
@@ -138,6 +133,21 @@ pub fn child_environment<'a>(
     ] {
         child.insert(name.into(), value.into());
     }
+    child
+}
+
+/// What every program that this host starts inherits: the host's own environment without what a child must not
+/// have, and `PATH` as the host searches it.
+pub fn inherited<'a>(
+    own: impl IntoIterator<Item = (&'a OsStr, &'a OsStr)>,
+    path: &str,
+) -> ChildEnvironment {
+    let mut child: ChildEnvironment = own
+        .into_iter()
+        .filter(|(name, _)| !blocks_inheriting(&upper(name)) && !is_private(name))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    child.insert("PATH".into(), path.into());
     child
 }
 
@@ -176,6 +186,10 @@ fn blocks_inheriting(upper: &str) -> bool {
     EVERYWHERE.contains(&upper)
         || (OVERRIDE_ONLY.contains(&upper) && !INHERITABLE.contains(&upper))
         || has_prefix(upper, PREFIXES_EVERYWHERE)
+}
+
+fn is_private(name: &OsStr) -> bool {
+    PRIVATE.contains(&upper(name).as_str())
 }
 
 fn is_shell_safe(upper: &str) -> bool {

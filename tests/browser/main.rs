@@ -20,6 +20,7 @@ mod reach;
 mod routes;
 mod site;
 mod snapshots;
+mod starts;
 mod stores;
 mod tabs;
 mod transfer;

@@ -37,9 +37,14 @@ impl Node {
 
     /// A node host on a home that stands.
     pub fn at(home: Home, port: u16) -> Node {
+        Self::given(home, port, &[])
+    }
+
+    /// The same with these environment variables.
+    pub fn given(home: Home, port: u16, environment: &[(&str, &str)]) -> Node {
         let gateway = Scripted::new();
         let own = gateway.port().to_string();
-        let host = node_host(&home, &[], &["--port", &own]);
+        let host = node_host(&home, environment, &["--port", &own]);
         let caller = gateway.caller().welcome(None, 30_000);
         Node {
             home,

@@ -17,6 +17,7 @@ use super::routes::{Route, Start};
 use super::settings::{Driver, Profile, Settings};
 use super::start::Plan;
 use super::tabs::Target;
+use crate::node::environment::inherited;
 use crate::node::machine::Machine;
 
 /// One request on its way.
@@ -78,9 +79,12 @@ impl Context<'_> {
     /// As [`Context::browser`].
     pub fn browser_with(&self, headless: Option<bool>) -> Result<Arc<Running>, BrowserError> {
         let means = || {
+            if self.profile.is_launched() {
+                self.settings.check_port(self.profile)?;
+            }
             Ok(Means {
                 plan: self.plan(headless),
-                environment: self.machine.environment.clone(),
+                environment: inherited(self.machine.variables(), &self.machine.path),
                 children: Arc::clone(&self.machine.children),
             })
         };
@@ -94,14 +98,19 @@ impl Context<'_> {
     /// The user-data directory of the profile's browser.
     pub fn user_data(&self) -> PathBuf {
         let own = self.profile.user_data.clone();
-        let directory = || self.proxy.profile_directory(&self.profile.name);
-        own.unwrap_or_else(|| directory().join("user-data"))
+        own.unwrap_or_else(|| self.folder().join("user-data"))
+    }
+
+    /// Where the profile's browser keeps everything else.
+    fn folder(&self) -> PathBuf {
+        self.proxy.profile_directory(&self.profile.name)
     }
 
     fn plan(&self, headless: Option<bool>) -> Plan {
         Plan {
             executable: self.settings.program(Some(self.profile)),
             user_data: self.user_data(),
+            folder: self.folder(),
             headless: self.settings.headless(self.profile, headless),
             no_sandbox: self.settings.no_sandbox,
             extra: self.settings.extra_arguments.clone(),

@@ -33,6 +33,8 @@ pub enum BrowserError {
     NotRunning,
     /// `nodeHost.browserProxy.enabled` is off.
     ProxyDisabled,
+    /// Somebody stopped the browser while it was starting.
+    Stopped,
     /// Nothing was finished before the request's time was over.
     TimedOut,
     /// A scheme that is neither of the web nor `about:blank`, with its colon.
@@ -78,6 +80,9 @@ impl fmt::Display for BrowserError {
             Self::NotFound => f.write_str("Not Found"),
             Self::NotRunning => f.write_str("browser not running"),
             Self::ProxyDisabled => f.write_str("UNAVAILABLE: node browser proxy disabled"),
+            Self::Stopped => f.write_str(
+                "Error: the browser was stopped while it was starting; the next request starts it again",
+            ),
             Self::TimedOut => f.write_str("browser proxy timed out"),
             Self::UnsupportedProtocol(scheme) => {
                 write!(f, "Navigation blocked: unsupported protocol \"{scheme}\"")

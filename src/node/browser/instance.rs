@@ -1,6 +1,5 @@
 //! The browser of one profile: started when first needed, stopped, started anew after a crash.
 
-use std::ffi::OsString;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,8 +13,9 @@ use super::page::Page;
 use super::pages::Pages;
 use super::refs::Refs;
 use super::settings::{Headless, Profile};
-use super::start;
+use super::start::{self, Before, Halt};
 use super::tabs::{TabBook, Target};
+use crate::node::environment::ChildEnvironment;
 use crate::node::run::Children;
 
 /// Failed launches in a row after which the next one waits.
@@ -99,7 +99,7 @@ pub struct Means {
     /// What is known of how to start it.
     pub plan: start::Plan,
     /// Its environment.
-    pub environment: Vec<(OsString, OsString)>,
+    pub environment: ChildEnvironment,
     /// Where its process group is registered.
     pub children: Arc<Children>,
 }
@@ -116,20 +116,41 @@ pub struct Instance {
 struct State {
     running: Option<Arc<Running>>,
     starting: Option<Arc<Start>>,
+    /// The browser that was stopped last, which may still be ending.
+    leaving: Option<Arc<Process>>,
     failures: u32,
     /// Before then no launch is tried, and why the last one failed.
     pause: Option<(Instant, BrowserError)>,
 }
 
+/// The end of a start: whoever waits for it hears of it when this is dropped.
+struct Ending<'a> {
+    instance: &'a Instance,
+    profile: &'a Profile,
+    told: &'a Start,
+    outcome: Outcome,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.instance.started(self.profile, &self.outcome);
+        *lock(&self.told.outcome) = Some(self.outcome.clone());
+        self.told.changed.notify_all();
+    }
+}
+
 /// A start that is under way; everybody who needs the browser waits for the same one.
 #[derive(Debug, Default)]
 struct Start {
-    outcome: Mutex<Option<Result<Arc<Running>, BrowserError>>>,
+    halt: Halt,
+    outcome: Mutex<Option<Outcome>>,
     changed: Condvar,
 }
 
+type Outcome = Result<Arc<Running>, BrowserError>;
+
 impl Start {
-    fn wait(&self, deadline: Instant) -> Result<Arc<Running>, BrowserError> {
+    fn wait(&self, deadline: Instant) -> Outcome {
         let mut outcome = lock(&self.outcome);
         loop {
             if let Some(outcome) = &*outcome {
@@ -174,10 +195,17 @@ impl Instance {
                 let means = means()?;
                 let start = Arc::new(Start::default());
                 state.starting = Some(Arc::clone(&start));
-                let former = state.running.take();
+                let before = Before {
+                    former: state.running.take(),
+                    leaving: state.leaving.take(),
+                };
                 let (own, told) = (Arc::clone(self), Arc::clone(&start));
                 let profile = profile.clone();
-                let work = move || own.start(&profile, &means, former, &told);
+                let work = move || {
+                    own.start(&profile, &told, || {
+                        start::start(&profile, &means, &before, &told.halt)
+                    });
+                };
                 let builder = std::thread::Builder::new().name("browser-start".to_owned());
                 if let Err(error) = builder.spawn(work) {
                     state.starting = None;
@@ -190,42 +218,65 @@ impl Instance {
         start.wait(deadline)
     }
 
-    fn start(&self, profile: &Profile, means: &Means, former: Option<Arc<Running>>, told: &Start) {
-        let outcome = start::start(profile, means, former.as_deref()).map(Arc::new);
+    /// Starts a browser and tells everybody who waits, even when that ends in a panic.
+    fn start(
+        &self,
+        profile: &Profile,
+        told: &Start,
+        work: impl FnOnce() -> Result<Running, BrowserError>,
+    ) {
+        let mut ending = Ending {
+            instance: self,
+            profile,
+            told,
+            outcome: Err(BrowserError::Launch(
+                "the start broke off; the log of the node host says why".to_owned(),
+            )),
+        };
+        ending.outcome = work().map(Arc::new);
+    }
+
+    fn started(&self, profile: &Profile, outcome: &Outcome) {
         let mut state = lock(&self.state);
         state.starting = None;
-        match &outcome {
+        match outcome {
             Ok(running) => {
                 state.running = Some(Arc::clone(running));
                 state.failures = 0;
                 state.pause = None;
             }
+            Err(BrowserError::Stopped) => {}
             // What somebody else runs is asked again at once.
             Err(error) if profile.is_launched() => state.failed(error),
             Err(_) => {}
         }
-        drop(state);
-        *lock(&told.outcome) = Some(outcome);
-        told.changed.notify_all();
     }
 
-    /// Ends the browser; false when none runs.
+    /// Ends the browser, or the start of one; false when none runs.
     ///
     /// # Errors
-    /// [`BrowserError::TimedOut`] while it is still being started.
+    /// [`BrowserError::TimedOut`] while a start takes its time to break off.
     pub fn stop(&self, deadline: Instant) -> Result<bool, BrowserError> {
         let starting = lock(&self.state).starting.clone();
+        let mut stopped = false;
         if let Some(start) = starting {
-            if let Err(BrowserError::TimedOut) = start.wait(deadline) {
-                return Err(BrowserError::TimedOut);
+            start.halt.ask();
+            match start.wait(deadline) {
+                Err(BrowserError::TimedOut) => return Err(BrowserError::TimedOut),
+                outcome => stopped = matches!(outcome, Err(BrowserError::Stopped)),
             }
         }
-        let running = lock(&self.state).running.take();
-        let was_running = running.as_ref().is_some_and(|it| it.connection.is_open());
+        let mut state = lock(&self.state);
+        let running = state.running.take();
+        if let Some(running) = &running {
+            state.leaving.clone_from(&running.process);
+        }
+        drop(state);
         if let Some(running) = running {
+            stopped |= running.connection.is_open();
             running.end();
         }
-        Ok(was_running)
+        Ok(stopped)
     }
 
     /// Closes a tab.
@@ -316,6 +367,24 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_waits_for_a_start_that_broke_off() {
+        let settings = crate::node::browser::settings::tests::settings("{}", &[]);
+        let profile = settings.profile("openclaw").unwrap();
+        let (instance, start) = (Instance::default(), Arc::new(Start::default()));
+        lock(&instance.state).starting = Some(Arc::clone(&start));
+        let broken = std::thread::scope(|scope| {
+            let starter = scope.spawn(|| instance.start(profile, &start, || panic!("on purpose")));
+            starter.join()
+        });
+        assert!(broken.is_err());
+        let patient = Instant::now() + Duration::from_secs(60);
+        let told = start.wait(patient).unwrap_err().to_string();
+        assert!(told.starts_with("Error: the start broke off"), "{told}");
+        let state = lock(&instance.state);
+        assert!(state.starting.is_none() && state.failures == 1);
+    }
 
     #[test]
     fn the_fourth_launch_after_three_failures_waits() {

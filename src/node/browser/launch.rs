@@ -15,9 +15,12 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
+use super::cdp::Socket;
+use super::endpoint::Endpoint;
 use super::executable::Executable;
 use super::guard::BLANK;
 use crate::node::run::Children;
+use crate::store::atomic::create_private_directory;
 
 /// How long a browser may take to end in order.
 const STOP_GRACE: Duration = Duration::from_millis(2_500);
@@ -27,6 +30,13 @@ const KILL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Bytes kept of what a browser complains about while it starts.
 const MAX_COMPLAINT_BYTES: usize = 8 * 1024;
+
+/// What a browser says of its own socket, and when it cannot have its port.
+const ANNOUNCEMENT: &str = "DevTools listening on ws://";
+const PORTLESS: &str = "Cannot start http server for devtools";
+
+/// Bytes of a line in which that is looked for.
+const MAX_LINE_BYTES: usize = 512;
 
 /// The threads beside a browser sit in one system call each.
 const WATCHER_STACK: usize = 64 * 1024;
@@ -45,6 +55,8 @@ pub struct Launch {
     pub port: u16,
     /// Its user-data directory.
     pub user_data: PathBuf,
+    /// Where it keeps what it would keep in the home directory: settings, caches, crash reports.
+    pub folder: PathBuf,
     /// Without a window.
     pub headless: bool,
     /// Without its sandbox.
@@ -56,16 +68,22 @@ pub struct Launch {
 impl Launch {
     /// The arguments; `system` is `std::env::consts::OS`. `extra` comes late, so that it wins.
     pub fn arguments(&self, system: &str) -> Vec<OsString> {
-        let mut data = OsString::from("--user-data-dir=");
-        data.push(&self.user_data);
+        let placed = |flag: &str, place: &Path| {
+            let mut argument = OsString::from(flag);
+            argument.push(place);
+            argument
+        };
         let mut arguments = vec![
             format!("--remote-debugging-port={}", self.port).into(),
-            data,
+            placed("--user-data-dir=", &self.user_data),
+            placed("--crash-dumps-dir=", &self.folder.join("crashes")),
         ];
         let mut add = |flags: &[&str]| arguments.extend(flags.iter().map(OsString::from));
         add(&[
             "--no-first-run",
             "--no-default-browser-check",
+            "--disable-breakpad",
+            "--disable-crash-reporter",
             "--disable-sync",
             "--disable-background-networking",
             "--disable-component-update",
@@ -92,6 +110,37 @@ impl Launch {
         arguments.push(BLANK.into());
         arguments
     }
+
+    /// Makes the folder, with what tells the browser that downloads belong there too: where nobody waits for one, it
+    /// goes where the desktop's settings say.
+    ///
+    /// # Errors
+    /// It cannot be made or written to.
+    pub fn prepare(&self) -> std::io::Result<()> {
+        let config = self.folder.join("config");
+        for directory in [&self.folder, &self.user_data, &config] {
+            create_private_directory(directory)?;
+        }
+        let downloads = self.folder.join("downloads");
+        let mut quoted = String::new();
+        for letter in downloads.to_string_lossy().chars() {
+            if ['\\', '"', '$', '`'].contains(&letter) {
+                quoted.push('\\');
+            }
+            quoted.push(letter);
+        }
+        let text = format!("XDG_DOWNLOAD_DIR=\"{quoted}\"\n");
+        std::fs::write(config.join("user-dirs.dirs"), text)
+    }
+
+    /// The variables that say where programs keep their things.
+    fn places(&self) -> [(&'static str, PathBuf); 3] {
+        [
+            ("XDG_CACHE_HOME", self.folder.join("cache")),
+            ("XDG_CONFIG_HOME", self.folder.join("config")),
+            ("XDG_DATA_HOME", self.folder.join("data")),
+        ]
+    }
 }
 
 /// Variables that would route a browser's connections elsewhere.
@@ -104,6 +153,7 @@ fn is_proxy_variable(name: &OsStr) -> bool {
 #[derive(Debug)]
 pub struct Process {
     group: Pid,
+    port: u16,
     children: Arc<Children>,
     /// Closing it ends the group.
     lifeline: Mutex<Option<ChildStdin>>,
@@ -114,7 +164,43 @@ pub struct Process {
 struct Shared {
     ended: Mutex<bool>,
     changed: Condvar,
-    complaint: Mutex<Vec<u8>>,
+    said: Mutex<Said>,
+}
+
+/// What a browser has said so far.
+#[derive(Debug, Default)]
+struct Said {
+    /// The beginning of it.
+    complaint: Vec<u8>,
+    /// The beginning of the present line.
+    line: Vec<u8>,
+    /// The path of its own socket.
+    socket: Option<String>,
+    /// Somebody else has its port.
+    portless: bool,
+}
+
+impl Said {
+    fn hear(&mut self, chunk: &[u8]) {
+        let room = MAX_COMPLAINT_BYTES.saturating_sub(self.complaint.len());
+        self.complaint
+            .extend_from_slice(&chunk[..chunk.len().min(room)]);
+        for &byte in chunk {
+            if byte != b'\n' {
+                if self.line.len() < MAX_LINE_BYTES {
+                    self.line.push(byte);
+                }
+                continue;
+            }
+            let line = std::mem::take(&mut self.line);
+            let line = String::from_utf8_lossy(&line);
+            if let Some((_, url)) = line.split_once(ANNOUNCEMENT) {
+                let path = url.find('/').map(|at| url[at..].trim().to_owned());
+                self.socket = self.socket.take().or(path);
+            }
+            self.portless |= line.contains(PORTLESS);
+        }
+    }
 }
 
 impl Process {
@@ -134,7 +220,8 @@ impl Process {
             .args(launch.arguments(std::env::consts::OS))
             .env_clear()
             .envs(environment.filter(|(name, _)| !is_proxy_variable(name)))
-            .current_dir(parent(&launch.user_data))
+            .envs(launch.places())
+            .current_dir(&launch.folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -142,6 +229,7 @@ impl Process {
         let mut child = children.spawn(&mut command)?;
         let process = Self {
             group: Pid::from_child(&child),
+            port: launch.port,
             children: Arc::clone(children),
             lifeline: Mutex::new(child.stdin.take()),
             shared: Arc::default(),
@@ -184,8 +272,20 @@ impl Process {
 
     /// What it has complained about so far, trimmed.
     pub fn complaint(&self) -> String {
-        let complaint = lock(&self.shared.complaint);
-        String::from_utf8_lossy(&complaint).trim().to_owned()
+        let said = lock(&self.shared.said);
+        String::from_utf8_lossy(&said.complaint).trim().to_owned()
+    }
+
+    /// Its own socket, once it has named it.
+    pub fn socket(&self) -> Option<Socket> {
+        let path = lock(&self.shared.said).socket.clone()?;
+        let Endpoint { host, port, .. } = Endpoint::local(self.port);
+        Some(Socket { host, port, path })
+    }
+
+    /// Whether it has said that somebody else has its port; it runs on without one.
+    pub fn has_no_port(&self) -> bool {
+        lock(&self.shared.said).portless
     }
 
     /// Ends it: asked first, killed with its group after [`STOP_GRACE`]. Returns when it is gone.
@@ -236,31 +336,17 @@ fn reap(mut child: Child, group: Pid, children: &Children, shared: &Shared) {
     children.forget(group);
 }
 
-/// Keeps the beginning of what is said; the rest is read and dropped, so that nobody blocks on a full pipe.
+/// Hears a browser out: what is not kept is read and dropped, so that it never blocks on a full pipe.
 fn listen(stderr: Option<impl Read>, shared: &Shared) {
     let Some(mut stderr) = stderr else { return };
     let mut chunk = [0; 1024];
     while let Ok(read @ 1..) = stderr.read(&mut chunk) {
-        let mut kept = lock(&shared.complaint);
-        let room = MAX_COMPLAINT_BYTES.saturating_sub(kept.len());
-        kept.extend_from_slice(&chunk[..read.min(room)]);
+        lock(&shared.said).hear(&chunk[..read]);
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn parent(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new("/"))
-}
-
-/// Removes the locks that a browser of another life left in its user-data directory.
-pub fn remove_stale_locks(user_data: &Path) {
-    for name in ["SingletonLock", "SingletonCookie", "SingletonSocket"] {
-        // Where there is none, nothing is stale.
-        let _ = std::fs::remove_file(user_data.join(name));
-    }
 }
 
 #[cfg(test)]
@@ -275,6 +361,7 @@ mod tests {
             },
             port: 18_800,
             user_data: "/d/u".into(),
+            folder: "/d".into(),
             headless: false,
             no_sandbox: false,
             extra: extra.iter().map(|text| (*text).to_owned()).collect(),
@@ -286,8 +373,12 @@ mod tests {
         let usual = launch(&["--mute-audio"]);
         let arguments = usual.arguments("macos");
         assert_eq!(
-            arguments[..2],
-            ["--remote-debugging-port=18800", "--user-data-dir=/d/u"]
+            arguments[..3],
+            [
+                "--remote-debugging-port=18800",
+                "--user-data-dir=/d/u",
+                "--crash-dumps-dir=/d/crashes"
+            ]
         );
         let tail = [
             "--password-store=basic",
@@ -320,6 +411,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_browser_names_its_own_socket_in_whatever_pieces_it_speaks() {
+        let noise = "x".repeat(MAX_COMPLAINT_BYTES);
+        let text = format!(
+            "{noise}\n\nDevTools listening on ws://127.0.0.1:1/devtools/browser/a-b\r\nmore\n"
+        );
+        for size in [1, 7, 1024, text.len()] {
+            let mut said = Said::default();
+            text.as_bytes()
+                .chunks(size)
+                .for_each(|chunk| said.hear(chunk));
+            assert_eq!(
+                said.socket.as_deref(),
+                Some("/devtools/browser/a-b"),
+                "{size}"
+            );
+            assert_eq!(said.complaint.len(), MAX_COMPLAINT_BYTES);
+            assert!(!said.portless);
+        }
+        let mut said = Said::default();
+        said.hear(b"[1:1:ERROR:x.cc(1)] Cannot start http server for devtools.\n");
+        assert!(said.portless && said.socket.is_none());
+    }
+
     /// A "browser" that says its group's members and stays; `more` runs first.
     fn script(dir: &Path, more: &str) -> Launch {
         let file = dir.join("browser");
@@ -336,6 +451,7 @@ mod tests {
                 kind: "custom",
             },
             user_data: dir.join("u"),
+            folder: dir.to_owned(),
             ..launch(&[])
         }
     }

@@ -30,6 +30,7 @@ mod refs;
 mod request;
 mod routes;
 mod settings;
+mod singleton;
 mod snapshot;
 mod start;
 mod status;

@@ -62,6 +62,8 @@ pub struct Profile {
     pub name: String,
     /// Debugging port.
     pub port: u16,
+    /// `cdpPort` says so; else it is the first one.
+    pub port_is_named: bool,
     /// `cdpUrl`: a browser that somebody else runs.
     pub url: Option<String>,
     /// Who drives it.
@@ -193,6 +195,30 @@ impl Settings {
         })
     }
 
+    /// Refuses to start the browser of a profile whose port another one has: of two, the one that names it keeps it,
+    /// else the one that comes first.
+    ///
+    /// # Errors
+    /// [`BrowserError::Launch`] with the key to change.
+    pub fn check_port(&self, profile: &Profile) -> Result<(), BrowserError> {
+        let rank = |other: &Profile| {
+            let at = self.profiles.iter().position(|it| it.name == other.name);
+            (!other.port_is_named, at)
+        };
+        let mut others = self.profiles.iter().filter(|other| {
+            other.port == profile.port && other.is_launched() && other.driver == Driver::Openclaw
+        });
+        let Some(owner) = others.find(|other| rank(other) < rank(profile)) else {
+            return Ok(());
+        };
+        let (port, name) = (profile.port, &profile.name);
+        Err(BrowserError::Launch(format!(
+            "profiles \"{}\" and \"{name}\" have the same debugging port {port}; set browser.profiles.{name}.cdpPort \
+             to another one",
+            owner.name
+        )))
+    }
+
     /// Whether a browser of `profile` shows a window; `requested` is the request's own wish.
     pub fn headless(&self, profile: &Profile, requested: Option<bool>) -> Headless {
         let fallback = (!self.display).then_some(true);
@@ -223,6 +249,7 @@ fn profiles(
     let profile = |name: &str, own: &Value| Profile {
         name: name.to_owned(),
         port: port(own.get("cdpPort")).unwrap_or(first_port),
+        port_is_named: port(own.get("cdpPort")).is_some(),
         url: text(own.get("cdpUrl")),
         driver: match own.get("driver").and_then(Value::as_str) {
             Some("existing-session") => Driver::ExistingSession,
@@ -312,12 +339,13 @@ fn limit(value: Option<&Value>, otherwise: u64) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::config;
     use crate::node::testing::TempDir;
 
-    fn settings(text: &str, variables: &[(&str, &str)]) -> Settings {
+    /// The settings of this text, with these variables.
+    pub fn settings(text: &str, variables: &[(&str, &str)]) -> Settings {
         let dir = TempDir::new();
         let home = dir.path().to_str().unwrap();
         let pairs = variables.iter().copied().chain([("HOME", home)]);
@@ -394,6 +422,33 @@ mod tests {
             unknown,
             "BrowserProfileNotFoundError: Profile \"x\" not found. Available profiles: openclaw, user, work, far"
         );
+    }
+
+    #[test]
+    fn of_two_profiles_with_one_port_the_one_that_has_it_by_chance_gives_way() {
+        let settings = settings(
+            r#"{ browser: { profiles: { b: { cdpPort: 18800 }, c: { cdpPort: 18800 }, d: { cdpPort: 7 },
+                 e: { cdpPort: 7, attachOnly: true }, f: { cdpUrl: "http://h:1" } } } }"#,
+            &[],
+        );
+        let verdict = |name: &str| {
+            let checked = settings.check_port(settings.profile(name).unwrap());
+            checked.map_err(|error| error.to_string())
+        };
+        let refused = |other: &str, name: &str| {
+            Err(format!(
+                "Error: profiles \"{other}\" and \"{name}\" have the same debugging port 18800; \
+                 set browser.profiles.{name}.cdpPort to another one"
+            ))
+        };
+        for (name, expected) in [
+            ("openclaw", refused("b", "openclaw")),
+            ("b", Ok(())),
+            ("c", refused("b", "c")),
+            ("d", Ok(())),
+        ] {
+            assert_eq!(verdict(name), expected, "{name}");
+        }
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! From a profile to a browser that answers: attach to one that runs, or launch one
 //! (node-host specification, section 4.1).
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, geteuid, test_kill_process};
+use rustix::process::geteuid;
 
 use super::cdp::{Connection, Socket};
 use super::endpoint::Endpoint;
@@ -13,10 +13,10 @@ use super::error::BrowserError;
 use super::executable::{Executable, NONE_FOUND};
 use super::guard::Policy;
 use super::instance::{Means, Running};
-use super::launch::{Launch, Process, remove_stale_locks};
+use super::launch::{Launch, Process};
 use super::pages::Pages;
 use super::settings::{Headless, Profile};
-use crate::store::atomic::create_private_directory;
+use super::singleton::{self, Holder};
 
 /// How often a browser that starts is asked.
 const POLL: Duration = Duration::from_millis(50);
@@ -26,6 +26,15 @@ const PORT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long somebody who listens on the port may take to accept.
 const PORT_PROBE: Duration = Duration::from_millis(200);
+
+/// How long a browser that is being ended may take to be gone.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long one answer of a browser that starts may take.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Somebody else answers where the browser should.
+const STRANGER: &str = "another program has taken its port";
 
 /// Bytes of a browser's last words in an error.
 const MAX_LAST_WORDS: usize = 600;
@@ -37,6 +46,8 @@ pub struct Plan {
     pub executable: Option<Executable>,
     /// Its user-data directory.
     pub user_data: PathBuf,
+    /// Where it keeps everything else.
+    pub folder: PathBuf,
     /// Whether it shows a window.
     pub headless: Headless,
     /// Without its sandbox.
@@ -67,104 +78,172 @@ pub fn endpoint(profile: &Profile) -> Result<Endpoint, BrowserError> {
     }
 }
 
-/// Gives a browser that answers. `former` is the one that does not any more: its process may have lost only its
-/// connection.
-///
-/// # Errors
-/// [`BrowserError::Launch`] with what the browser said.
-pub fn start(
-    profile: &Profile,
-    means: &Means,
-    former: Option<&Running>,
-) -> Result<Running, BrowserError> {
-    let plan = &means.plan;
-    let endpoint = endpoint(profile)?;
-    if let Some(process) = former.and_then(|former| former.process.as_ref()) {
-        if process.is_alive() {
-            let again = attach(&endpoint, plan).map(|(connection, pages)| Running {
-                connection,
-                pages,
-                process: Some(Arc::clone(process)),
-                executable: former.and_then(|former| former.executable.clone()),
-                headless: former.map_or(plan.headless, |former| former.headless),
-            });
-            if again.is_ok() {
-                return again;
-            }
+/// Ends a start that is under way.
+#[derive(Debug, Default)]
+pub struct Halt(Mutex<Halted>);
+
+#[derive(Debug, Default)]
+struct Halted {
+    asked: bool,
+    /// The browser that is being waited for.
+    process: Option<Arc<Process>>,
+}
+
+impl Halt {
+    /// From now on the start comes to nothing; returns when its browser is gone.
+    pub fn ask(&self) {
+        let mut halted = self.lock();
+        halted.asked = true;
+        let process = halted.process.take();
+        drop(halted);
+        if let Some(process) = process {
             process.stop();
         }
     }
-    if !profile.is_launched() {
-        let (connection, pages) = attach(&endpoint, plan).map_err(|error| {
-            let name = &profile.name;
-            BrowserError::Launch(format!(
-                "no browser answers at {}:{} for profile \"{name}\", which this node host may not start itself: {error}",
-                endpoint.host, endpoint.port
-            ))
-        })?;
-        return Ok(Running {
-            connection,
-            pages,
-            process: None,
-            executable: None,
-            headless: plan.headless,
-        });
+
+    /// Ends the start when that was asked for.
+    fn check(&self) -> Result<(), BrowserError> {
+        if self.lock().asked {
+            Err(BrowserError::Stopped)
+        } else {
+            Ok(())
+        }
     }
-    launch(profile, means, &endpoint)
+
+    fn watch(&self, process: &Arc<Process>) {
+        self.lock().process = Some(Arc::clone(process));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Halted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-fn launch(profile: &Profile, means: &Means, endpoint: &Endpoint) -> Result<Running, BrowserError> {
+/// What a start comes after.
+#[derive(Debug, Default)]
+pub struct Before {
+    /// The browser that does not answer any more: its process may have lost only its connection.
+    pub former: Option<Arc<Running>>,
+    /// A browser that is just being ended: it still has the port and the directory.
+    pub leaving: Option<Arc<Process>>,
+}
+
+/// Gives a browser that answers.
+///
+/// # Errors
+/// [`BrowserError::Launch`] with what the browser said, [`BrowserError::Stopped`].
+pub fn start(
+    profile: &Profile,
+    means: &Means,
+    before: &Before,
+    halt: &Halt,
+) -> Result<Running, BrowserError> {
+    let plan = &means.plan;
+    let endpoint = endpoint(profile)?;
+    if let Some(process) = &before.leaving {
+        process.wait(LEAVE_PATIENCE);
+    }
+    if let Some(again) = before.former.as_deref().and_then(|it| reattach(it, plan)) {
+        return Ok(again);
+    }
+    if profile.is_launched() {
+        return launch(profile, means, &endpoint, halt);
+    }
+    let (connection, pages) = attach(&endpoint, plan).map_err(|error| {
+        let name = &profile.name;
+        BrowserError::Launch(format!(
+            "no browser answers at {}:{} for profile \"{name}\", which this node host may not start itself: {error}",
+            endpoint.host, endpoint.port
+        ))
+    })?;
+    Ok(Running {
+        connection,
+        pages,
+        process: None,
+        executable: None,
+        headless: plan.headless,
+    })
+}
+
+/// Another connection to a browser of this program that has lost its own; one that takes none is ended.
+fn reattach(former: &Running, plan: &Plan) -> Option<Running> {
+    let process = former.process.as_ref().filter(|it| it.is_alive())?;
+    let connected = process.socket().and_then(|own| connect(&own, plan).ok());
+    let Some((connection, pages)) = connected else {
+        process.stop();
+        return None;
+    };
+    Some(Running {
+        connection,
+        pages,
+        process: Some(Arc::clone(process)),
+        executable: former.executable.clone(),
+        headless: former.headless,
+    })
+}
+
+fn launch(
+    profile: &Profile,
+    means: &Means,
+    endpoint: &Endpoint,
+    halt: &Halt,
+) -> Result<Running, BrowserError> {
     let plan = &means.plan;
     let executable = plan.executable.clone();
     let executable = executable.ok_or_else(|| BrowserError::Launch(NONE_FOUND.to_owned()))?;
-    wait_for_port(profile)?;
-    create_private_directory(&plan.user_data).map_err(|error| {
-        BrowserError::Launch(format!(
-            "cannot create {}: {error}",
-            plan.user_data.display()
-        ))
-    })?;
+    wait_for_port(profile, halt)?;
     let launch = Launch {
         executable: executable.clone(),
         port: profile.port,
         user_data: plan.user_data.clone(),
+        folder: plan.folder.clone(),
         headless: plan.headless.on,
         no_sandbox: plan.no_sandbox,
         extra: plan.extra.clone(),
     };
+    launch.prepare().map_err(|error| {
+        let (folder, data) = (plan.folder.display(), plan.user_data.display());
+        BrowserError::Launch(format!("cannot write below {folder} and {data}: {error}"))
+    })?;
     let mut tried = 0;
     loop {
         tried += 1;
+        halt.check()?;
         let environment = means.environment.iter();
         let environment = environment.map(|(name, value)| (name.as_os_str(), value.as_os_str()));
         let process = Process::start(&launch, environment, &means.children);
-        let process = process.map_err(|error| {
+        let process = Arc::new(process.map_err(|error| {
             BrowserError::Launch(format!(
                 "cannot start {}: {error}",
                 executable.path.display()
             ))
-        })?;
-        match ready(&process, endpoint, plan) {
+        })?);
+        halt.watch(&process);
+        let reason = match ready(&process, endpoint, plan, halt) {
             Ok((connection, pages)) => {
                 return Ok(Running {
                     connection,
                     pages,
-                    process: Some(Arc::new(process)),
+                    process: Some(process),
                     executable: Some(executable),
                     headless: plan.headless,
                 });
             }
-            Err(reason) => {
-                let ended = !process.is_alive();
-                process.stop();
-                // A lock of another life may keep it from its directory, once.
-                if tried == 1 && ended && is_stale(&plan.user_data) {
-                    remove_stale_locks(&plan.user_data);
-                    continue;
-                }
-                return Err(failure(profile, &launch, &reason, &process.complaint()));
-            }
+            Err(reason) => reason,
+        };
+        let ended = !process.is_alive();
+        process.stop();
+        halt.check()?;
+        let holder = Holder::of(&plan.user_data);
+        // A lock of another life may keep it from its directory, once.
+        if tried == 1 && ended && holder == Holder::Gone {
+            singleton::remove(&plan.user_data);
+            continue;
         }
+        let reason = held(&holder, profile, plan)
+            .filter(|_| ended)
+            .unwrap_or(reason);
+        return Err(failure(profile, &launch, &reason, &process.complaint()));
     }
 }
 
@@ -173,25 +252,39 @@ fn ready(
     process: &Process,
     endpoint: &Endpoint,
     plan: &Plan,
+    halt: &Halt,
 ) -> Result<(Arc<Connection>, Arc<Pages>), String> {
     let deadline = Instant::now() + plan.launch_limit;
-    let socket = loop {
+    let limit = plan.launch_limit.as_millis();
+    let mut answered = false;
+    loop {
+        halt.check().map_err(|error| error.to_string())?;
         if !process.is_alive() {
             return Err("it ended before it answered".to_owned());
         }
+        if process.has_no_port() {
+            return Err(STRANGER.to_owned());
+        }
         if Instant::now() >= deadline {
-            let limit = plan.launch_limit.as_millis();
-            return Err(format!("it did not answer within {limit}ms"));
+            return Err(match process.socket() {
+                None if answered => {
+                    format!("it did not say within {limit}ms that it listens there")
+                }
+                _ => format!("it did not answer within {limit}ms"),
+            });
         }
-        match endpoint.socket(deadline) {
-            Ok(socket) => break socket,
-            Err(_) => std::thread::sleep(POLL),
+        let patience = deadline.min(Instant::now() + ANSWER_PATIENCE);
+        match (endpoint.socket(patience), process.socket()) {
+            // Only what the browser itself calls its own is attached to.
+            (Ok(socket), Some(own)) if socket == own => {
+                return connect(&socket, plan).map_err(|error| error.to_string());
+            }
+            (Ok(_), Some(_)) => return Err(STRANGER.to_owned()),
+            (Ok(_), None) => answered = true,
+            (Err(_), _) => {}
         }
-    };
-    if !is_own(&plan.user_data, &socket) {
-        return Err("another browser answers on its port".to_owned());
+        std::thread::sleep(POLL);
     }
-    connect(&socket, plan).map_err(|error| error.to_string())
 }
 
 /// Attaches to a browser that runs.
@@ -215,19 +308,12 @@ fn connect(socket: &Socket, plan: &Plan) -> Result<(Arc<Connection>, Arc<Pages>)
     Ok((connection, pages))
 }
 
-/// Whether the socket is the one that the browser of this directory has written down; true when it wrote nothing.
-fn is_own(user_data: &Path, socket: &Socket) -> bool {
-    let written = std::fs::read_to_string(user_data.join("DevToolsActivePort"));
-    let Ok(written) = written else { return true };
-    let path = written.lines().nth(1).unwrap_or_default().trim();
-    path.is_empty() || path == socket.path
-}
-
 /// The port must be nobody's: a browser of this program's last life may be just leaving it.
-fn wait_for_port(profile: &Profile) -> Result<(), BrowserError> {
+fn wait_for_port(profile: &Profile, halt: &Halt) -> Result<(), BrowserError> {
     let deadline = Instant::now() + PORT_PATIENCE;
     let address = ([127, 0, 0, 1], profile.port).into();
     while std::net::TcpStream::connect_timeout(&address, PORT_PROBE).is_ok() {
+        halt.check()?;
         if Instant::now() >= deadline {
             let (port, name) = (profile.port, &profile.name);
             return Err(BrowserError::Launch(format!(
@@ -240,23 +326,19 @@ fn wait_for_port(profile: &Profile) -> Result<(), BrowserError> {
     Ok(())
 }
 
-/// Whether the lock in a user-data directory is of a process that is gone, or of another machine.
-fn is_stale(user_data: &Path) -> bool {
-    let Ok(owner) = std::fs::read_link(user_data.join("SingletonLock")) else {
-        return false;
-    };
-    let owner = owner.to_string_lossy();
-    let Some((machine, pid)) = owner.rsplit_once('-') else {
-        return true;
-    };
-    let local = this_machine().is_none_or(|name| name == machine);
-    let pid = pid.parse().ok().and_then(Pid::from_raw);
-    !local || pid.is_none_or(|pid| test_kill_process(pid).is_err())
-}
-
-fn this_machine() -> Option<String> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
-    Some(name.trim().to_owned())
+/// What a lock in the user-data directory has to do with a browser that ended at once.
+fn held(holder: &Holder, profile: &Profile, plan: &Plan) -> Option<String> {
+    let (directory, name) = (plan.user_data.display(), &profile.name);
+    match holder {
+        Holder::Process(pid) => Some(format!(
+            "process {pid} uses its directory {directory}; end that one, or set browser.profiles.{name}.userDataDir to \
+             another directory"
+        )),
+        Holder::Unknown(error) => Some(format!(
+            "the lock in its directory {directory} cannot be read ({error}); give the directory to the user of the node host"
+        )),
+        Holder::Gone | Holder::Nobody => None,
+    }
 }
 
 fn failure(profile: &Profile, launch: &Launch, reason: &str, complaint: &str) -> BrowserError {
@@ -292,28 +374,6 @@ fn last_words(complaint: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::testing::TempDir;
-
-    #[test]
-    fn a_lock_is_stale_when_nobody_here_holds_it() {
-        let dir = TempDir::new();
-        assert!(!is_stale(dir.path()), "there is none");
-        let here = this_machine().unwrap_or_default();
-        for (owner, stale) in [
-            (format!("{here}-{}", std::process::id()), false),
-            (format!("{here}-999999999"), true),
-            (format!("elsewhere-{}", std::process::id()), true),
-            ("nonsense".to_owned(), true),
-        ] {
-            let link = dir.path().join("SingletonLock");
-            let _ = std::fs::remove_file(&link);
-            std::os::unix::fs::symlink(&owner, &link).unwrap();
-            assert_eq!(is_stale(dir.path()), stale, "{owner}");
-        }
-        remove_stale_locks(dir.path());
-        assert!(!is_stale(dir.path()));
-    }
-
     #[test]
     fn last_words_leave_the_usual_noise_out() {
         let said = "[1:2:ERROR:dbus/bus.cc:405] Failed\n  Running as root \n\nno";
