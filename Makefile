@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help build release check fmt clippy doc test demo demo-lan browser interop attack fault endurance fuzz lan bench deps service
+.PHONY: help build release check fmt clippy doc test generate shells demo demo-lan browser interop attack fault endurance fuzz lan bench deps service
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -24,7 +24,7 @@ fmt:
 
 clippy: deps
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	$(CARGO) clippy --locked --test attack --test browser --test endurance --test fault --test fuzz --test interop --test lan -- -D warnings
+	$(CARGO) clippy --locked --test attack --test browser --test endurance --test fault --test fuzz --test generate --test interop --test lan -- -D warnings
 
 doc: deps
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --quiet
@@ -34,6 +34,12 @@ test: deps ## all fast tests
 
 demo: build ## the main job in a temporary directory: pair a node, run uname -a on it
 	tests/demo.sh target/debug/openclaw
+
+generate: deps ## write what is made from the command table anew: contrib/completions and contrib/man
+	$(CARGO) test --locked --quiet --test generate
+
+shells: ## completions in bash, zsh and fish; manual pages and shell scripts through their checkers (installs these)
+	tests/shells/run.sh
 
 browser: deps ## the browser proxy against a real headless Chromium and pages on loopback
 	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } \

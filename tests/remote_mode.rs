@@ -107,6 +107,7 @@ const COMMANDS: &[(&str, About, &[&str])] = &[
     ("config set", M, &[]),
     ("config unset", M, &[]),
     ("config validate", M, &[]),
+    ("completion", M, &[]),
 ];
 
 /// A machine whose own gateway ran before, with a node and a device that wait there, and the gateway it uses now.

@@ -47,8 +47,25 @@ pub struct Argument {
     pub required: bool,
     /// Whether it takes all remaining words.
     pub many: bool,
+    /// What a shell may offer for it.
+    pub offers: Offers,
     /// One line of help.
     pub help: &'static str,
+}
+
+/// What a shell may offer for a word that is still to be typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offers {
+    /// Another command line: programs first.
+    Commands,
+    /// The keys of the configuration.
+    ConfigKeys,
+    /// Names of files.
+    Files,
+    /// Nothing: only the gateway or the person knows it.
+    Nothing,
+    /// These words.
+    Words(&'static [&'static str]),
 }
 
 /// What an option takes as its value.
@@ -189,6 +206,7 @@ impl Argument {
             name,
             required: true,
             many: false,
+            offers: Offers::Nothing,
             help,
         }
     }
@@ -199,8 +217,21 @@ impl Argument {
             name,
             required: false,
             many: false,
+            offers: Offers::Nothing,
             help,
         }
+    }
+
+    /// The same argument, taking all remaining words.
+    pub const fn many(mut self) -> Argument {
+        self.many = true;
+        self
+    }
+
+    /// The same argument, for which a shell may offer something.
+    pub const fn offers(mut self, offers: Offers) -> Argument {
+        self.offers = offers;
+        self
     }
 
     /// `<name>` or `[name]`, with dots when it takes several words.
@@ -291,6 +322,15 @@ impl Flag {
             Some(placeholder) if self.many => format!("--{} <{placeholder}...>", self.long),
             Some(placeholder) => format!("--{} <{placeholder}>", self.long),
             None => format!("--{}", self.long),
+        }
+    }
+
+    /// What a shell may offer as its value.
+    pub fn offers(&self) -> Offers {
+        match self.takes {
+            Takes::Choice(_, words) => Offers::Words(words),
+            Takes::Text("file" | "path") => Offers::Files,
+            _ => Offers::Nothing,
         }
     }
 

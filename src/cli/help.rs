@@ -71,7 +71,8 @@ fn option_usage(flag: &Flag) -> String {
     }
 }
 
-fn option_help(flag: &Flag) -> String {
+/// The help of an option with what counts about its value: the words it may be, its default, what stands in for it.
+pub(crate) fn option_help(flag: &Flag) -> String {
     let mut notes = Vec::new();
     if let Takes::Choice(_, words) = flag.takes {
         notes.push(format!("one of: {}", words.join(", ")));
@@ -161,7 +162,7 @@ Scopes asked for: operator.pairing and what the node's commands require
         let root = help(&[]);
         for line in [
             "Usage: openclaw [options] [command]",
-            "  nodes      Approve, inspect and use nodes",
+            "  nodes       Approve, inspect and use nodes",
             "  --no-color           No ANSI colour (env: NO_COLOR)",
             "  -V, --version        Print the version",
         ] {

@@ -22,6 +22,7 @@ pub mod answer;
 pub mod approvals;
 pub mod audit;
 pub mod command;
+pub mod completion;
 pub mod config;
 pub mod config_dry_run;
 pub mod config_request;
@@ -37,8 +38,10 @@ pub mod gateway_query;
 pub mod gateway_run;
 pub mod gateway_status;
 pub mod gateway_tls;
+pub mod generated;
 pub mod help;
 pub mod invocation;
+pub mod manual;
 pub mod node;
 pub mod node_join;
 pub mod node_setup;
@@ -59,6 +62,7 @@ pub mod table;
 #[cfg(test)]
 mod testing;
 pub mod usage;
+pub mod walk;
 
 /// Options with which a command stays and writes as things happen.
 const STAYING: [&str; 2] = ["follow", "watch"];

@@ -4,10 +4,11 @@
 
 mod approvals;
 mod audit;
+mod completion;
 mod dns;
 mod join;
 
-use crate::cli::command::{Argument, Command, Flag, Takes};
+use crate::cli::command::{Argument, Command, Flag, Offers, Takes};
 use crate::cli::{
     config, config_set, devices, discover, gateway_limits, gateway_probe, gateway_query,
     gateway_run, gateway_status, gateway_tls, node, node_setup, nodes, overview, pairing, qr,
@@ -95,6 +96,7 @@ pub static ROOT: Command = Command::group(
         dns::DNS,
         HEALTH,
         STATUS,
+        completion::COMPLETION,
     ],
 )
 .flags(&[&[
@@ -706,7 +708,7 @@ const CONFIG: Command = Command::group(
             config_set::set,
         )
         .arguments(&[
-            Argument::optional("path", "Dotted path, e.g. gateway.port"),
+            Argument::optional("path", "Dotted path, e.g. gateway.port").offers(Offers::ConfigKeys),
             Argument::optional("value", "JSON5 value; other text is taken as a string"),
         ])
         .flags(&[&[
@@ -740,7 +742,8 @@ const CONFIG: Command = Command::group(
     ],
 );
 
-const PATH: Argument = Argument::required("path", "Dotted path, e.g. gateway.port");
+const PATH: Argument =
+    Argument::required("path", "Dotted path, e.g. gateway.port").offers(Offers::ConfigKeys);
 
 const QR: Command = Command::leaf(
     "qr",

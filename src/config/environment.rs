@@ -293,6 +293,19 @@ impl Environment {
         self.setting("OPENCLAW_CLI_PATH")
     }
 
+    /// `ZDOTDIR`: where zsh reads its start-up files instead of the home directory.
+    pub fn zsh_directory(&self) -> Option<&str> {
+        self.get("ZDOTDIR")
+    }
+
+    /// `fish` below `XDG_CONFIG_HOME`: where fish reads its configuration instead of `~/.config/fish`.
+    pub fn fish_directory(&self) -> Option<String> {
+        let directory = self.get("XDG_CONFIG_HOME")?;
+        directory
+            .starts_with('/')
+            .then(|| format!("{directory}/fish"))
+    }
+
     /// `NO_COLOR`: any non-empty value.
     pub fn no_color(&self) -> bool {
         self.get("NO_COLOR").is_some()

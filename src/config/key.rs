@@ -74,6 +74,11 @@ pub enum Relation {
 }
 
 impl Key {
+    /// Whether this program looks at the value at all.
+    pub fn is_used(&self) -> bool {
+        self.help != UNUSED
+    }
+
     /// How this row relates to the path of `segments`; `None` when it does not.
     pub fn relation(&self, segments: &[&str]) -> Option<Relation> {
         let mut pattern = self.path.split('.');
@@ -142,15 +147,12 @@ const fn key(
     }
 }
 
+/// The help of a key that other programs of the shared file use.
+const UNUSED: &str = "accepted and not used by this program";
+
 /// A section of the shared file that this program does not look into.
 const fn ignored(path: &'static str) -> Key {
-    key(
-        path,
-        Kind::Any,
-        Preset::Unset,
-        Effect::None,
-        "accepted and not used by this program",
-    )
+    key(path, Kind::Any, Preset::Unset, Effect::None, UNUSED)
 }
 
 const PORT: Kind = Kind::Integer {
@@ -192,7 +194,7 @@ pub const KEYS: &[Key] = &[
     key("browser.snapshotDefaults", Object, Unset, Free, "defaults of page snapshots"),
     key("browser.ssrfPolicy", Object, Unset, Free, "addresses pages may reach"),
     key("browser.tabCleanup", Object, Unset, Free, "closing of idle tabs"),
-    key("commands.*", Any, Unset, Free, "accepted and not used by this program"),
+    key("commands.*", Any, Unset, Free, UNUSED),
     key("commands.restart", Flag, ON, Free, "false refuses restarts by SIGUSR1"),
     key("discovery.mdns.mode", Kind::Word(MdnsMode::NAMES), Preset::Text("minimal"), Hot, "how much the beacon says"),
     key("discovery.wideArea.domain", Text, Unset, Hot, "domain of the wide-area zone"),
@@ -214,19 +216,19 @@ pub const KEYS: &[Key] = &[
     key("gateway.auth.trustedProxy.requiredHeaders", TextList, NoItems, Restart, "headers every request must carry"),
     key("gateway.auth.trustedProxy.userHeader", UserHeader, Unset, Restart, "header that names the user"),
     key("gateway.bind", Kind::Word(Bind::NAMES), Preset::Text("loopback"), Restart, "addresses to listen on"),
-    key("gateway.channel*", Any, Unset, Free, "accepted and not used by this program"),
-    key("gateway.controlUi.allowExternalEmbedUrls", Flag, Unset, Restart, "accepted and not used by this program"),
+    key("gateway.channel*", Any, Unset, Free, UNUSED),
+    key("gateway.controlUi.allowExternalEmbedUrls", Flag, Unset, Restart, UNUSED),
     key("gateway.controlUi.allowInsecureAuth", Flag, OFF, Restart, "a Control UI on this host needs no device identity"),
     key("gateway.controlUi.allowedOrigins", TextList, NoItems, Hot, "browser origins that may connect"),
-    key("gateway.controlUi.basePath", Text, Unset, Restart, "accepted and not used by this program"),
+    key("gateway.controlUi.basePath", Text, Unset, Restart, UNUSED),
     key("gateway.controlUi.dangerouslyAllowHostHeaderOriginFallback", Flag, OFF, Restart, "accept an origin that equals the Host header"),
     key("gateway.controlUi.dangerouslyDisableDeviceAuth", Flag, OFF, Restart, "a Control UI needs no device identity at all"),
-    key("gateway.controlUi.embedSandbox", Any, Unset, Restart, "accepted and not used by this program"),
-    key("gateway.controlUi.enabled", Flag, Unset, Restart, "accepted and not used by this program"),
-    key("gateway.controlUi.root", Text, Unset, Restart, "accepted and not used by this program"),
+    key("gateway.controlUi.embedSandbox", Any, Unset, Restart, UNUSED),
+    key("gateway.controlUi.enabled", Flag, Unset, Restart, UNUSED),
+    key("gateway.controlUi.root", Text, Unset, Restart, UNUSED),
     key("gateway.customBindHost", Ipv4, Unset, Restart, "address to listen on with bind=custom"),
     key("gateway.handshakeTimeoutMs", Kind::POSITIVE, Preset::Number(15_000), Hot, "time from socket open to accepted connect, ms"),
-    key("gateway.http", Object, Unset, Restart, "accepted and not used by this program"),
+    key("gateway.http", Object, Unset, Restart, UNUSED),
     key("gateway.mode", Kind::Word(GatewayMode::NAMES), Unset, Restart, "local runs the gateway here, remote uses gateway.remote"),
     key("gateway.nodes.allowCommands", TextList, NoItems, Hot, "further commands nodes may offer"),
     key("gateway.nodes.browser.mode", Kind::Word(NodeBrowserMode::NAMES), Preset::Text("auto"), Hot, "which node's browser is used"),
@@ -235,7 +237,7 @@ pub const KEYS: &[Key] = &[
     key("gateway.nodes.pairing.autoApproveCidrs", Networks, NoItems, Hot, "addresses whose first node pairing needs no approval"),
     key("gateway.nodes.pairing.enabled", Flag, ON, Hot, "false: no new node and no new operator device may ask to join; gateway pairing open|close wins over it"),
     key("gateway.port", PORT, Preset::Number(18_789), Restart, "WebSocket and HTTP port"),
-    key("gateway.push", Object, Unset, Restart, "accepted and not used by this program"),
+    key("gateway.push", Object, Unset, Restart, UNUSED),
     key("gateway.reload.debounceMs", Kind::NATURAL, Preset::Number(300), Free, "quiet time before a changed file is read, ms"),
     key("gateway.reload.deferralTimeoutMs", Kind::NATURAL, Preset::Number(300_000), Free, "longest wait for running work before a restart, ms"),
     key("gateway.reload.mode", Kind::Word(ReloadMode::NAMES), Preset::Text("hybrid"), Free, "what a changed file does"),
@@ -253,9 +255,9 @@ pub const KEYS: &[Key] = &[
     key("gateway.tls.certPath", Text, Unset, Restart, "certificate file"),
     key("gateway.tls.enabled", Flag, OFF, Restart, "WSS and HTTPS on the same port"),
     key("gateway.tls.keyPath", Text, Unset, Restart, "private key file"),
-    key("gateway.tools", Object, Unset, Restart, "accepted and not used by this program"),
+    key("gateway.tools", Object, Unset, Restart, UNUSED),
     key("gateway.trustedProxies", Networks, NoItems, Hot, "proxies whose forwarding headers count"),
-    key("gateway.webchat", Object, Unset, Restart, "accepted and not used by this program"),
+    key("gateway.webchat", Object, Unset, Restart, UNUSED),
     key("logging.consoleLevel", Kind::Word(LogLevel::NAMES), Unset, Free, "level of the console"),
     key("logging.consoleStyle", Kind::Word(ConsoleStyle::NAMES), Preset::Text("pretty"), Free, "form of console lines"),
     key("logging.file", Text, Unset, Free, "log file"),
@@ -269,16 +271,16 @@ pub const KEYS: &[Key] = &[
     key("nodeHost.browserProxy.allowProfiles", TextList, Unset, Free, "only these browser profiles"),
     key("nodeHost.browserProxy.enabled", Flag, ON, Free, "offer this machine's browser to the gateway"),
     key("nodeHost.execApprovals.remoteEdits", Kind::Word(RemoteEdits::NAMES), Preset::Text("narrow"), Hot, "whether edits of this node's exec policy from elsewhere may also allow more"),
-    key("plugins.*", Any, Unset, Restart, "accepted and not used by this program"),
-    key("plugins.enabled", Flag, Unset, Restart, "accepted and not used by this program"),
-    key("plugins.entries.*", Object, Unset, Restart, "accepted and not used by this program"),
-    key("plugins.entries.device-pair.*", Any, Unset, Restart, "accepted and not used by this program"),
-    key("plugins.entries.device-pair.config.*", Any, Unset, Restart, "accepted and not used by this program"),
+    key("plugins.*", Any, Unset, Restart, UNUSED),
+    key("plugins.enabled", Flag, Unset, Restart, UNUSED),
+    key("plugins.entries.*", Object, Unset, Restart, UNUSED),
+    key("plugins.entries.device-pair.*", Any, Unset, Restart, UNUSED),
+    key("plugins.entries.device-pair.config.*", Any, Unset, Restart, UNUSED),
     key("plugins.entries.device-pair.config.publicUrl", Text, Unset, Restart, "URL that setup codes carry"),
-    key("secrets.*", Any, Unset, Free, "accepted and not used by this program"),
+    key("secrets.*", Any, Unset, Free, UNUSED),
     key("secrets.providers.*", SecretProvider, Unset, Free, "source of secrets: env, file or exec"),
-    key("tools.*", Any, Unset, Free, "accepted and not used by this program"),
-    key("tools.exec.applyPatch", Object, Unset, Free, "accepted and not used by this program"),
+    key("tools.*", Any, Unset, Free, UNUSED),
+    key("tools.exec.applyPatch", Object, Unset, Free, UNUSED),
     key("tools.exec.ask", Kind::Word(ExecAsk::NAMES), Preset::Text("off"), Free, "when a person is asked"),
     key("tools.exec.backgroundMs", Kind::POSITIVE, Unset, Free, "time until a command goes to the background, ms"),
     key("tools.exec.cleanupMs", Kind::POSITIVE, Unset, Free, "time finished commands are remembered, ms"),
@@ -300,7 +302,7 @@ pub const KEYS: &[Key] = &[
     ignored("auth"),
     ignored("bindings"),
     ignored("broadcast"),
-    key("canvasHost", Any, Unset, Restart, "accepted and not used by this program"),
+    key("canvasHost", Any, Unset, Restart, UNUSED),
     ignored("channels"),
     ignored("cli"),
     ignored("crestodian"),

@@ -41,7 +41,7 @@ inside systemctl start user-manager.service || fail "the user's manager"
 echo "systemd $(inside systemctl --version | head -1 | cut -d' ' -f2) runs as process 1 of its own namespaces"
 
 home=/home/openclaw-test
-token=secret-of-the-test
+token="secret-of-the-test"
 as_user() {
   inside setpriv --reuid 4711 --regid 4711 --clear-groups env HOME=$home USER=openclaw-test TMPDIR=/run/user/4711 \
     XDG_RUNTIME_DIR=/run/user/4711 "$@"
@@ -111,7 +111,7 @@ end() { # stops and uninstalls
 
 as_user mkdir -m 700 $home/.openclaw
 as_user sh -c "echo '{ gateway: { mode: \"local\" }, discovery: { mdns: { mode: \"off\" } } }' > $home/.openclaw/openclaw.json"
-secret=(env OPENCLAW_GATEWAY_TOKEN=$token)
+secret=(env "OPENCLAW_GATEWAY_TOKEN=$token")
 for scope in ${SCOPES:-user system}; do
   owner=()
   [ "$scope" = system ] && owner=(--run-as openclaw-test)

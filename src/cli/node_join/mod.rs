@@ -8,7 +8,7 @@ mod choice;
 mod finish;
 mod goal;
 mod permission;
-mod person;
+pub(crate) mod person;
 mod trust;
 mod view;
 mod wish;

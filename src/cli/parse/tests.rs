@@ -26,12 +26,8 @@ static TABLE: Command = Command::group(
                 ]]),
                 Command::leaf("approve", "Approve", nothing)
                     .arguments(&[Argument::required("requestId", "Request")]),
-                Command::leaf("check", "Check", nothing).arguments(&[Argument {
-                    name: "command",
-                    required: true,
-                    many: true,
-                    help: "Command",
-                }]),
+                Command::leaf("check", "Check", nothing)
+                    .arguments(&[Argument::required("command", "Command").many()]),
             ],
         ),
         Command::group(

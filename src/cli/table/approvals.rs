@@ -2,7 +2,7 @@
 
 use super::{GATEWAY, TIMEOUT};
 use crate::cli::approvals::{self, allowlist};
-use crate::cli::command::{Argument, Command, Flag, Takes};
+use crate::cli::command::{Argument, Command, Flag, Offers, Takes};
 
 /// Default budget of `approvals get`, in milliseconds: a node answers it, which may be slow.
 const GET_TIMEOUT: &str = "60000";
@@ -109,12 +109,12 @@ const CHECK: Command = Command::leaf(
     "Say whether a machine would run a command, and why; nothing is run",
     approvals::check,
 )
-.arguments(&[Argument {
-    name: "command",
-    required: true,
-    many: true,
-    help: "Program and arguments; everything behind -- belongs to it",
-}])
+.arguments(&[Argument::required(
+    "command",
+    "Program and arguments; everything behind -- belongs to it",
+)
+.many()
+.offers(Offers::Commands)])
 .flags(&[
     &[
         NODE,
