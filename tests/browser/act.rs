@@ -496,17 +496,8 @@ fn a_page_that_crashes_ends_the_action_that_waits_for_it() {
         {"kind": "evaluate", "fn": "() => new Promise(() => {})", "timeoutMs": 60_000}});
     node.caller
         .start_invoke("waiting", "browser.proxy", &waiting);
-    let user_data = node.user_data();
     // Killed once the renderer shows what it was asked to do: a page that does not answer the next question in time.
-    let renderers = crate::node::processes_of(&user_data)
-        .into_iter()
-        .filter(|pid| crate::logs::is_renderer(*pid));
-    for pid in renderers {
-        std::process::Command::new("kill")
-            .args(["-KILL", &pid.to_string()])
-            .status()
-            .unwrap();
-    }
+    crate::crashes::kill_renderers(&node);
     let ended = loop {
         let request = node.caller.request();
         if request["method"] == "node.invoke.result" {

@@ -7,7 +7,10 @@
 mod support;
 
 mod act;
+mod crashes;
+mod dialogs;
 mod forwarding;
+mod frames;
 mod guard;
 mod life;
 mod logs;
@@ -17,8 +20,8 @@ mod picture;
 mod pictures;
 mod profiles;
 mod reach;
+mod renderings;
 mod routes;
-mod site;
 mod snapshots;
 mod starts;
 mod stores;
@@ -26,3 +29,5 @@ mod tabs;
 mod transfer;
 mod waits;
 mod world;
+
+use support::site;

@@ -172,7 +172,7 @@ fn what_keeps_an_element_from_being_used_is_told() {
         <input id=behind style='position:absolute;left:0;top:410px;z-index:-1' aria-label=Behind>
         <input id=box aria-label=Box type=checkbox style='position:absolute;left:0;top:440px;z-index:-1'>",
     );
-    let click = |selector: &str| json!({"kind": "click", "selector": selector, "timeoutMs": 600});
+    let click = |selector: &str| json!({"kind": "click", "selector": selector, "timeoutMs": 1_000});
     for selector in ["#unseen", "#flat", "#away"] {
         fails(
             &mut node,
@@ -235,7 +235,7 @@ fn what_keeps_an_element_from_being_used_is_told() {
         ),
     ] {
         let mut body = body;
-        body["timeoutMs"] = 600.into();
+        body["timeoutMs"] = 1_000.into();
         fails(&mut node, body, &format!("Error: Error: {error}"));
     }
     // What lies over an element keeps nobody from pointing at it or writing into it, nor does its own label.

@@ -17,6 +17,7 @@ pub mod peer;
 pub mod process;
 pub mod reloading;
 pub mod scripted;
+pub mod site;
 pub mod ssh;
 pub mod stand_in;
 pub mod tls;

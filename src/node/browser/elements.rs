@@ -12,6 +12,12 @@ use super::refs::{self, Element};
 /// How often a page is asked for an element that is not there yet.
 const POLL: Duration = Duration::from_millis(100);
 
+/// Between two looks at an element that has to hold still.
+pub const STILL: Duration = Duration::from_millis(40);
+
+/// How long what is around an element may take to be scrolled.
+const SETTLE: Duration = Duration::from_secs(1);
+
 /// Frames in processes of their own that are in each other.
 const MAX_NESTED: usize = 16;
 
@@ -38,6 +44,14 @@ pub struct Area {
 }
 
 impl Area {
+    /// Whether another place lies within this one.
+    pub fn holds(&self, other: &Self) -> bool {
+        self.x <= other.x
+            && self.y <= other.y
+            && other.x + other.width <= self.x + self.width
+            && other.y + other.height <= self.y + self.height
+    }
+
     /// Whether two places have something in common.
     pub fn meets(&self, other: &Self) -> bool {
         let beside = self.x + self.width <= other.x || other.x + other.width <= self.x;
@@ -141,11 +155,49 @@ pub fn handle(object: &Value, frame: Option<String>) -> Option<Handle> {
 /// # Errors
 /// As [`Page::call`].
 pub fn area(page: &Page, handle: &Handle, deadline: Instant) -> Result<Option<Area>, BrowserError> {
+    if !scroll_to(page, handle, deadline)? {
+        return Ok(None);
+    }
+    let node = json!({"objectId": handle.object});
+    place(page, handle.frame.as_deref(), &node, deadline)
+}
+
+/// Scrolls an element into view; false for one that has no layout.
+///
+/// # Errors
+/// As [`Page::call`].
+pub fn scroll_to(page: &Page, handle: &Handle, deadline: Instant) -> Result<bool, BrowserError> {
     let (frame, node) = (handle.frame.as_deref(), json!({"objectId": handle.object}));
-    let scroll = "DOM.scrollIntoViewIfNeeded";
-    match laid_out(page.call_in(frame, scroll, node.clone(), deadline))? {
-        Some(_) => place(page, frame, &node, deadline),
-        None => Ok(None),
+    let answer = page.call_in(frame, "DOM.scrollIntoViewIfNeeded", node.clone(), deadline);
+    if laid_out(answer)?.is_none() {
+        return Ok(false);
+    }
+    if frame.is_none() {
+        return Ok(true);
+    }
+    // The frames around it scroll in processes of their own, some time later.
+    let until = deadline.min(Instant::now() + SETTLE);
+    let metrics = page.call("Page.getLayoutMetrics", json!({}), deadline)?;
+    let side = |name: &str| {
+        metrics["cssVisualViewport"][name]
+            .as_f64()
+            .unwrap_or_default()
+    };
+    let window = Area {
+        x: 0.0,
+        y: 0.0,
+        width: side("clientWidth"),
+        height: side("clientHeight"),
+    };
+    let mut last = None;
+    loop {
+        let seen = place(page, frame, &node, deadline)?;
+        let still = seen.filter(|seen| last == Some(*seen));
+        if still.is_some_and(|seen| seen.meets(&window)) || Instant::now() >= until {
+            return Ok(true);
+        }
+        last = seen;
+        std::thread::sleep(STILL);
     }
 }
 

@@ -75,6 +75,8 @@ struct Frame {
     session: String,
     /// The document that is shown.
     document: String,
+    /// Its process is gone, and nothing was shown in its place so far.
+    crashed: bool,
 }
 
 impl Page {
@@ -154,8 +156,8 @@ impl Page {
         let session = match frame {
             None => self.session.clone(),
             Some(frame) => match state.frames.get(frame) {
-                Some(frame) => frame.session.clone(),
-                None => return Err(CdpError::Gone(FRAME_GONE)),
+                Some(frame) if !frame.crashed => frame.session.clone(),
+                _ => return Err(CdpError::Gone(FRAME_GONE)),
             },
         };
         drop(state);
@@ -163,9 +165,11 @@ impl Page {
             .call(Some(&session), method, params, deadline)
     }
 
-    /// The frames that live in processes of their own.
+    /// The frames that live in processes of their own, but for those that crashed.
     pub fn frames_apart(&self) -> Vec<String> {
-        self.lock().frames.keys().cloned().collect()
+        let state = self.lock();
+        let frames = state.frames.iter().filter(|(_, frame)| !frame.crashed);
+        frames.map(|(frame, _)| frame.clone()).collect()
     }
 
     /// The document that the page shows, or a frame that lives in a process of its own; empty for one that is gone.
@@ -335,12 +339,14 @@ impl Page {
             state.came_from(params);
         }
         match method {
-            "Inspector.targetCrashed" if session == self.session => {
-                state.crashed = true;
+            "Inspector.targetCrashed" => {
+                let gone = state.crash(session, session == self.session, true);
                 drop(state);
-                self.connection.give_up(&self.session, CRASHED);
+                self.connection.give_up(session, gone);
             }
-            "Inspector.targetReloadedAfterCrash" => state.crashed = false,
+            "Inspector.targetReloadedAfterCrash" => {
+                state.crash(session, session == self.session, false);
+            }
             "Page.frameNavigated" if session == self.session => {
                 let frame = params.get("frame").unwrap_or(&Value::Null);
                 if frame.get("parentId").is_none() {
@@ -388,10 +394,12 @@ impl Page {
         let own = Frame {
             session: session.to_owned(),
             document: String::new(),
+            crashed: false,
         };
         state.frames.insert(frame.to_owned(), own);
         let tell = |method, params| self.connection.tell(Some(session), method, params);
         tell("Page.enable", json!({}));
+        tell("Inspector.enable", json!({}));
         tell("Runtime.enable", json!({}));
         tell(
             "Network.enable",
@@ -418,6 +426,20 @@ impl Page {
 }
 
 impl State {
+    /// The process of the page's `own` session, or of one of its frames, has crashed or been replaced; what callers of
+    /// that session hear when it has crashed.
+    fn crash(&mut self, session: &str, own: bool, crashed: bool) -> &'static str {
+        if own {
+            self.crashed = crashed;
+            return CRASHED;
+        }
+        let mut frames = self.frames.values_mut();
+        if let Some(frame) = frames.find(|frame| frame.session == session) {
+            frame.crashed = crashed;
+        }
+        FRAME_GONE
+    }
+
     /// Another document is shown.
     fn begin(&mut self, document: &str) {
         if self.documents.back().is_none_or(|shown| shown != document) {

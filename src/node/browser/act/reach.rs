@@ -12,9 +12,6 @@ use super::super::page::{Page, value_of};
 use super::action::Named;
 use super::input::Point;
 
-/// Between two looks at an element that has to hold still.
-const STILL: Duration = Duration::from_millis(40);
-
 /// What is needed of an element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
@@ -197,21 +194,14 @@ impl Finder<'_> {
         name: &str,
         need: Need,
     ) -> Result<Result<Point, Option<String>>, BrowserError> {
-        let params = json!({"objectId": handle.object});
-        let frame = handle.frame.as_deref();
-        match self
-            .page
-            .call_in(frame, "DOM.scrollIntoViewIfNeeded", params, self.until)
-        {
-            Ok(_) => {}
-            // It has no layout.
-            Err(CdpError::Refused(_)) => return Ok(Err(None)),
-            Err(error) => return Err(error.into()),
+        // Without a layout there is nothing to scroll to.
+        if !elements::scroll_to(self.page, handle, self.until)? {
+            return Ok(Err(None));
         }
         let Some(first) = self.call(handle, PROBE, &[])? else {
             return Ok(Err(None));
         };
-        std::thread::sleep(STILL);
+        std::thread::sleep(elements::STILL);
         let Some(seen) = self.call(handle, PROBE, &[])? else {
             return Ok(Err(None));
         };

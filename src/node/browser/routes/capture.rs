@@ -154,6 +154,12 @@ fn shot(
     let number = |pointer: &str| metrics.pointer(pointer).and_then(Value::as_f64);
     let seen = |name: &str| number(&format!("/cssVisualViewport/{name}")).unwrap_or_default();
     let density = number("/visualViewport/clientWidth").unwrap_or_default() / seen("clientWidth");
+    let window = Area {
+        x: seen("pageX"),
+        y: seen("pageY"),
+        width: seen("clientWidth").max(1.0),
+        height: seen("clientHeight").max(1.0),
+    };
     let area = match element {
         // Elements are placed from the corner of what is seen, pictures from that of the page.
         Some(area) => Area {
@@ -172,16 +178,12 @@ fn shot(
                 .unwrap_or_default()
                 .clamp(1.0, MAX_DRAWN),
         },
-        None => Area {
-            x: seen("pageX"),
-            y: seen("pageY"),
-            width: seen("clientWidth").max(1.0),
-            height: seen("clientHeight").max(1.0),
-        },
+        None => window,
     };
     Ok(Shot {
         area,
-        beyond: full || element.is_some(),
+        // What is seen needs no other layout of the page for the picture.
+        beyond: !window.holds(&area),
         corner: (seen("pageX"), seen("pageY")),
         density: if density.is_finite() && density > 0.0 {
             density
