@@ -24,6 +24,7 @@ mod join_keys;
 mod joining;
 mod logging;
 mod main_job;
+mod metrics;
 mod node_run;
 mod pairing_switch;
 mod reload;

@@ -97,6 +97,7 @@ impl Builder<'_> {
                 debounce_ms: view.number("gateway.reload.debounceMs"),
                 deferral_timeout_ms: view.number("gateway.reload.deferralTimeoutMs"),
             },
+            metrics_enabled: view.flag("gateway.metrics.enabled"),
             handshake_timeout_ms: self
                 .environment
                 .handshake_timeout_ms()

@@ -229,6 +229,7 @@ pub const KEYS: &[Key] = &[
     key("gateway.customBindHost", Ipv4, Unset, Restart, "address to listen on with bind=custom"),
     key("gateway.handshakeTimeoutMs", Kind::POSITIVE, Preset::Number(15_000), Hot, "time from socket open to accepted connect, ms"),
     key("gateway.http", Object, Unset, Restart, UNUSED),
+    key("gateway.metrics.enabled", Flag, OFF, Hot, "figures for Prometheus at /metrics, for this machine and who holds the shared secret"),
     key("gateway.mode", Kind::Word(GatewayMode::NAMES), Unset, Restart, "local runs the gateway here, remote uses gateway.remote"),
     key("gateway.nodes.allowCommands", TextList, NoItems, Hot, "further commands nodes may offer"),
     key("gateway.nodes.browser.mode", Kind::Word(NodeBrowserMode::NAMES), Preset::Text("auto"), Hot, "which node's browser is used"),

@@ -62,6 +62,8 @@ pub struct Gateway {
     pub control_ui: ControlUi,
     /// What a changed file does.
     pub reload: Reload,
+    /// `metrics.enabled`: figures at `/metrics`.
+    pub metrics_enabled: bool,
     /// Milliseconds from socket open to accepted connect, ≥ 1.
     pub handshake_timeout_ms: u64,
     /// Publication through Tailscale.

@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::gateway::announcer::Turn;
 use crate::gateway::context::{Context, Phase};
 use crate::gateway::ending::Fault;
+use crate::gateway::metrics::InvokeEnd;
 use crate::gateway::presence::{self, Row};
 use crate::gateway::registry::LiveNode;
 use crate::gateway::rpc;
@@ -153,6 +154,7 @@ pub fn fail_invokes(context: &Context, conn: &ConnId) -> usize {
         rpc::conclude(context, open, Err(Fault::Disconnected));
     }
     for open in departure.unasked {
+        rpc::count(context, &open, InvokeEnd::AskerGone);
         if let Some(timer) = open.timer {
             context.timer.cancel(timer);
         }

@@ -22,6 +22,7 @@ use crate::gateway::limits::arrivals::{self, dice};
 use crate::gateway::limits::preauth;
 use crate::gateway::limits::{Claimant, Pace, Phases, Topic};
 use crate::gateway::locality::{RequestHeaders, place};
+use crate::gateway::metrics::{Handshake, NoPlace, place_of};
 use crate::gateway::refusal::Refusal;
 use crate::gateway::rpc;
 use crate::gateway::session::Session;
@@ -76,10 +77,15 @@ pub fn serve(context: &Arc<Context>, incoming: Incoming) -> Option<Stage> {
 fn admitted(context: &Arc<Context>, incoming: Incoming, phases: &Phases) -> Option<(Peer, Live)> {
     // Dropped from the last to the first: the peer says goodbye before its slots are free.
     let (slots, arrival, mut peer) = upgraded(context, incoming, phases)?;
-    let text = first_text(&mut peer, phases.connect(Instant::now()))?;
+    let handshakes = &context.counters.handshakes;
+    let Some(text) = first_text(&mut peer, phases.connect(Instant::now())) else {
+        handshakes.note(Handshake::Unfinished as usize);
+        return None;
+    };
     slots.0.hold();
     match shake_hands(context, &arrival, peer.outbox(), &text) {
         Ok(welcome) => {
+            handshakes.note(Handshake::Admitted as usize);
             // The larger limit must hold before the hello invites the peer to use it.
             peer.set_limit(MAX_FRAME_BYTES);
             peer.set_allowance(usize::MAX);
@@ -87,6 +93,8 @@ fn admitted(context: &Arc<Context>, incoming: Incoming, phases: &Phases) -> Opti
             Some((peer, live))
         }
         Err(refusal) => {
+            handshakes.note(Handshake::Refused as usize);
+            context.counters.refused.note(place_of(&refusal));
             refuse(context, &mut peer, &arrival, &refusal);
             None
         }
@@ -135,8 +143,8 @@ fn upgraded(
         let (waiting, open) = (&context.arrivals, context.connections.len());
         let own = waiting.enter(place.client, &incoming.outbox, open, dice());
         let Some(own) = own else {
-            let text = "Too many connections";
-            turn_away(context, &mut stream, address, text, deadline);
+            let (what, text) = (NoPlace::Connections, "Too many connections");
+            turn_away(context, &mut stream, address, (what, text), deadline);
             return None;
         };
         slot = own;
@@ -149,8 +157,8 @@ fn upgraded(
         return None;
     }
     let Some(held) = context.preauth.enter(place.client, headers.has_origin()) else {
-        let text = "Too many unauthenticated sockets";
-        turn_away(context, &mut stream, address, text, deadline);
+        let (what, text) = (NoPlace::Unauthenticated, "Too many unauthenticated sockets");
+        turn_away(context, &mut stream, address, (what, text), deadline);
         return None;
     };
     if !upgrade::accept_on(&mut stream, &head, deadline).ok()? {
@@ -194,9 +202,10 @@ fn turn_away(
     context: &Context,
     stream: &mut Stream,
     address: IpAddr,
-    text: &str,
+    (what, text): (NoPlace, &str),
     deadline: Instant,
 ) {
+    context.counters.turned_away.note(what as usize);
     if context.chatter.allows(Topic::TurnedAway, &context.timer) {
         log::warn!(target: "ws", "turned away {address}: {text}");
     }
@@ -213,6 +222,7 @@ fn opened(context: &Context, socket: TcpStream, deadline: Instant, wake: &Wake) 
     match tls.accept(socket, deadline, wake) {
         Ok(stream) => Some(stream),
         Err(fault) => {
+            context.counters.tls_failures.note();
             let from = peer.map(|peer| peer.to_string()).unwrap_or_default();
             log::debug!(target: "ws", "no TLS handshake from={from}: {fault}");
             None

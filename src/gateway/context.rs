@@ -16,6 +16,7 @@ use crate::gateway::exec_approval::Book;
 use crate::gateway::hub::Hub;
 use crate::gateway::limits::preauth::Preauth;
 use crate::gateway::limits::{Arrivals, Chatter, Guard};
+use crate::gateway::metrics::Counters;
 use crate::gateway::node_events::NodeEvents;
 use crate::gateway::pending_work::PendingWork;
 use crate::gateway::presence::Presence;
@@ -51,6 +52,8 @@ pub struct Context {
     pub chatter: Arc<Chatter>,
     /// The open connections, admitted or not.
     pub connections: Connections,
+    /// What happened since it started.
+    pub counters: Counters,
     /// Failed attempts to prove something.
     pub guard: Arc<Guard>,
     /// The live sessions.
@@ -69,6 +72,8 @@ pub struct Context {
     pub ssh_proofs: SshProofs,
     /// When it started.
     pub started: Instant,
+    /// When it started, epoch milliseconds.
+    pub started_at_ms: u64,
     /// The pairing state and its files.
     pub store: Store,
     /// Deadlines.
@@ -108,6 +113,7 @@ impl Context {
             arrivals: Arrivals::new(settings.arrivals),
             chatter: Arc::default(),
             connections: Connections::default(),
+            counters: Counters::default(),
             guard: Arc::default(),
             hub: Hub::default(),
             identity,
@@ -118,6 +124,7 @@ impl Context {
             settings,
             ssh_proofs: SshProofs::default(),
             started: Instant::now(),
+            started_at_ms: store.clock().now_ms(),
             store,
             timer,
             tls,

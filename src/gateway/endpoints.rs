@@ -1,5 +1,5 @@
-//! The HTTP requests that are not upgrades: liveness and readiness, and a plain no to all else
-//! (protocol.md §1.7).
+//! The HTTP requests that are not upgrades: liveness, readiness and, where they are enabled, metrics, and a
+//! plain no to all else (protocol.md §1.7).
 //!
 //! A request head and the state of the gateway in, a response out; only failed attempts to prove the
 //! shared secret are noted. No path, no name and no count
@@ -8,11 +8,13 @@
 use serde_json::json;
 
 use crate::gateway::auth::{SharedAuth, check_shared};
+use crate::gateway::auth_reason::AuthReason;
 use crate::gateway::context::{Context, Phase};
 use crate::gateway::credentials::Credentials;
 use crate::gateway::examine;
 use crate::gateway::limits::Claimant;
 use crate::gateway::locality::{Locality, Place};
+use crate::gateway::metrics::{Endpoint, page};
 use crate::net::Head;
 use crate::net::http::Response;
 
@@ -24,21 +26,25 @@ const STOPPING: &str = "stopping";
 
 /// The response to a request that asks for no upgrade.
 pub fn answer(context: &Context, claimant: &Claimant<'_>, head: &Head, place: &Place) -> Response {
+    let (path, method) = (head.path(), head.method.as_str());
+    let rules = context.rules();
+    let endpoint = endpoint(path, rules.metrics);
+    context.counters.http_requests.note(endpoint as usize);
     // Nobody guesses at a secret where it opens nothing.
-    let detailed = is_readiness(head.path())
+    if matches!(endpoint, Endpoint::Metrics) {
+        return figures(method, || {
+            let authorization = head.header("authorization");
+            match place.locality {
+                Locality::DirectLocal => Ok(()),
+                _ => prove(claimant, authorization, &rules.auth),
+            }
+            .map(|()| page::page(context))
+        });
+    }
+    let detailed = is_readiness(path)
         && (place.locality == Locality::DirectLocal
-            || bears_secret(
-                claimant,
-                head.header("authorization"),
-                &context.rules().auth,
-            ));
-    respond(
-        &head.method,
-        head.path(),
-        context.phase(),
-        context.uptime_ms(),
-        detailed,
-    )
+            || prove(claimant, head.header("authorization"), &rules.auth).is_ok());
+    respond(method, path, context.phase(), context.uptime_ms(), detailed)
 }
 
 fn respond(method: &str, path: &str, phase: Phase, uptime_ms: u64, detailed: bool) -> Response {
@@ -46,8 +52,8 @@ fn respond(method: &str, path: &str, phase: Phase, uptime_ms: u64, detailed: boo
     if !live && !is_readiness(path) {
         return Response::text(404, "Not Found");
     }
-    if !matches!(method, "GET" | "HEAD") {
-        return Response::text(405, "Method Not Allowed").with_header("Allow", "GET, HEAD");
+    if !is_reading(method) {
+        return not_allowed();
     }
     if live {
         return Response::json(200, json!({"ok": true, "status": "live"}).to_string());
@@ -70,17 +76,66 @@ fn is_readiness(path: &str) -> bool {
     matches!(path, "/ready" | "/readyz")
 }
 
-/// Whether `Authorization: Bearer …` carries the shared secret; without one, nobody does. A wrong one
-/// counts like one in a connect (protocol.md §4.5).
-fn bears_secret(claimant: &Claimant<'_>, authorization: Option<&str>, auth: &SharedAuth) -> bool {
-    let sent = bearer(authorization, auth);
-    match examine::shared(claimant, auth, &sent, || check_shared(auth, &sent)) {
-        Ok(method) => method.is_shared_secret() && examine::let_in(claimant, method).is_ok(),
-        Err(reason) => {
-            examine::without_device(claimant, reason);
-            false
+/// The figures for whoever may see them; `open` proves that, and reads them.
+fn figures(method: &str, open: impl FnOnce() -> Result<String, Denied>) -> Response {
+    if !is_reading(method) {
+        return not_allowed();
+    }
+    match open() {
+        Ok(page) => Response::page(page::CONTENT_TYPE, page),
+        Err(Denied::Locked(milliseconds)) => Response::text(429, "Too Many Requests")
+            .with_header("Retry-After", milliseconds.div_ceil(1_000).to_string()),
+        Err(Denied::Secret) => {
+            Response::text(401, "Unauthorized").with_header("WWW-Authenticate", "Bearer")
         }
     }
+}
+
+/// What a request asks for; metrics are not there unless they are enabled.
+fn endpoint(path: &str, metrics: bool) -> Endpoint {
+    match path {
+        "/health" | "/healthz" => Endpoint::Health,
+        "/metrics" if metrics => Endpoint::Metrics,
+        path if is_readiness(path) => Endpoint::Ready,
+        _ => Endpoint::Other,
+    }
+}
+
+fn is_reading(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD")
+}
+
+fn not_allowed() -> Response {
+    Response::text(405, "Method Not Allowed").with_header("Allow", "GET, HEAD")
+}
+
+/// Why somebody does not see what only the shared secret opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Denied {
+    /// Nothing is looked at for so many milliseconds: too many wrong ones came before.
+    Locked(u64),
+    /// No secret, or a wrong one.
+    Secret,
+}
+
+/// Whether `Authorization: Bearer …` carries the shared secret; without one, nobody does. A wrong one
+/// counts like one in a connect (protocol.md §4.5).
+fn prove(
+    claimant: &Claimant<'_>,
+    authorization: Option<&str>,
+    auth: &SharedAuth,
+) -> Result<(), Denied> {
+    let sent = bearer(authorization, auth);
+    let shared = examine::shared(claimant, auth, &sent, || check_shared(auth, &sent));
+    let proven = match shared {
+        Ok(method) if method.is_shared_secret() => examine::let_in(claimant, method),
+        Ok(_) => return Err(Denied::Secret),
+        Err(reason) => Err(examine::without_device(claimant, reason)),
+    };
+    proven.map_err(|reason| match reason {
+        AuthReason::RateLimited(left) => Denied::Locked(left),
+        _ => Denied::Secret,
+    })
 }
 
 /// The bearer token as the shared credential that the gateway asks for.

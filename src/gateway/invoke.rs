@@ -6,7 +6,7 @@
 //! Nothing here sends, waits or reads a clock: the methods return what ended and the caller answers.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -69,6 +69,8 @@ pub struct OpenInvoke {
     pub command: String,
     /// Method that asked.
     pub origin: Origin,
+    /// When it was asked.
+    pub asked_at: Instant,
     /// The deadline's timer entry, once it is scheduled.
     pub timer: Option<TimerId>,
     /// The line for the trail when the node has done it.
@@ -227,8 +229,6 @@ impl Full {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
     use crate::gateway::timer::Timer;
 
@@ -241,6 +241,7 @@ mod tests {
             owner: ConnId::from(owner),
             command: "system.which".to_owned(),
             origin: Origin::Invoke,
+            asked_at: Instant::now(),
             timer: None,
             audit: None,
         }

@@ -32,6 +32,7 @@ pub mod hub;
 pub mod invoke;
 pub mod limits;
 pub mod locality;
+pub mod metrics;
 pub mod node_claim;
 pub mod node_events;
 pub mod node_row;

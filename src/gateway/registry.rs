@@ -182,6 +182,7 @@ pub(crate) mod tests {
             owner: ConnId::from(owner),
             command: "system.which".to_owned(),
             origin: Origin::Invoke,
+            asked_at: std::time::Instant::now(),
             timer: None,
             audit: None,
         }

@@ -37,6 +37,8 @@ pub struct Rules {
     pub commands: CommandPolicy,
     /// From accept to hello-ok.
     pub handshake_timeout: Duration,
+    /// Whether figures are shown at `/metrics`.
+    pub metrics: bool,
     /// Which browser origins may connect.
     pub origins: OriginPolicy,
     /// Whose forwarding headers count.
@@ -57,6 +59,7 @@ impl Rules {
             auth,
             commands: CommandPolicy::default(),
             handshake_timeout: HANDSHAKE_TIMEOUT,
+            metrics: false,
             origins: OriginPolicy::default(),
             proxies: ProxyTrust::default(),
             remote_edits: RemoteEdits::default(),
@@ -86,6 +89,7 @@ impl Rules {
                 deny: gateway.nodes.deny_commands.clone(),
             },
             handshake_timeout: Duration::from_millis(gateway.handshake_timeout_ms),
+            metrics: gateway.metrics_enabled,
             origins: OriginPolicy {
                 allowed: gateway.control_ui.allowed_origins.clone(),
                 host_header_fallback: gateway.control_ui.host_header_origin_fallback,

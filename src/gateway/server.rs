@@ -19,6 +19,7 @@ use crate::gateway::context::{Context, Phase};
 use crate::gateway::host;
 use crate::gateway::limits::arrivals::dice;
 use crate::gateway::limits::{ArrivalLimits, Topic};
+use crate::gateway::metrics::NoPlace;
 use crate::gateway::presence::Presence;
 use crate::gateway::settings::GatewaySettings;
 use crate::gateway::timer::Timer;
@@ -317,7 +318,9 @@ fn accept(
     socket: TcpStream,
     address: SocketAddr,
 ) {
-    let outbox = match Outbox::new(MAX_BUFFERED_BYTES) {
+    let counters = &context.counters;
+    counters.accepted.note();
+    let outbox = match Outbox::counted(MAX_BUFFERED_BYTES, Arc::clone(&counters.traffic)) {
         Ok(outbox) => outbox,
         Err(error) => return turn_away(context, socket, address, Some(&error)),
     };
@@ -352,6 +355,8 @@ fn turn_away(
     address: SocketAddr,
     cause: Option<&std::io::Error>,
 ) {
+    let full = cause.map_or(NoPlace::Connections, |_| NoPlace::System);
+    context.counters.turned_away.note(full as usize);
     if context.chatter.allows(Topic::TurnedAway, &context.timer) {
         match cause {
             Some(error) => log::error!(target: "gateway", "cannot serve {address}: {error}"),

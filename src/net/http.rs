@@ -125,6 +125,11 @@ impl Response {
         Self::of_type(status, "text/plain; charset=utf-8", body)
     }
 
+    /// A text of another type, which must not be cached.
+    pub fn page(content_type: &str, body: impl Into<String>) -> Response {
+        Self::of_type(200, content_type, body).with_header("Cache-Control", "no-store")
+    }
+
     /// A JSON response that must not be cached.
     pub fn json(status: u16, body: impl Into<String>) -> Response {
         Self::of_type(status, "application/json; charset=utf-8", body)
@@ -182,9 +187,11 @@ fn phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",
         400 => "Bad Request",
+        401 => "Unauthorized",
         404 => "Not Found",
         405 => "Method Not Allowed",
         426 => "Upgrade Required",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         503 => "Service Unavailable",
         _ => "Other",

@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    net::wake::Wake,
+    net::{traffic::Traffic, wake::Wake},
     protocol::{
         close::{POLICY, SLOW_CONSUMER, truncate_reason},
         frame::EventText,
@@ -47,6 +47,7 @@ struct Shared {
     queue: Mutex<Queue>,
     wake: Wake,
     budget: usize,
+    traffic: Option<Arc<Traffic>>,
 }
 
 #[derive(Debug, Default)]
@@ -90,10 +91,20 @@ impl Outbox {
     /// An empty queue for at most `budget` bytes; fails when descriptors run out. A single item may be
     /// larger than the budget if nothing else waits.
     pub fn new(budget: usize) -> io::Result<Outbox> {
+        Outbox::begin(budget, None)
+    }
+
+    /// [`Outbox::new`] for a connection whose traffic is counted.
+    pub fn counted(budget: usize, traffic: Arc<Traffic>) -> io::Result<Outbox> {
+        Outbox::begin(budget, Some(traffic))
+    }
+
+    fn begin(budget: usize, traffic: Option<Arc<Traffic>>) -> io::Result<Outbox> {
         let shared = Shared {
             queue: Mutex::default(),
             wake: Wake::new()?,
             budget,
+            traffic,
         };
         Ok(Outbox {
             shared: Arc::new(shared),
@@ -183,6 +194,11 @@ impl Outbox {
         &self.shared.wake
     }
 
+    /// Where the traffic of this connection is counted, if it is.
+    pub(crate) fn traffic(&self) -> Option<&Arc<Traffic>> {
+        self.shared.traffic.as_ref()
+    }
+
     /// The owner's next errand.
     pub(crate) fn next(&self) -> Errand {
         let mut queue = self.lock();
@@ -242,7 +258,10 @@ impl Outbox {
         }
         let cost = item.cost();
         if queue.bytes > 0 && queue.bytes.saturating_add(cost) > self.shared.budget {
-            if !drop_if_slow {
+            if drop_if_slow {
+                self.traffic().inspect(|traffic| traffic.note_dropped());
+            } else {
+                self.traffic().inspect(|traffic| traffic.note_given_up());
                 queue.closed = true;
                 queue.slow = true;
                 queue.items = VecDeque::new();

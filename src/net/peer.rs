@@ -133,6 +133,7 @@ impl Peer {
                 boundary: Boundary::default(),
                 quota: 0,
                 allowance: usize::MAX,
+                traffic: outbox.traffic().cloned(),
             },
             context: WebSocketContext::new(role, Some(config(limit))),
             role,

@@ -11,7 +11,7 @@ use rustls::{
 };
 
 use crate::{
-    identity::Fingerprint,
+    identity::{Fingerprint, certificate::not_after},
     net::{
         error::{CLOSE_LINGER, HeadFault},
         http::Response,
@@ -30,6 +30,7 @@ pub const SPEAKS_TLS: &str = "This port speaks TLS: use wss:// or https://";
 pub struct ServerTls {
     config: Arc<ServerConfig>,
     fingerprint: Fingerprint,
+    not_after: Option<String>,
 }
 
 /// Why a certificate and a key cannot be used.
@@ -47,6 +48,7 @@ impl ServerTls {
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Result<ServerTls, ServerTlsError> {
+        let not_after = chain.first().and_then(|leaf| not_after(leaf));
         let leaf = chain.first().map(|leaf| Fingerprint::of(leaf));
         let leaf = leaf.ok_or_else(|| ServerTlsError::Unusable("no certificate".to_owned()))?;
         let mut config = ServerConfig::builder_with_provider(default_provider().into())
@@ -59,12 +61,18 @@ impl ServerTls {
         Ok(ServerTls {
             config: Arc::new(config),
             fingerprint: leaf,
+            not_after,
         })
     }
 
     /// The fingerprint that clients pin.
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
+    }
+
+    /// Until when the certificate is valid, RFC 3339 in UTC; `None` when it does not say it in a known way.
+    pub fn not_after(&self) -> Option<&str> {
+        self.not_after.as_deref()
     }
 
     /// Makes an accepted socket a TLS stream, its handshake done. Plain HTTP is told so and refused.

@@ -4,6 +4,7 @@
 //! decoder and encoder in one place.
 
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 
 use tungstenite::{Error, error::ProtocolError, protocol::WebSocketConfig};
 
@@ -11,6 +12,7 @@ use crate::{
     net::{
         boundary::Boundary,
         stream::{Stream, is_would_block},
+        traffic::Traffic,
     },
     protocol::close::{INVALID_TEXT, PROTOCOL, TOO_BIG},
 };
@@ -48,6 +50,8 @@ pub struct Wire {
     pub quota: usize,
     /// Bytes that may still be read at all.
     pub allowance: usize,
+    /// Where the bytes are counted, if they are.
+    pub traffic: Option<Arc<Traffic>>,
 }
 
 impl Read for Wire {
@@ -71,6 +75,9 @@ impl Read for Wire {
         if self.allowance != usize::MAX {
             self.allowance -= read;
         }
+        if let Some(traffic) = &self.traffic {
+            traffic.add_received(read);
+        }
         self.boundary.feed(&buffer[..read]);
         Ok(read)
     }
@@ -78,7 +85,11 @@ impl Read for Wire {
 
 impl Write for Wire {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.write(bytes)
+        let written = self.stream.write(bytes)?;
+        if let Some(traffic) = &self.traffic {
+            traffic.add_sent(written);
+        }
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {

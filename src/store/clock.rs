@@ -65,6 +65,31 @@ pub fn rfc3339(at_ms: u64) -> String {
     )
 }
 
+/// The time that [`rfc3339`] writes, also without its fraction; `None` for any other form, and before 1970.
+pub fn parse_rfc3339(text: &str) -> Option<u64> {
+    let (whole, fraction) = match text.strip_suffix('Z')?.split_once('.') {
+        Some((whole, fraction)) => (whole, fraction),
+        None => (text.strip_suffix('Z')?, "000"),
+    };
+    let number = |range: std::ops::Range<usize>| -> Option<u64> {
+        let digits = whole.get(range)?;
+        let all = digits.bytes().all(|byte| byte.is_ascii_digit());
+        digits.parse().ok().filter(|_| all)
+    };
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let of_day = (number(11..13)? * 60 + number(14..16)?) * 60 + number(17..19)?;
+    // Years begin on 1 March here too.
+    let (year, month) = match month {
+        3.. => (year, month - 3),
+        _ => (year.checked_sub(1)?, month + 9),
+    };
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
+    let seconds = days.checked_sub(719_468)? * (DAY_MS / 1_000) + of_day;
+    let at_ms = seconds * 1_000 + fraction.parse::<u64>().ok()?;
+    // Whatever is no date, like the 30th of February, is written otherwise.
+    rfc3339(at_ms).starts_with(whole).then_some(at_ms)
+}
+
 /// Year, month and day of the Gregorian calendar, from days since 1970-01-01. Years begin on 1 March
 /// here, which puts the leap day at the end; 719 468 days lie between 0000-03-01 and 1970-01-01.
 fn date(days: u64) -> (u64, u64, u64) {
@@ -95,6 +120,33 @@ mod tests {
             (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
         ] {
             assert_eq!(rfc3339(at_ms), expected);
+            assert_eq!(parse_rfc3339(expected), Some(at_ms));
+        }
+    }
+
+    #[test]
+    fn only_times_are_read() {
+        assert_eq!(
+            parse_rfc3339("2026-11-21T00:31:10Z"),
+            Some(1_795_221_070_000)
+        );
+        for wrong in [
+            "",
+            "Z",
+            "2026",
+            "2026-02-30T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-00-01T00:00:00Z",
+            "2026-01-01T24:00:00Z",
+            "2026-01-01T00:00:00",
+            "2026-01-01 00:00:00Z",
+            "1969-12-31T23:59:59Z",
+            "+026-01-01T00:00:00Z",
+            "2026-01-01T00:00:00.1234567Z",
+            "2026-01-01T00:00:00.xZ",
+            "0000-01-01T00:00:00Z",
+        ] {
+            assert_eq!(parse_rfc3339(wrong), None, "{wrong}");
         }
     }
 

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::store::error::{StoreError, TransactError};
 
@@ -47,6 +48,19 @@ pub enum SaveFault {
     Stale,
 }
 
+/// How saving went so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Saves {
+    /// Saves that are durable.
+    pub succeeded: u64,
+    /// Saves that the disk refused.
+    pub failed: u64,
+    /// All of them, those too that came too late because somebody else changed the files.
+    pub attempts: u64,
+    /// Time that all of them took.
+    pub time: Duration,
+}
+
 /// What one operation changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effects<P> {
@@ -75,7 +89,7 @@ struct Inner<D: Documents> {
     touched: BTreeSet<D::Part>,
     /// Touched while a save was running, hence not in it.
     touched_late: BTreeSet<D::Part>,
-    saves: u64,
+    saves: Saves,
 }
 
 /// What became of a batch; all its operations share one.
@@ -108,7 +122,7 @@ impl<D: Documents> Engine<D> {
                 running: None,
                 touched: BTreeSet::new(),
                 touched_late: BTreeSet::new(),
-                saves: 0,
+                saves: Saves::default(),
             }),
             settled: Condvar::new(),
         })
@@ -172,6 +186,11 @@ impl<D: Documents> Engine<D> {
 
     /// How many saves have succeeded since the engine was opened.
     pub fn saves(&self) -> u64 {
+        self.figures().succeeded
+    }
+
+    /// How saving went since the engine was opened.
+    pub fn figures(&self) -> Saves {
         self.lock().saves
     }
 
@@ -215,12 +234,16 @@ impl<D: Documents> Engine<D> {
         let next = Arc::clone(&inner.working);
         inner.running = Some(Arc::clone(&batch.outcome));
         drop(inner);
+        let begun = Instant::now();
         let result = catch_unwind(AssertUnwindSafe(|| {
             documents.save(&previous, &next, &batch.operations)
         }))
         // A writer that panics must not leave everybody waiting for ever.
         .unwrap_or_else(|_| Err(SaveFault::Failed(writer_died())));
+        let took = begun.elapsed();
         let mut inner = self.lock();
+        inner.saves.attempts += 1;
+        inner.saves.time += took;
         inner.documents = Some(documents);
         inner.settle(batch, next, result);
         self.settled.notify_all();
@@ -292,7 +315,7 @@ impl<D: Documents> Inner<D> {
         let late = std::mem::take(&mut self.touched_late);
         match &result {
             Ok(()) => {
-                self.saves += 1;
+                self.saves.succeeded += 1;
                 for part in batch.operations.iter().flatten() {
                     self.touched.remove(part);
                 }
@@ -304,6 +327,7 @@ impl<D: Documents> Inner<D> {
                 };
             }
             Err(fault) => {
+                self.saves.failed += u64::from(*fault != SaveFault::Stale);
                 // What came meanwhile was built on what failed.
                 let built_on_it = std::mem::replace(&mut self.open, Batch::new());
                 let _ = built_on_it.outcome.set(Err(fault.clone()));

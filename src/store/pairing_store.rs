@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::pairing::{AuditEntry, Change, Changes, Part, State};
 use crate::store::audit::AuditLog;
 use crate::store::clock::{Clock, SystemClock};
-use crate::store::commit::{Effects, Engine};
+use crate::store::commit::{Effects, Engine, Saves};
 use crate::store::directory::StateDir;
 use crate::store::error::{StoreError, TransactError};
 use crate::store::lock::Lock;
 use crate::store::pairing_files::PairingFiles;
-use crate::store::trail::Trail;
+use crate::store::trail::{Lines, Trail};
 
 /// Shortest time between two writes of things that may be lost (last seen, last used), in
 /// milliseconds.
@@ -155,6 +155,16 @@ impl Store {
     /// How many saves there were since the store was opened; concurrent operations share them.
     pub fn saves(&self) -> u64 {
         self.engine.saves()
+    }
+
+    /// How saving went since the store was opened.
+    pub fn figures(&self) -> Saves {
+        self.engine.figures()
+    }
+
+    /// How writing the trail went since the store was opened.
+    pub fn trail_figures(&self) -> Lines {
+        self.trail.figures()
     }
 }
 

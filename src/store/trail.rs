@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::pairing::AuditEntry;
@@ -18,6 +19,19 @@ const MOST_OWED: usize = 1_000;
 pub struct Trail {
     log: AuditLog,
     owed: Mutex<VecDeque<(u64, AuditEntry)>>,
+    written: AtomicU64,
+    lost: AtomicU64,
+}
+
+/// How writing lines went so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lines {
+    /// Those in the file.
+    pub written: u64,
+    /// Those that wait for the disk.
+    pub waiting: u64,
+    /// Those that are in no file and never will be.
+    pub lost: u64,
 }
 
 impl Trail {
@@ -26,6 +40,17 @@ impl Trail {
         Trail {
             log: AuditLog::new(path),
             owed: Mutex::default(),
+            written: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+        }
+    }
+
+    /// How writing went since this was made.
+    pub fn figures(&self) -> Lines {
+        Lines {
+            written: self.written.load(Ordering::Relaxed),
+            waiting: self.owed().len() as u64,
+            lost: self.lost.load(Ordering::Relaxed),
         }
     }
 
@@ -40,6 +65,8 @@ impl Trail {
         let kept = owed.len() < MOST_OWED;
         if kept {
             owed.push_back((now_ms, entry.clone()));
+        } else {
+            self.lost.fetch_add(1, Ordering::Relaxed);
         }
         if let Err(error) = self.write(&mut owed) {
             let fate = if kept {
@@ -71,6 +98,7 @@ impl Trail {
         while let Some((at_ms, entry)) = owed.front() {
             self.log.append(*at_ms, entry)?;
             owed.pop_front();
+            self.written.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -129,7 +157,14 @@ mod tests {
             trail.append(1, &entry(number));
         }
         std::fs::remove_dir(&path).unwrap();
+        let figures = |written, waiting| Lines {
+            written,
+            waiting,
+            lost: 10,
+        };
+        assert_eq!(trail.figures(), figures(0, MOST_OWED as u64));
         trail.settle();
+        assert_eq!(trail.figures(), figures(MOST_OWED as u64, 0));
         assert_eq!(subjects(&trail), (0..MOST_OWED).collect::<Vec<_>>());
     }
 }

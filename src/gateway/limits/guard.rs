@@ -149,16 +149,18 @@ impl<'a> Claimant<'a> {
     /// Notes a wrong credential, with the `reason` of §4.3 for the log. The error says for how many
     /// milliseconds the caller was locked out meanwhile: then the answer must not tell right from wrong.
     pub fn failed(&self, kind: Kind, device: Option<&DeviceId>, reason: &str) -> Result<(), u64> {
+        let context = self.context;
+        context.counters.wrong.note(kind as usize);
         let Some(key) = self.key(kind, device) else {
             return Ok(());
         };
-        let context = self.context;
         match context.guard.fail(&key, &self.policy, &context.timer) {
             Failure::Locked(left) => return Err(milliseconds(left)),
             Failure::Counted { client, failures } => {
                 self.log(&key, &client, failures, reason, "counted");
             }
             Failure::Locks { client, failures } => {
+                context.counters.lockouts.note(kind as usize);
                 self.log(&key, &client, failures, reason, "locked out");
                 self.audit(&key, &client, failures);
             }

@@ -34,6 +34,7 @@ use serde_json::Value;
 
 use crate::gateway::context::Context;
 use crate::gateway::limits::Topic;
+use crate::gateway::metrics::Served;
 use crate::gateway::session::Session;
 use crate::gateway::transition::dismiss_if_lost;
 use crate::protocol::close;
@@ -42,7 +43,7 @@ use crate::protocol::frame::Request;
 use crate::protocol::method;
 
 pub use call::{Call, Outcome, Reply, refusal_shape};
-pub use question::{conclude, note_edit};
+pub use question::{conclude, count, note_edit};
 pub use system::health;
 
 /// Bytes of a peer's own words in one log line.
@@ -63,6 +64,12 @@ pub fn dispatch(context: &Arc<Context>, session: &Arc<Session>, request: Request
         log::error!(target: "gateway", "{method} failed for connection {}", session.conn);
         Err(ErrorShape::unavailable("internal error"))
     });
+    let served = match &outcome {
+        Ok(Reply::Now(_) | Reply::Last(..)) => Served::Answered,
+        Ok(Reply::Later) => Served::Deferred,
+        Err(_) => Served::Refused,
+    };
+    context.counters.requests.note(served as usize);
     match outcome {
         Ok(Reply::Now(payload)) => session.respond(&id, &payload),
         Ok(Reply::Last(payload, end)) => {

@@ -16,6 +16,7 @@ use crate::gateway::exec_approval::binding::{ClaimFault, Permit};
 use crate::gateway::exec_approval::desk;
 use crate::gateway::gate;
 use crate::gateway::invoke::{Full, MAX_TIMEOUT, OpenInvoke, Origin};
+use crate::gateway::metrics::InvokeEnd;
 use crate::gateway::registry::{LiveNode, NotOpened};
 use crate::gateway::session::Session;
 use crate::identity::Random;
@@ -115,6 +116,7 @@ impl Question {
             owner: live.conn.clone(),
             command: self.command.clone(),
             origin: self.origin,
+            asked_at: Instant::now(),
             timer: None,
             audit: self.audit.clone(),
         };
@@ -132,7 +134,10 @@ impl Question {
         if let Err(refusal) = self.judge(call, live) {
             let taken = call.context.registry().invokes.take(&live.conn, &id);
             // Whoever withdrew it meanwhile has answered it.
-            return taken.map_or(Ok(Reply::Later), |_| Err(refusal));
+            return taken.map_or(Ok(Reply::Later), |open| {
+                count(call.context, &open, InvokeEnd::Withdrawn);
+                Err(refusal)
+            });
         }
         set_deadline(call.context, &live.conn, &id, self.timeout_ms);
         // Under the registry's lock: no withdrawal falls between the look and the queueing.
@@ -179,6 +184,7 @@ impl Question {
         let Some(open) = taken else {
             return Ok(Reply::Later);
         };
+        count(call.context, &open, InvokeEnd::Withdrawn);
         if let Some(timer) = open.timer {
             call.context.timer.cancel(timer);
         }
@@ -240,6 +246,12 @@ pub fn conclude(context: &Context, open: OpenInvoke, ending: Ending) {
     if let Some(timer) = open.timer {
         context.timer.cancel(timer);
     }
+    let how = match &ending {
+        Ok(result) if result.ok => InvokeEnd::Ok,
+        Ok(_) => InvokeEnd::NodeError,
+        Err(fault) => InvokeEnd::from(*fault),
+    };
+    count(context, &open, how);
     let done = match &ending {
         Ok(result) => result.ok.then_some(true),
         Err(_) => Some(false),
@@ -251,6 +263,12 @@ pub fn conclude(context: &Context, open: OpenInvoke, ending: Ending) {
     if let Some(asker) = context.hub.session(&open.asker) {
         asker.answer(&open.request, &outcome);
     }
+}
+
+/// Counts an invoke that is over.
+pub fn count(context: &Context, open: &OpenInvoke, how: InvokeEnd) {
+    context.counters.invokes.note(how as usize);
+    context.counters.invoke_time.note(open.asked_at.elapsed());
 }
 
 /// Notes an edit of a node's policy in the trail: with the hash that the node told, or as one whose outcome
