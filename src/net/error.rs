@@ -80,6 +80,20 @@ impl fmt::Display for NetError {
 
 impl std::error::Error for NetError {}
 
+impl NetError {
+    /// The same without what the other end said, for a reader who is not to see the answers of just any server.
+    #[must_use]
+    pub fn without_body(self) -> Self {
+        match self {
+            Self::Refused { status, .. } => Self::Refused {
+                status,
+                body: String::new(),
+            },
+            other => other,
+        }
+    }
+}
+
 impl From<io::Error> for NetError {
     fn from(source: io::Error) -> Self {
         if source.kind() == io::ErrorKind::TimedOut {

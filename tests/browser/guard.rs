@@ -117,8 +117,27 @@ fn a_policy_that_changes_counts_at_the_next_request() {
         node.post("/navigate", json!({"url": page})),
         Err(BLOCKED.to_owned())
     );
-    // Where the tab is now may not be told any more.
-    assert_eq!(node.get("/console").unwrap().get("url"), None);
+    // What the tab shows and has said may not be told any more, nor where it is.
+    for path in ["/console", "/snapshot", "/storage/local", "/requests"] {
+        assert_eq!(node.get(path), Err(BLOCKED.to_owned()), "{path}");
+    }
+    for path in ["/screenshot", "/pdf"] {
+        assert_eq!(
+            node.post(path, json!({})),
+            Err(BLOCKED.to_owned()),
+            "{path}"
+        );
+    }
+    let read = json!({"kind": "evaluate", "fn": "document.title"});
+    assert_eq!(node.post("/act", read), Err(BLOCKED.to_owned()));
+    let tabs = node.get("/tabs").unwrap();
+    assert_eq!(tabs["tabs"][0].get("url"), None);
+    // It can be sent elsewhere, and closed.
+    assert_eq!(node.show("about:blank")["url"], "about:blank");
+    assert_eq!(
+        node.post("/act", json!({"kind": "close"})).unwrap()["ok"],
+        true
+    );
 }
 
 #[test]

@@ -128,7 +128,9 @@ impl Connection {
     ) -> Result<Arc<Self>, NetError> {
         let mut stream = dial::connect(&socket.host, socket.port, deadline)?;
         let host = format!("{}:{}", socket.host, socket.port);
-        let rest = upgrade::request(&mut stream, &host, &socket.path, deadline)?;
+        let rest = upgrade::request(&mut stream, &host, &socket.path, deadline);
+        // What a server that is no browser says is not for whom it is told to.
+        let rest = rest.map_err(NetError::without_body)?;
         let outbox = Outbox::new(MAX_QUEUED_BYTES)?;
         let peer = Peer::new(
             stream,

@@ -1,6 +1,5 @@
 //! What a route works with: the request, its profile's browser, its time.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 
 use super::error::BrowserError;
-use super::guard;
+use super::guard::{self, Verdict};
 use super::instance::{Instance, Means, Running};
 use super::page::Page;
 use super::proxy::BrowserProxy;
@@ -88,10 +87,10 @@ impl Context<'_> {
                 children: Arc::clone(&self.machine.children),
             })
         };
+        self.proxy.remember(self.profile);
         let browser = self.instance.ensure(self.profile, means, self.deadline)?;
-        browser
-            .pages
-            .guard(&browser.connection, &self.settings.policy);
+        // Somebody else's request may have begun to start it under another policy.
+        browser.pages.guard(&self.settings.policy);
         Ok(browser)
     }
 
@@ -120,11 +119,22 @@ impl Context<'_> {
         }
     }
 
-    /// The tab that the request names, else the last used one; where there is none, one is opened.
+    /// The same as [`Context::any_tab`], if pages may be where it is: a popup, a tab of a browser that runs already, or
+    /// one whose policy was tightened meanwhile may be anywhere.
+    ///
+    /// # Errors
+    /// As [`Context::any_tab`] and [`Context::judge`].
+    pub fn tab(&self) -> Result<Tab, BrowserError> {
+        let tab = self.any_tab()?;
+        self.judge(&tab.page, &tab.target.url)?;
+        Ok(tab)
+    }
+
+    /// The tab that the request names, else the last used one; where there is none, one is opened. It may be anywhere.
     ///
     /// # Errors
     /// [`BrowserError::UnknownTab`], [`BrowserError::AmbiguousTab`], and those of [`Context::browser`].
-    pub fn tab(&self) -> Result<Tab, BrowserError> {
+    pub fn any_tab(&self) -> Result<Tab, BrowserError> {
         let browser = self.browser()?;
         self.instance.update(&browser, self.deadline)?;
         let found = match self.request.target() {
@@ -135,11 +145,20 @@ impl Context<'_> {
             Some(target) => target,
             None => {
                 let id = browser.open_tab(self.deadline)?;
-                self.instance.update(&browser, self.deadline)?;
-                self.instance.book().find(&id)?.clone()
+                return self.known_tab(&browser, &id);
             }
         };
         self.use_tab(&browser, target)
+    }
+
+    /// The tab of a target that the browser has just opened.
+    ///
+    /// # Errors
+    /// As [`Context::use_tab`].
+    pub fn known_tab(&self, browser: &Arc<Running>, id: &str) -> Result<Tab, BrowserError> {
+        self.instance.update(browser, self.deadline)?;
+        let target = self.instance.book().find(id)?.clone();
+        self.use_tab(browser, target)
     }
 
     /// A tab that is worked on from now on.
@@ -156,10 +175,11 @@ impl Context<'_> {
         })
     }
 
-    /// A result about a tab: `ok`, the given members, its target and where it is now.
+    /// A result about a tab: `ok`, the given members, its target and where it is now. Where that is is judged again: it
+    /// may have gone there while the members were read.
     ///
     /// # Errors
-    /// As [`Running::targets`].
+    /// As [`Running::targets`] and [`Context::judge`].
     pub fn result(&self, tab: &Tab, members: Value) -> Result<Value, BrowserError> {
         let targets = self.instance.update(&tab.browser, self.deadline)?;
         let mut result = Map::new();
@@ -171,7 +191,8 @@ impl Context<'_> {
         let target = targets
             .into_iter()
             .find(|target| target.id == tab.target.id);
-        if let Some(target) = target.filter(|target| self.may_show(&target.url)) {
+        if let Some(target) = target {
+            self.judge(&tab.page, &target.url)?;
             result.insert("url".to_owned(), target.url.into());
         }
         Ok(Value::Object(result))
@@ -180,31 +201,27 @@ impl Context<'_> {
     /// Whether a URL may be told: it is one that a navigation could have asked for, as far as that is known without
     /// a look at the network.
     pub fn may_show(&self, url: &str) -> bool {
-        let Ok(destination) = guard::destination(url) else {
-            return false;
-        };
-        let Some(host) = destination.host else {
-            return true;
-        };
-        let literal = guard::literal(&host).into_iter().collect::<Vec<_>>();
-        self.settings.policy.passes(&host, &literal)
+        match guard::document(url) {
+            Ok(Some(site)) => self.settings.policy.verdict(&site) != Verdict::Refused,
+            Ok(None) => true,
+            Err(_) => false,
+        }
     }
 
     /// Judges where a page has arrived; one that was led astray shows nothing afterwards.
     ///
     /// # Errors
     /// [`BrowserError::Blocked`], and those of [`Page::navigate`].
-    pub fn check_arrival(
-        &self,
-        page: &Page,
-        shown: &str,
-        limit: Duration,
-    ) -> Result<(), BrowserError> {
-        let verdict = self
-            .check_destination(shown)
-            .and_then(|()| self.check_source(shown, page.source()));
-        if let Err(error) = verdict {
-            page.navigate(guard::BLANK, limit, self.deadline)?;
+    pub fn check_arrival(&self, tab: &Tab, limit: Duration) -> Result<(), BrowserError> {
+        let mut targets = self
+            .instance
+            .update(&tab.browser, self.deadline)?
+            .into_iter();
+        let Some(target) = targets.find(|target| target.id == tab.target.id) else {
+            return Ok(());
+        };
+        if let Err(error) = self.judge(&tab.page, &target.url) {
+            tab.page.navigate(guard::BLANK, limit, self.deadline)?;
             return Err(match error {
                 BrowserError::TimedOut => BrowserError::TimedOut,
                 _ => BrowserError::Blocked,
@@ -213,26 +230,19 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// Judges where a document came from: a name may have led the browser elsewhere than it leads here.
+    /// Judges what a page shows, its frames included, by the addresses that all of it came from; `url` is where the
+    /// browser says that it is.
     ///
     /// # Errors
-    /// [`BrowserError::Blocked`].
-    pub fn check_source(&self, url: &str, source: Option<IpAddr>) -> Result<(), BrowserError> {
-        let Some(host) = guard::destination(url)?.host else {
-            return Ok(());
-        };
-        // Through a proxy everything comes from the proxy.
-        let proxied = self
-            .settings
-            .extra_arguments
-            .iter()
-            .any(|flag| flag.starts_with("--proxy-"));
-        let source: Vec<IpAddr> = source.into_iter().filter(|_| !proxied).collect();
-        if self.settings.policy.passes(&host, &source) {
-            Ok(())
-        } else {
-            Err(BrowserError::Blocked)
+    /// [`BrowserError::Blocked`], and those of [`guard::check_site`].
+    pub fn judge(&self, page: &Page, url: &str) -> Result<(), BrowserError> {
+        let policy = &self.settings.policy;
+        if !self.may_show(url) {
+            return Err(BrowserError::Blocked);
         }
+        let open = page.shown(|shown| shown.judge(policy, self.settings.is_proxied()))?;
+        open.iter()
+            .try_for_each(|site| guard::check_site(policy, site, self.deadline))
     }
 
     /// Judges where a navigation goes.

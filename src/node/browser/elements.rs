@@ -8,6 +8,7 @@ use super::cdp::CdpError;
 use super::error::BrowserError;
 use super::page::Page;
 use super::refs::{self, Element};
+use super::world::World;
 
 /// How often a page is asked for an element that is not there yet.
 const POLL: Duration = Duration::from_millis(100);
@@ -95,7 +96,7 @@ pub fn by_ref(
     handle(&answer["object"], element.frame.clone()).ok_or_else(|| not_found(name))
 }
 
-/// The first element that a CSS selector finds, or none.
+/// The first element that a CSS selector finds, or none. The page's scripts have no say in that.
 ///
 /// # Errors
 /// [`BrowserError::Unexpected`] for a text that is no selector, else as [`Page::call`].
@@ -133,15 +134,7 @@ pub fn only_by_selector(
 
 /// What an expression with a selector finds, as the script engine describes it.
 fn selected(page: &Page, expression: &str, deadline: Instant) -> Result<Value, BrowserError> {
-    let params = json!({"expression": expression});
-    let mut answer = page.call("Runtime.evaluate", params, deadline)?;
-    if let Some(thrown) = answer.pointer("/exceptionDetails/exception/description") {
-        let text = thrown.as_str().and_then(|text| text.lines().next());
-        return Err(BrowserError::Unexpected(
-            text.unwrap_or_default().to_owned(),
-        ));
-    }
-    Ok(answer["result"].take())
+    World::enter(page, None, &page.target, deadline)?.object(expression)
 }
 
 /// An element in an answer of the script engine; `None` when it is none. `frame` is whose session it came from.

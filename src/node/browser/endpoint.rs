@@ -16,6 +16,9 @@ pub const HTTP_PROBE: Duration = Duration::from_millis(300);
 /// How long a status may wait for the socket.
 pub const SOCKET_PROBE: Duration = Duration::from_millis(600);
 
+/// What a `cdpUrl` looks like.
+pub const FORM: &str = "http://host:port or ws://host:port/path";
+
 /// A place of an endpoint: `http://host:port` or the `ws://` URL of its socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
@@ -64,7 +67,16 @@ impl Endpoint {
         })
     }
 
-    /// Asks where the socket is.
+    /// The place in a URL or a `Host` header.
+    pub fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+
+    /// Asks where the socket is. What a server that is no browser says is not repeated.
     ///
     /// # Errors
     /// [`NetError`] when nobody answers in time, or not in the way of a browser.
@@ -82,14 +94,15 @@ impl Endpoint {
 
     fn ask(&self, deadline: Instant) -> Result<String, NetError> {
         let mut stream = dial::connect(&self.host, self.port, deadline)?;
-        let host = format!("{}:{}", self.host, self.port);
+        let host = self.authority();
         let answer = http::get(
             &mut stream,
             &host,
             "/json/version",
             MAX_ANSWER_BYTES,
             deadline,
-        )?;
+        );
+        let answer = answer.map_err(NetError::without_body)?;
         let version: Value = serde_json::from_slice(&answer).unwrap_or_default();
         let url = version.get("webSocketDebuggerUrl").and_then(Value::as_str);
         // The host in it is what the browser was asked for: only the path is news.

@@ -11,7 +11,7 @@ use crate::identity::Random;
 use crate::store::atomic;
 
 /// Bytes of the largest file.
-const MAX_FILE_BYTES: u64 = 10 * 1024 * 1024;
+pub const MAX_FILE_BYTES: u64 = 10 * 1024 * 1024;
 
 /// Bytes of a result and of all its files as base64, so that the frame around them stays below 25 MiB.
 pub const MAX_TOTAL_BYTES: usize = 24 * 1024 * 1024;

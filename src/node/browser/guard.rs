@@ -1,14 +1,19 @@
 //! Where pages may be sent: schemes, and addresses that only this machine or its network can reach
 //! (node-host specification, section 4.4, "Navigation guard").
 //!
-//! The judgement is pure over the addresses a host has; only [`check`] looks them up.
+//! What is sent somewhere by a caller is `http:`, `https:` or `about:blank`; what a page shows beside that is a document
+//! made by pages themselves: `about:srcdoc`, `data:`, `blob:`. The ports where browsers are debugged are nobody's,
+//! whatever the policy says: who reaches one reads every file of this user. The judgement is pure over the addresses
+//! that a host has; only [`check`] looks them up.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use super::addresses::{ends_in_number, is_internal, is_own, literal};
+use super::endpoint::Endpoint;
 use super::error::BrowserError;
 use crate::net::NetError;
-use crate::net::address::is_private;
 use crate::net::dial::resolve;
 
 /// How long looking up a host may take.
@@ -17,7 +22,13 @@ const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
 /// The page of a tab that shows nothing.
 pub const BLANK: &str = "about:blank";
 
-/// `browser.ssrfPolicy`.
+/// What a browser shows a PDF with.
+const VIEWER: &str = "chrome-extension://mhjfbmdgcfjbbpaeojofohoefgiehjai/";
+
+/// Letters of a host at most (RFC 1035).
+const MAX_HOST: usize = 253;
+
+/// `browser.ssrfPolicy`, and what no policy allows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Policy {
     /// `dangerouslyAllowPrivateNetwork`: every address.
@@ -25,24 +36,39 @@ pub struct Policy {
     /// `allowedHostnames` and `hostnameAllowlist`, lower-case: these hosts wherever they are; `*.example.org`
     /// is every host below `example.org`.
     pub hosts: Vec<String>,
+    /// Where browsers of this node host are debugged, or were: no page gets there.
+    pub debuggers: BTreeSet<Site>,
 }
 
-/// An address of the web that a tab may be sent to if its host passes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Destination {
-    /// The host, lower-case, without brackets and without a final dot; `None` for `about:blank`.
-    pub host: Option<String>,
+/// A place of the web that a page may be at if its host passes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Site {
+    /// The host, lower-case, without brackets and without a final dot.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
 }
 
-/// Reads the URL of a navigation.
+/// What is known of a place without a look at the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It depends on the addresses of the host.
+    LookUp,
+    /// Pages may be there.
+    Passes,
+    /// Pages may not.
+    Refused,
+}
+
+/// Reads the URL of a navigation; `None` for `about:blank`.
 ///
 /// # Errors
 /// [`BrowserError::InvalidUrl`] and [`BrowserError::UnsupportedProtocol`].
-pub fn destination(url: &str) -> Result<Destination, BrowserError> {
+pub fn destination(url: &str) -> Result<Option<Site>, BrowserError> {
     let invalid = || BrowserError::InvalidUrl(url.to_owned());
     let text = url.trim();
     if text.eq_ignore_ascii_case(BLANK) {
-        return Ok(Destination { host: None });
+        return Ok(None);
     }
     let (scheme, rest) = text.split_once(':').ok_or_else(invalid)?;
     let named = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -53,9 +79,11 @@ pub fn destination(url: &str) -> Result<Destination, BrowserError> {
         return Err(invalid());
     }
     let scheme = scheme.to_ascii_lowercase();
-    if scheme != "http" && scheme != "https" {
-        return Err(BrowserError::UnsupportedProtocol(format!("{scheme}:")));
-    }
+    let usual = match scheme.as_str() {
+        "http" => 80,
+        "https" => 443,
+        _ => return Err(BrowserError::UnsupportedProtocol(format!("{scheme}:"))),
+    };
     // Browsers take any number of slashes of either kind here, and drop white space inside.
     if rest.contains(|letter: char| letter.is_control() || letter == ' ') {
         return Err(invalid());
@@ -66,44 +94,81 @@ pub fn destination(url: &str) -> Result<Destination, BrowserError> {
     let place = authority
         .rsplit_once('@')
         .map_or(authority, |(_, place)| place);
-    let host = host_of(place).ok_or_else(invalid)?;
-    Ok(Destination { host: Some(host) })
+    site_of(place, usual).map(Some).ok_or_else(invalid)
+}
+
+/// Reads the URL of a document that a page or a frame shows; `None` for one that came from no place of the web.
+///
+/// # Errors
+/// As [`destination`].
+pub fn document(url: &str) -> Result<Option<Site>, BrowserError> {
+    let is = |name: &str| {
+        let rest = url.strip_prefix(name);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['#', '?']))
+    };
+    let made = is("") || is(BLANK) || is("about:srcdoc") || url.starts_with("data:");
+    if made || url.starts_with(VIEWER) {
+        return Ok(None);
+    }
+    match url.strip_prefix("blob:") {
+        // Of an origin that is nobody's.
+        Some(inner) if inner.starts_with("null/") => Ok(None),
+        Some(inner) => destination(inner),
+        None => destination(url),
+    }
 }
 
 /// Judges where a navigation goes, with a look at the addresses of its host.
 ///
 /// # Errors
-/// As [`destination`]; [`BrowserError::Blocked`]; [`BrowserError::TimedOut`] when the request's time is over first.
+/// As [`destination`] and [`check_site`].
 pub fn check(policy: &Policy, url: &str, deadline: Instant) -> Result<(), BrowserError> {
-    let Some(host) = destination(url)?.host else {
-        return Ok(());
-    };
-    if policy.trusts(&host) {
-        return Ok(());
+    match destination(url)? {
+        Some(site) => check_site(policy, &site, deadline),
+        None => Ok(()),
+    }
+}
+
+/// Judges a place of the web, with a look at the addresses of its host.
+///
+/// # Errors
+/// [`BrowserError::Blocked`]; [`BrowserError::Unexpected`] for a host without addresses; [`BrowserError::TimedOut`] when
+/// the request's time is over first.
+pub fn check_site(policy: &Policy, site: &Site, deadline: Instant) -> Result<(), BrowserError> {
+    match policy.verdict(site) {
+        Verdict::Passes => return Ok(()),
+        Verdict::Refused => return Err(BrowserError::Blocked),
+        Verdict::LookUp => {}
     }
     let until = deadline.min(Instant::now() + LOOKUP_LIMIT);
-    let addresses = match literal(&host) {
-        Some(address) => vec![address],
-        None => match resolve(&host, 0, until) {
-            Ok(found) => found.iter().map(|address| address.ip()).collect(),
-            Err(NetError::TimedOut) if Instant::now() >= deadline => {
-                return Err(BrowserError::TimedOut);
-            }
-            Err(_) => {
-                let text = format!("net::ERR_NAME_NOT_RESOLVED at {url}");
-                return Err(BrowserError::Unexpected(text));
-            }
-        },
+    let found = match addresses(&site.host, until) {
+        Ok(found) => found,
+        Err(NetError::TimedOut) if Instant::now() >= deadline => {
+            return Err(BrowserError::TimedOut);
+        }
+        Err(_) => {
+            let text = format!("net::ERR_NAME_NOT_RESOLVED at {}", site.host);
+            return Err(BrowserError::Unexpected(text));
+        }
     };
-    if policy.passes(&host, &addresses) {
+    if policy.passes(site, &found) {
         Ok(())
     } else {
         Err(BrowserError::Blocked)
     }
 }
 
-/// The host of `host[:port]`.
-fn host_of(place: &str) -> Option<String> {
+/// The addresses of a host.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn addresses(host: &str, deadline: Instant) -> Result<Vec<IpAddr>, NetError> {
+    let found = resolve(host, 0, deadline)?;
+    Ok(found.iter().map(|address| address.ip()).collect())
+}
+
+/// Reads `host[:port]`.
+fn site_of(place: &str, usual: u16) -> Option<Site> {
     let (host, port) = match place.strip_prefix('[') {
         Some(inside) => {
             let (address, after) = inside.split_once(']')?;
@@ -115,17 +180,50 @@ fn host_of(place: &str) -> Option<String> {
         }
         None => place.split_once(':').unwrap_or((place, "")),
     };
-    if !port.is_empty() && port.parse::<u16>().is_err() {
-        return None;
-    }
+    let port = match port {
+        "" => usual,
+        port => port.parse().ok()?,
+    };
     let host = host.strip_suffix('.').unwrap_or(host);
     // Escapes and full-width letters are read in the browser's own way: nothing that needs that is judged.
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
-    (!host.is_empty() && host.bytes().all(plain)).then(|| host.to_ascii_lowercase())
+    let parts = !host.is_empty() && !host.ends_with('.') && host.len() <= MAX_HOST;
+    if !parts || !host.bytes().all(plain) {
+        return None;
+    }
+    let host = host.to_ascii_lowercase();
+    // What browsers take for no host at all may be one to others.
+    let number = !host.contains(':') && ends_in_number(&host) && literal(&host).is_none();
+    (!number).then_some(Site { host, port })
+}
+
+impl Site {
+    /// Where a browser is debugged.
+    pub fn of(endpoint: &Endpoint) -> Self {
+        Self {
+            host: endpoint.host.to_ascii_lowercase(),
+            port: endpoint.port,
+        }
+    }
+
+    /// Whether another place may be this one.
+    fn is_at(&self, other: &Self, addresses: &[IpAddr]) -> bool {
+        if self.port != other.port {
+            return false;
+        }
+        let own = |site: &Self, addresses: &[IpAddr]| {
+            is_this_machine(&site.host) || addresses.iter().copied().any(is_own)
+        };
+        let address = literal(&self.host);
+        let known: Vec<IpAddr> = address.into_iter().collect();
+        self.host == other.host
+            || address.is_some_and(|address| addresses.contains(&address))
+            || (own(self, &known) && own(other, addresses))
+    }
 }
 
 impl Policy {
-    /// Whether a host passes without a look at its addresses.
+    /// Whether the operator lets pages go to a host, wherever that is.
     pub fn trusts(&self, host: &str) -> bool {
         self.private_network
             || self
@@ -139,204 +237,184 @@ impl Policy {
                 })
     }
 
-    /// Whether a host with these addresses passes.
-    pub fn passes(&self, host: &str, addresses: &[IpAddr]) -> bool {
-        self.trusts(host) || !(is_local_name(host) || addresses.iter().any(is_internal))
+    /// What is known of a place without a look at the addresses of its host.
+    pub fn verdict(&self, site: &Site) -> Verdict {
+        let verdict = |passes| match passes {
+            true => Verdict::Passes,
+            false => Verdict::Refused,
+        };
+        if let Some(address) = literal(&site.host) {
+            return verdict(self.passes(site, &[address]));
+        }
+        let beside = self.debuggers.iter().any(|own| own.port == site.port);
+        if !self.passes(site, &[]) {
+            Verdict::Refused
+        } else if self.trusts(&site.host) && !beside {
+            Verdict::Passes
+        } else {
+            Verdict::LookUp
+        }
     }
+
+    /// Whether pages may be at a place whose host has these addresses.
+    pub fn passes(&self, site: &Site, addresses: &[IpAddr]) -> bool {
+        if self.debuggers.iter().any(|own| own.is_at(site, addresses)) {
+            return false;
+        }
+        let internal = || is_local_name(&site.host) || addresses.iter().copied().any(is_internal);
+        self.trusts(&site.host) || !internal()
+    }
+}
+
+/// Names of this machine whatever the resolver says.
+fn is_this_machine(host: &str) -> bool {
+    host == "localhost" || host.ends_with(".localhost")
 }
 
 /// Names that mean this machine or its network whatever the resolver says.
 fn is_local_name(host: &str) -> bool {
-    host == "localhost"
-        || [".localhost", ".local", ".internal"]
+    is_this_machine(host)
+        || [".local", ".internal"]
             .iter()
             .any(|end| host.ends_with(end))
-}
-
-/// Loopback, private, link-local, unspecified, multicast, reserved.
-fn is_internal(address: &IpAddr) -> bool {
-    let address = address.to_canonical();
-    is_private(address)
-        || address.is_loopback()
-        || address.is_unspecified()
-        || address.is_multicast()
-        || match address {
-            IpAddr::V4(v4) => {
-                let [first, second, third, _] = v4.octets();
-                v4.is_broadcast()
-                    || v4.is_documentation()
-                    || first == 0
-                    || first >= 240
-                    || (first == 192 && second == 0 && third == 0)
-                    || (first == 198 && second & 0xfe == 18)
-            }
-            // An IPv4 address inside one of IPv6: NAT64, 6to4, or the compatible form of old.
-            IpAddr::V6(v6) => {
-                let parts = v6.segments();
-                let inner = |high: u16, low: u16| {
-                    let [a, b] = high.to_be_bytes();
-                    let [c, d] = low.to_be_bytes();
-                    is_internal(&IpAddr::from([a, b, c, d]))
-                };
-                match parts {
-                    [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0, 0, 0, 0, 0, 0, high, low] => {
-                        inner(high, low)
-                    }
-                    [0x2002, high, low, ..] => inner(high, low),
-                    _ => false,
-                }
-            }
-        }
-}
-
-/// The address that a host is, in any of the ways a browser reads one: `127.1`, `0x7f000001`, `017700000001`.
-pub fn literal(host: &str) -> Option<IpAddr> {
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return Some(address);
-    }
-    let parts: Vec<&str> = host.split('.').collect();
-    if parts.len() > 4 {
-        return None;
-    }
-    let numbers = parts
-        .iter()
-        .map(|part| number(part))
-        .collect::<Option<Vec<u64>>>()?;
-    let (last, firsts) = numbers.split_last()?;
-    let room = 4_u32.checked_sub(u32::try_from(firsts.len()).ok()?)?;
-    if firsts.iter().any(|&first| first > 255) || *last >= 1_u64.checked_shl(8 * room)? {
-        return None;
-    }
-    let high = firsts
-        .iter()
-        .enumerate()
-        .fold(0_u64, |sum, (at, first)| sum | first << (8 * (3 - at)));
-    let address = u32::try_from(high | last).ok()?;
-    Some(IpAddr::from(address.to_be_bytes()))
-}
-
-fn number(text: &str) -> Option<u64> {
-    let lower = text.to_ascii_lowercase();
-    if let Some(hex) = lower.strip_prefix("0x") {
-        return if hex.is_empty() {
-            Some(0)
-        } else {
-            u64::from_str_radix(hex, 16).ok()
-        };
-    }
-    if text.len() > 1 && text.starts_with('0') {
-        return u64::from_str_radix(text, 8).ok();
-    }
-    text.bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| text.parse().ok())?
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn host(url: &str) -> Result<Option<String>, String> {
-        destination(url)
-            .map(|destination| destination.host)
+    fn site(host: &str, port: u16) -> Site {
+        Site {
+            host: host.to_owned(),
+            port,
+        }
+    }
+
+    fn read(found: Result<Option<Site>, BrowserError>) -> Result<Option<(String, u16)>, String> {
+        found
+            .map(|found| found.map(|site| (site.host, site.port)))
             .map_err(|error| error.to_string())
     }
 
     #[test]
     fn only_pages_of_the_web_are_destinations() {
         for (url, expected) in [
-            ("http://Example.org/a?b#c", Some("example.org")),
-            ("https://user:pw@example.org.:8443", Some("example.org")),
-            ("http:///\\example.org\\x", Some("example.org")),
-            ("http://[::1]:80/", Some("::1")),
-            ("http://evil@10.0.0.1#@example.org", Some("10.0.0.1")),
+            ("http://Example.org/a?b#c", Some(("example.org", 80))),
+            (
+                "https://user:pw@example.org.:8443",
+                Some(("example.org", 8443)),
+            ),
+            ("https:///\\example.org\\x", Some(("example.org", 443))),
+            ("http://[::1]:80/", Some(("::1", 80))),
+            ("http://evil@10.0.0.1#@example.org", Some(("10.0.0.1", 80))),
+            (
+                "http://xn--bcher-kva.example/",
+                Some(("xn--bcher-kva.example", 80)),
+            ),
+            ("http://127.0.0.1./", Some(("127.0.0.1", 80))),
+            ("http://LOCALHOST./", Some(("localhost", 80))),
+            ("http://0x7F.1:1/", Some(("0x7f.1", 1))),
             (" about:blank ", None),
             ("ABOUT:BLANK", None),
         ] {
-            assert_eq!(host(url), Ok(expected.map(str::to_owned)), "{url}");
+            let expected = expected.map(|(host, port)| (host.to_owned(), port));
+            assert_eq!(read(destination(url)), Ok(expected), "{url}");
         }
-        for (url, error) in [
-            (
-                "file:///etc/passwd",
-                "Navigation blocked: unsupported protocol \"file:\"",
-            ),
-            (
-                "JavaScript:alert(1)",
-                "Navigation blocked: unsupported protocol \"javascript:\"",
-            ),
-            (
-                "view-source:http://a",
-                "Navigation blocked: unsupported protocol \"view-source:\"",
-            ),
-            (
-                "about:version",
-                "Navigation blocked: unsupported protocol \"about:\"",
-            ),
-            ("nonsense", "Invalid URL: nonsense"),
-            ("http://", "Invalid URL: http://"),
-            ("http://a b/", "Invalid URL: http://a b/"),
-            ("http://a:99999/", "Invalid URL: http://a:99999/"),
-            ("http://%31%32%37.1/", "Invalid URL: http://%31%32%37.1/"),
-            ("http://[::1", "Invalid URL: http://[::1"),
-            ("http://1\t0.0.0.1/", "Invalid URL: http://1\t0.0.0.1/"),
+        let unsupported =
+            |scheme: &str| format!("Navigation blocked: unsupported protocol \"{scheme}\"");
+        for (url, scheme) in [
+            ("file:///etc/passwd", "file:"),
+            ("JavaScript:alert(1)", "javascript:"),
+            ("view-source:http://a", "view-source:"),
+            ("about:version", "about:"),
+            ("about:blank#x", "about:"),
+            ("data:text/html,x", "data:"),
+            ("blob:http://a/b", "blob:"),
         ] {
-            assert_eq!(host(url), Err(error.to_owned()), "{url}");
+            assert_eq!(read(destination(url)), Err(unsupported(scheme)), "{url}");
+        }
+        for url in [
+            "nonsense",
+            "http://",
+            "http://a b/",
+            "http://a:99999/",
+            "http://%31%32%37.1/",
+            "http://[::1",
+            "http://1\t0.0.0.1/",
+            "http://localhost../",
+            "http://./",
+            "http://127.0.0.08/",
+            "http://a.256/",
+            "http://\u{ff11}27.0.0.1/",
+            "http://127\u{3002}0.0.1/",
+            "http://l\u{00ad}ocalhost/",
+            "http://b\u{fc}cher.example/",
+        ] {
+            let invalid = Err(format!("Invalid URL: {url}"));
+            assert_eq!(read(destination(url)), invalid, "{url}");
         }
     }
 
     #[test]
-    fn addresses_that_only_this_network_reaches_do_not_pass() {
+    fn documents_are_of_the_web_or_made_by_pages() {
+        for url in [
+            "",
+            "about:blank",
+            "about:blank#blocked",
+            "about:srcdoc",
+            "data:text/html,<p>",
+            "blob:null/0b1e",
+            "chrome-extension://mhjfbmdgcfjbbpaeojofohoefgiehjai/index.html",
+        ] {
+            assert_eq!(read(document(url)), Ok(None), "{url}");
+        }
+        for url in ["http://a.example:81/x", "blob:http://a.example:81/0b1e"] {
+            let expected = Some(("a.example".to_owned(), 81));
+            assert_eq!(read(document(url)), Ok(expected), "{url}");
+        }
+        for url in [
+            "file:///etc/passwd",
+            "blob:file:///x",
+            "filesystem:http://a/temporary/x",
+            "view-source:http://a/",
+            "javascript:1",
+            "chrome://version/",
+            "devtools://devtools/bundled/inspector.html",
+            "chrome-extension://aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/x.html",
+            "about:version",
+            "about:blanket",
+        ] {
+            assert!(document(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn one_address_of_this_network_is_enough_and_so_is_its_name() {
         let policy = Policy::default();
-        let passes = |address: &str| policy.passes("a.example", &[address.parse().unwrap()]);
-        for address in [
-            "127.0.0.1",
-            "10.1.2.3",
-            "172.16.0.1",
-            "192.168.0.1",
-            "169.254.169.254",
-            "100.64.0.1",
-            "0.0.0.0",
-            "0.1.2.3",
-            "224.0.0.1",
-            "255.255.255.255",
-            "198.18.0.1",
-            "192.0.0.8",
-            "240.0.0.1",
-            "::1",
-            "::",
-            "fe80::1",
-            "fd00::1",
-            "ff02::1",
-            "::ffff:10.0.0.1",
-            "64:ff9b::a00:1",
-            "2002:7f00:1::",
-            "::7f00:1",
-        ] {
-            assert!(!passes(address), "{address}");
-        }
-        for address in [
-            "8.8.8.8",
-            "93.184.216.34",
-            "2606:2800:220::1",
-            "172.32.0.1",
-            "100.128.0.1",
-            "64:ff9b::808:808",
-        ] {
-            assert!(passes(address), "{address}");
-        }
-        // One bad address of several is enough.
-        let both = ["8.8.8.8".parse().unwrap(), "10.0.0.1".parse().unwrap()];
-        assert!(!policy.passes("a.example", &both));
-        for name in [
+        let addresses = |list: &[&str]| -> Vec<IpAddr> {
+            list.iter().map(|text| text.parse().unwrap()).collect()
+        };
+        let named = site("a.example", 80);
+        assert!(policy.passes(&named, &addresses(&["8.8.8.8"])));
+        assert!(!policy.passes(&named, &addresses(&["8.8.8.8", "10.0.0.1"])));
+        assert_eq!(policy.verdict(&named), Verdict::LookUp);
+        for host in [
             "localhost",
             "a.localhost",
             "printer.local",
             "metadata.google.internal",
         ] {
-            assert!(
-                !policy.passes(name, &["8.8.8.8".parse().unwrap()]),
-                "{name}"
-            );
+            let place = site(host, 80);
+            assert!(!policy.passes(&place, &addresses(&["8.8.8.8"])), "{host}");
+            assert_eq!(policy.verdict(&place), Verdict::Refused, "{host}");
+        }
+        for (host, expected) in [
+            ("8.8.8.8", Verdict::Passes),
+            ("0x08080808", Verdict::Passes),
+            ("2130706433", Verdict::Refused),
+            ("::ffff:7f00:1", Verdict::Refused),
+        ] {
+            assert_eq!(policy.verdict(&site(host, 80)), expected, "{host}");
         }
     }
 
@@ -350,40 +428,48 @@ mod tests {
         for (host, passes) in [
             ("127.0.0.1", true),
             ("127.0.0.2", false),
+            ("127.1", false),
             ("a.lan.example", true),
             ("lan.example", false),
             ("evillan.example", false),
         ] {
-            assert_eq!(policy.passes(host, &inside), passes, "{host}");
+            assert_eq!(policy.passes(&site(host, 80), &inside), passes, "{host}");
         }
         let open = Policy {
             private_network: true,
             ..Policy::default()
         };
-        assert!(open.passes("localhost", &inside));
+        assert!(open.passes(&site("localhost", 80), &inside));
+        assert_eq!(open.verdict(&site("a.example", 80)), Verdict::Passes);
     }
 
     #[test]
-    fn numbers_are_addresses_as_browsers_read_them() {
-        for (host, expected) in [
-            ("127.0.0.1", Some("127.0.0.1")),
-            ("127.1", Some("127.0.0.1")),
-            ("2130706433", Some("127.0.0.1")),
-            ("0x7f000001", Some("127.0.0.1")),
-            ("0x7f.1", Some("127.0.0.1")),
-            ("017700000001", Some("127.0.0.1")),
-            ("10.256", Some("10.0.1.0")),
-            ("::1", Some("::1")),
-            ("example.org", None),
-            ("1.2.3.4.5", None),
-            ("256.0.0.1", None),
-            ("4294967296", None),
+    fn no_policy_leads_to_a_debugger() {
+        let policy = Policy {
+            private_network: true,
+            hosts: vec!["localhost".to_owned()],
+            debuggers: [site("127.0.0.1", 18_800), site("10.0.0.9", 9222)].into(),
+        };
+        for (host, port, expected) in [
+            ("127.0.0.1", 18_800, Verdict::Refused),
+            ("127.8.8.8", 18_800, Verdict::Refused),
+            ("0.0.0.0", 18_800, Verdict::Refused),
+            ("2130706433", 18_800, Verdict::Refused),
+            ("::1", 18_800, Verdict::Refused),
+            ("::ffff:127.0.0.1", 18_800, Verdict::Refused),
+            ("localhost", 18_800, Verdict::Refused),
+            ("a.localhost", 18_800, Verdict::Refused),
+            ("10.0.0.9", 9222, Verdict::Refused),
+            ("10.0.0.9", 18_800, Verdict::Passes),
+            ("127.0.0.1", 9222, Verdict::Passes),
+            ("127.0.0.1", 80, Verdict::Passes),
+            ("a.example", 80, Verdict::Passes),
+            ("a.example", 18_800, Verdict::LookUp),
         ] {
-            assert_eq!(
-                literal(host),
-                expected.map(|text| text.parse().unwrap()),
-                "{host}"
-            );
+            assert_eq!(policy.verdict(&site(host, port)), expected, "{host} {port}");
         }
+        let led = ["127.0.0.1".parse().unwrap()];
+        assert!(!policy.passes(&site("a.example", 18_800), &led));
+        assert!(policy.passes(&site("a.example", 80), &led));
     }
 }

@@ -1,157 +1,125 @@
-//! Requests for documents, held until their destination is judged: what a page's links, scripts, frames and
-//! redirects lead to passes the same guard as what a caller asks for.
+//! Requests of pages, held until their destination is judged: what a page's links, scripts, frames and redirects lead
+//! to, and what it loads, passes the same guard as what a caller asks for.
 //!
-//! The connection's reader hands them over and goes on; a host that has to be looked up costs a thread for as
-//! long as that takes.
+//! Every request is held, not documents alone: what a script fetches it can show, and a picture that loads or does not
+//! tells which machines there are. So a public page with a picture of the local network shows it only where the policy
+//! names the host. Workers are held through the sessions of their pages, shared and service workers through their own.
+//! WebSockets, WebRTC and what the browser opens ahead of a request are no requests to it and cannot be held; a
+//! debugger refuses WebSockets of pages itself.
+//!
+//! The connection's reader hands them over and goes on; hosts that have to be looked up wait in [`Lookups`].
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::cdp::Connection;
-use super::guard::{self, Policy};
-
-/// Hosts that are looked up at the same time; a page that asks for more gets none of them.
-const MAX_LOOKUPS: usize = 16;
+use super::error::BrowserError;
+use super::guard::{self, Policy, Site, Verdict};
+use super::lookups::{Lookups, Resolve};
 
 /// How long one look-up may take.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
 
-/// Looking up only waits.
-const LOOKUP_STACK: usize = 256 * 1024;
-
 /// What the browser says of a document that was refused here.
 pub const REFUSED: &str = "net::ERR_BLOCKED_BY_CLIENT";
 
-/// Judges the document requests of one browser.
+/// The kinds of targets whose requests are held.
+const HELD: [&str; 4] = ["page", "iframe", "shared_worker", "service_worker"];
+
+/// Judges the requests of one browser.
 #[derive(Debug)]
 pub struct Interception {
     policy: Mutex<Policy>,
-    lookups: AtomicUsize,
-}
-
-/// What is known of a destination without a look at the network.
-enum Verdict {
-    LookUp,
-    Passes,
-    Refused,
+    lookups: Arc<Lookups>,
 }
 
 impl Interception {
     /// Judges by this policy.
     pub fn new(policy: Policy) -> Self {
+        Self::with(
+            policy,
+            Box::new(|host| {
+                let deadline = Instant::now() + LOOKUP_LIMIT;
+                guard::addresses(host, deadline).unwrap_or_default()
+            }),
+        )
+    }
+
+    fn with(policy: Policy, resolve: Resolve) -> Self {
         Self {
             policy: Mutex::new(policy),
-            lookups: AtomicUsize::new(0),
+            lookups: Arc::new(Lookups::new(resolve)),
         }
     }
 
-    /// Judges by this policy from now on; whether that is another one.
-    pub fn change(&self, policy: &Policy) -> bool {
+    /// Judges by this policy from now on.
+    pub fn change(&self, policy: &Policy) {
         let mut own = self.policy.lock().unwrap_or_else(PoisonError::into_inner);
-        let other = *own != *policy;
-        if other {
+        if *own != *policy {
             own.clone_from(policy);
         }
-        other
     }
 
-    /// Switches the holding of requests on or off, as the policy needs it, for a page or a frame.
-    pub fn switch(&self, connection: &Connection, session: &str) {
-        if self.policy().private_network {
-            connection.tell(Some(session), "Fetch.disable", json!({}));
-        } else {
-            let documents =
-                json!([{"urlPattern": "*", "resourceType": "Document", "requestStage": "Request"}]);
-            connection.tell(
-                Some(session),
-                "Fetch.enable",
-                json!({"patterns": documents}),
-            );
+    /// Holds the requests of a target from now on, if it is of a kind that makes some.
+    pub fn hold(connection: &Connection, session: &str, kind: &str) {
+        if HELD.contains(&kind) {
+            let all = json!({"patterns": [{"urlPattern": "*", "requestStage": "Request"}]});
+            connection.tell(Some(session), "Fetch.enable", all);
         }
     }
 
     /// Takes a held request and lets it go or refuses it; returns at once.
     pub fn judge(self: &Arc<Self>, connection: &Arc<Connection>, session: &str, held: &Value) {
-        let url = held
-            .pointer("/request/url")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let text = |pointer: &str| held.pointer(pointer).and_then(Value::as_str);
+        let url = text("/request/url").unwrap_or_default();
+        let document = text("/resourceType") == Some("Document");
         let request = held.get("requestId").cloned().unwrap_or_default();
-        let passes = match self.verdict(url) {
-            Verdict::Passes => true,
-            Verdict::Refused => false,
-            Verdict::LookUp => {
-                if self.look_up(connection, session, url, &request) {
-                    return;
-                }
-                false
-            }
-        };
-        answer(connection, session, &request, passes);
-    }
-
-    fn verdict(&self, url: &str) -> Verdict {
-        // What is no address of the web asks nobody on the network.
-        let Ok(destination) = guard::destination(url) else {
-            let web = ["http:", "https:"]
-                .iter()
-                .any(|scheme| url.starts_with(scheme));
-            return if web {
-                Verdict::Refused
-            } else {
-                Verdict::Passes
-            };
-        };
-        let policy = self.policy();
-        match destination.host {
-            None => Verdict::Passes,
-            Some(host) if policy.trusts(&host) => Verdict::Passes,
-            Some(host) => match guard::literal(&host) {
-                Some(address) if policy.passes(&host, &[address]) => Verdict::Passes,
-                Some(_) => Verdict::Refused,
-                None => Verdict::LookUp,
-            },
-        }
-    }
-
-    /// Decides in a thread of its own; false when there can be none.
-    fn look_up(
-        self: &Arc<Self>,
-        connection: &Arc<Connection>,
-        session: &str,
-        url: &str,
-        request: &Value,
-    ) -> bool {
-        let free = |used: usize| (used < MAX_LOOKUPS).then_some(used + 1);
-        if self
-            .lookups
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, free)
-            .is_err()
-        {
-            return false;
-        }
-        let (own, connection) = (Arc::clone(self), Arc::clone(connection));
-        let (session, url, request) = (session.to_owned(), url.to_owned(), request.clone());
-        let work = move || {
-            let deadline = Instant::now() + LOOKUP_LIMIT;
-            let passes = guard::check(&own.policy(), &url, deadline).is_ok();
+        let (connection, session) = (Arc::clone(connection), session.to_owned());
+        self.decide(url, document, move |passes| {
             answer(&connection, &session, &request, passes);
-            own.lookups.fetch_sub(1, Ordering::AcqRel);
+        });
+    }
+
+    /// Tells whether a request may go on, at once or when its host is looked up.
+    fn decide(
+        self: &Arc<Self>,
+        url: &str,
+        document: bool,
+        told: impl FnOnce(bool) + Send + 'static,
+    ) {
+        let site = match place(url, document) {
+            Ok(Some(site)) => site,
+            Ok(None) => return told(true),
+            Err(_) => return told(false),
         };
-        let builder = std::thread::Builder::new().name("browser-lookup".to_owned());
-        let started = builder.stack_size(LOOKUP_STACK).spawn(work).is_ok();
-        if !started {
-            self.lookups.fetch_sub(1, Ordering::AcqRel);
+        match self.policy().verdict(&site) {
+            Verdict::Passes => told(true),
+            Verdict::Refused => told(false),
+            Verdict::LookUp => {
+                let own = Arc::clone(self);
+                let host = site.host.clone();
+                let then = move |found: &[_]| {
+                    told(!found.is_empty() && own.policy().passes(&site, found));
+                };
+                self.lookups.ask(&host, Box::new(then));
+            }
         }
-        started
     }
 
     fn policy(&self) -> Policy {
         let policy = self.policy.lock().unwrap_or_else(PoisonError::into_inner);
         policy.clone()
+    }
+}
+
+/// Where a request goes; `None` for one that asks nobody on the network.
+fn place(url: &str, document: bool) -> Result<Option<Site>, BrowserError> {
+    match guard::document(url) {
+        // Pages get nothing but documents of other schemes, and what the browser's own pages consist of.
+        Err(BrowserError::UnsupportedProtocol(_)) if !document => Ok(None),
+        place => place,
     }
 }
 
@@ -167,37 +135,95 @@ fn answer(connection: &Connection, session: &str, request: &Value, passes: bool)
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+    use std::sync::mpsc::channel;
+
     use super::*;
 
+    fn decided(interception: &Arc<Interception>, url: &str, document: bool) -> bool {
+        let (told, heard) = channel();
+        interception.decide(url, document, move |passes| told.send(passes).unwrap());
+        heard.recv_timeout(Duration::from_secs(60)).unwrap()
+    }
+
+    fn judging(policy: Policy, addresses: &[&str]) -> Arc<Interception> {
+        let parsed = addresses.iter().map(|text| text.parse().unwrap());
+        let found = Mutex::new(parsed.collect::<Vec<IpAddr>>());
+        // One address at every look.
+        let resolve = move |_: &str| found.lock().unwrap().pop().into_iter().collect();
+        Arc::new(Interception::with(policy, Box::new(resolve)))
+    }
+
     #[test]
-    fn what_needs_no_look_up_is_decided_at_once() {
+    fn every_request_is_judged_and_documents_by_their_scheme_too() {
         let named = Policy {
             hosts: vec!["127.0.0.1".to_owned()],
             ..Policy::default()
         };
-        let interception = Interception::new(named);
-        for (url, expected) in [
-            ("http://127.0.0.1/", Some(true)),
-            ("http://127.1/", Some(false)),
-            ("https://8.8.8.8/", Some(true)),
-            ("http://169.254.169.254/latest", Some(false)),
-            ("http://%31/", Some(false)),
-            ("data:text/html,x", Some(true)),
-            ("about:blank", Some(true)),
-            ("http://a.example/", None),
+        let interception = judging(named, &[]);
+        for (url, document, other) in [
+            ("http://127.0.0.1/", true, true),
+            ("http://127.1/", false, false),
+            ("https://8.8.8.8/", true, true),
+            ("http://169.254.169.254/latest", false, false),
+            ("http://[64:ff9b::7f00:1]/", false, false),
+            ("http://%31/", false, false),
+            ("http://unknown.example/", false, false),
+            ("data:text/html,x", true, true),
+            ("about:blank", true, true),
+            ("about:srcdoc", true, true),
+            ("blob:http://127.0.0.1/x", true, true),
+            ("blob:http://127.0.0.2/x", false, false),
+            ("file:///etc/passwd", false, true),
+            ("chrome://version/", false, true),
+            ("view-source:http://127.0.0.1/", false, true),
         ] {
-            let verdict = match interception.verdict(url) {
-                Verdict::Passes => Some(true),
-                Verdict::Refused => Some(false),
-                Verdict::LookUp => None,
-            };
-            assert_eq!(verdict, expected, "{url}");
+            assert_eq!(decided(&interception, url, true), document, "{url}");
+            assert_eq!(decided(&interception, url, false), other, "{url}");
         }
-        assert!(interception.change(&Policy::default()));
-        assert!(!interception.change(&Policy::default()));
-        assert!(matches!(
-            interception.verdict("http://127.0.0.1/"),
-            Verdict::Refused
-        ));
+        interception.change(&Policy::default());
+        assert!(!decided(&interception, "http://127.0.0.1/", true));
+    }
+
+    #[test]
+    fn a_debugger_is_out_of_reach_where_everything_else_is_allowed() {
+        let debugger = Site {
+            host: "127.0.0.1".to_owned(),
+            port: 18_800,
+        };
+        let open = Policy {
+            private_network: true,
+            debuggers: [debugger].into(),
+            ..Policy::default()
+        };
+        let interception = judging(open, &["127.0.0.1"]);
+        for (url, passes) in [
+            ("http://127.0.0.1:18800/json/new?file:///", false),
+            ("http://localhost:18800/json", false),
+            ("http://a.example:18800/json", false),
+            ("http://127.0.0.1:18801/", true),
+            ("file:///etc/passwd", false),
+        ] {
+            assert_eq!(decided(&interception, url, true), passes, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_judged_by_each_address_that_it_has_in_turn() {
+        let url = "http://a.example/";
+        let interception = judging(Policy::default(), &["127.0.0.1"]);
+        assert!(!decided(&interception, url, false));
+        let interception = judging(Policy::default(), &["8.8.8.8"]);
+        assert!(decided(&interception, url, false));
+        // What was found is judged by the policy of the moment.
+        let debugger = Site {
+            host: "8.8.8.8".to_owned(),
+            port: 80,
+        };
+        interception.change(&Policy {
+            debuggers: [debugger].into(),
+            ..Policy::default()
+        });
+        assert!(!decided(&interception, url, false));
     }
 }

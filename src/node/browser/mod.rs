@@ -5,6 +5,7 @@
 //! started ends with the node host, however that ends.
 
 mod act;
+mod addresses;
 mod cdp;
 mod chooser;
 mod context;
@@ -22,6 +23,7 @@ mod interception;
 mod labels;
 mod launch;
 mod logs;
+mod lookups;
 mod page;
 mod pages;
 mod profiles;
@@ -30,6 +32,7 @@ mod refs;
 mod request;
 mod routes;
 mod settings;
+mod shown;
 mod singleton;
 mod snapshot;
 mod start;

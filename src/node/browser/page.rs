@@ -4,7 +4,6 @@
 //! until it is sent somewhere, so calls to it fail at once.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,6 +17,7 @@ use super::error::BrowserError;
 use super::interception::REFUSED;
 use super::logs::Logs;
 use super::pages::auto_attach;
+use super::shown::Shown;
 use super::turns::Turns;
 
 /// Documents a page is remembered to have shown: one that leads on more often has not arrived anyway.
@@ -57,8 +57,12 @@ struct State {
     /// The last documents that were shown, the present one last, and whether that has loaded.
     documents: VecDeque<String>,
     loaded: bool,
-    /// The address that the page's last document came from, and which document that was.
-    source: Option<(IpAddr, String)>,
+    /// What it shows, its frames included, and where that came from.
+    shown: Shown,
+    /// The origin that it shows, if that is one of the web.
+    origin: Option<String>,
+    /// The origin whose dialogs and inputs are answered as armed; `None` is the first that it goes to.
+    armed_for: Option<String>,
     /// It has loaded, and nothing is on its way any more.
     idle: bool,
     /// It is about to be replaced by another one.
@@ -105,7 +109,8 @@ impl Page {
         page
     }
 
-    /// Waits until the page's events are on: nothing that happens from then on goes unheard.
+    /// Waits until the page's events are on: nothing that happens from then on goes unheard, and what it shows already
+    /// is known.
     ///
     /// # Errors
     /// [`CdpError::TimedOut`], [`CdpError::Closed`].
@@ -113,16 +118,23 @@ impl Page {
         if self.heard.load(Ordering::Acquire) {
             return Ok(());
         }
-        match self.call(
-            "Page.setLifecycleEventsEnabled",
-            json!({"enabled": true}),
-            deadline,
-        ) {
-            Ok(_) => self.heard.store(true, Ordering::Release),
-            Err(error @ (CdpError::TimedOut | CdpError::Closed)) => return Err(error),
-            // One that crashed is told of when it is used.
-            Err(CdpError::Gone(_) | CdpError::Refused(_)) => {}
+        let own = std::iter::once(None);
+        for frame in own.chain(self.frames_apart().into_iter().map(Some)) {
+            match self.call_in(frame.as_deref(), "Page.getFrameTree", json!({}), deadline) {
+                Ok(answer) => {
+                    let mut state = self.lock();
+                    state.shown.found_all(&answer);
+                    if frame.is_none() && state.origin.is_none() {
+                        state.origin = web_origin(answer.pointer("/frameTree/frame"));
+                    }
+                }
+                Err(error @ (CdpError::TimedOut | CdpError::Closed)) => return Err(error),
+                // One that crashed is told of when it is used.
+                Err(CdpError::Gone(_) | CdpError::Refused(_)) if frame.is_none() => return Ok(()),
+                Err(CdpError::Gone(_) | CdpError::Refused(_)) => {}
+            }
         }
+        self.heard.store(true, Ordering::Release);
         Ok(())
     }
 
@@ -298,11 +310,9 @@ impl Page {
         }
     }
 
-    /// The address that the shown document came from; `None` for one that came from no network.
-    pub fn source(&self) -> Option<IpAddr> {
-        let state = self.lock();
-        let (address, document) = state.source.as_ref()?;
-        (state.documents.back() == Some(document)).then_some(*address)
+    /// What is known of what it shows.
+    pub fn shown<T>(&self, read: impl FnOnce(&Shown) -> T) -> T {
+        read(&self.lock().shown)
     }
 
     /// What the page has said so far.
@@ -310,12 +320,14 @@ impl Page {
         read(&mut self.lock().logs)
     }
 
-    /// How the page's dialogs are answered.
+    /// Changes how dialogs of the origin that is shown are answered.
     pub fn dialogs<T>(&self, change: impl FnOnce(&mut Dialogs) -> T) -> T {
-        change(&mut self.lock().dialogs)
+        let mut state = self.lock();
+        state.armed_for = state.origin.clone();
+        change(&mut state.dialogs)
     }
 
-    /// Gives files to the next input that asks for some within `patience`.
+    /// Gives files to the next input of the origin that is shown which asks for some within `patience`.
     ///
     /// # Errors
     /// As [`Page::call`].
@@ -325,7 +337,10 @@ impl Page {
         patience: Duration,
         deadline: Instant,
     ) -> Result<(), CdpError> {
-        self.lock().chooser.arm(files, patience);
+        let mut state = self.lock();
+        state.armed_for = state.origin.clone();
+        state.chooser.arm(files, patience);
+        drop(state);
         let params = json!({"enabled": true});
         self.call("Page.setInterceptFileChooserDialog", params, deadline)?;
         Ok(())
@@ -335,8 +350,15 @@ impl Page {
     pub fn event(&self, session: &str, method: &str, params: &Value) {
         let text = |name: &str| params.get(name).and_then(Value::as_str);
         let mut state = self.lock();
-        if method == "Network.responseReceived" && text("frameId") == Some(self.target.as_str()) {
-            state.came_from(params);
+        match method {
+            "Network.responseReceived" => state.shown.answered(params),
+            "Page.frameDetached" => state.shown.detached(params),
+            "Page.frameNavigated" => {
+                let frame = params.get("frame").unwrap_or(&Value::Null);
+                let page = session == self.session && frame.get("parentId").is_none();
+                state.shown.navigated(frame, page);
+            }
+            _ => {}
         }
         match method {
             "Inspector.targetCrashed" => {
@@ -352,6 +374,13 @@ impl Page {
                 if frame.get("parentId").is_none() {
                     let document = frame.get("loaderId").and_then(Value::as_str);
                     state.begin(document.unwrap_or_default());
+                    if state.arrive_at(web_origin(Some(frame))) {
+                        self.connection.tell(
+                            Some(session),
+                            "Page.setInterceptFileChooserDialog",
+                            json!({"enabled": false}),
+                        );
+                    }
                 }
             }
             "Page.frameNavigated" => {
@@ -388,9 +417,10 @@ impl Page {
         self.changed.notify_all();
     }
 
-    /// A frame that lives in a process of its own was attached to.
-    pub fn add_frame(&self, frame: &str, session: &str) {
+    /// A frame that lives in a process of its own was attached to when it was at `url`.
+    pub fn add_frame(&self, frame: &str, url: &str, session: &str) {
         let mut state = self.lock();
+        state.shown.found(frame, url);
         let own = Frame {
             session: session.to_owned(),
             document: String::new(),
@@ -408,16 +438,16 @@ impl Page {
         tell("Target.setAutoAttach", auto_attach());
     }
 
-    /// A session is over: a frame's, or the page's own, which ends the page.
-    pub fn detached(&self, session: &str) {
+    /// A session is over: a frame's, or the page's own, which ends the page; whether that ended.
+    pub fn detached(&self, session: &str) -> bool {
         let mut state = self.lock();
         state.frames.retain(|_, own| own.session != session);
-        if session == self.session {
-            state.closed = true;
-        }
+        let own = session == self.session;
+        state.closed |= own;
         drop(state);
         self.connection.give_up(session, CLOSED);
         self.changed.notify_all();
+        own
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -450,6 +480,21 @@ impl State {
             self.loaded = false;
             self.idle = false;
         }
+    }
+
+    /// Another document of this origin is shown; whether what was armed for another one is disarmed by that.
+    fn arrive_at(&mut self, origin: Option<String>) -> bool {
+        self.origin = origin;
+        if self.origin.is_none() {
+            return false;
+        }
+        let other = self.armed_for.is_some() && self.armed_for != self.origin;
+        self.armed_for.clone_from(&self.origin);
+        if other {
+            self.dialogs = Dialogs::default();
+            self.chooser = Chooser::default();
+        }
+        other
     }
 
     /// Takes an event about how far the page's own frame has come.
@@ -489,21 +534,12 @@ impl State {
             _ => self.logs.event(method, params),
         }
     }
+}
 
-    /// A document has begun to arrive.
-    fn came_from(&mut self, answer: &Value) {
-        let text = |pointer: &str| answer.pointer(pointer).and_then(Value::as_str);
-        if text("/type") != Some("Document") {
-            return;
-        }
-        let address = text("/response/remoteIPAddress").unwrap_or_default();
-        let address = address
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .parse();
-        let document = text("/loaderId").unwrap_or_default().to_owned();
-        self.source = address.ok().map(|address| (address, document));
-    }
+/// The origin of a frame if it is one of the web, as the browser names it.
+fn web_origin(frame: Option<&Value>) -> Option<String> {
+    let origin = frame?.get("securityOrigin")?.as_str()?;
+    origin.starts_with("http").then(|| origin.to_owned())
 }
 
 /// The value of an answer of `Runtime.evaluate` or `Runtime.callFunctionOn`; `Null` when undefined.
@@ -523,4 +559,45 @@ pub fn value_of(answer: Value) -> Result<Value, BrowserError> {
         return Err(BrowserError::Unexpected(text));
     }
     Ok(answer.pointer("/result/value").cloned().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_armed_is_for_one_origin() {
+        let alert = json!({"type": "confirm"});
+        let origin = |name: &str| web_origin(Some(&json!({"securityOrigin": name})));
+        let armed = |shown: &str, visited: &[&str]| {
+            let mut state = State {
+                origin: origin(shown),
+                ..State::default()
+            };
+            state.armed_for = state.origin.clone();
+            state.dialogs.arm(true, None, Duration::from_secs(600));
+            state
+                .chooser
+                .arm(vec!["/a".to_owned()], Duration::from_secs(600));
+            for name in visited {
+                state.arrive_at(origin(name));
+            }
+            let files = state.chooser.answer(&json!({"backendNodeId": 1}));
+            let accepted = state.dialogs.answer(&alert)["accept"] == true;
+            assert_eq!(files.is_some(), accepted);
+            accepted
+        };
+        for (shown, visited, expected) in [
+            ("http://a", &["http://a"][..], true),
+            ("http://a", &["http://b"], false),
+            ("http://a", &["://", "http://b"], false),
+            ("http://a", &["http://b", "http://a"], false),
+            ("http://a", &["http://a:81"], false),
+            // A tab that shows nothing is armed for where it goes first.
+            ("://", &["http://a"], true),
+            ("://", &["http://a", "http://b"], false),
+        ] {
+            assert_eq!(armed(shown, visited), expected, "{shown} {visited:?}");
+        }
+    }
 }

@@ -4,8 +4,11 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use super::addresses::literal;
 use super::context::Context;
+use super::endpoint::{self, Endpoint};
 use super::error::BrowserError;
+use super::guard;
 use super::request::{Method, Request};
 use super::settings::{Profile, Settings};
 use super::status;
@@ -108,9 +111,16 @@ pub fn create(context: &Context<'_>) -> Result<Value, BrowserError> {
             "profile \"{name}\" already exists"
         )));
     }
-    let color = request.body("color").map(str::to_owned);
-    let color = color.unwrap_or_else(|| COLORS[settings.profiles.len() % COLORS.len()].to_owned());
+    let color = request.body("color");
+    let color = color.unwrap_or(COLORS[settings.profiles.len() % COLORS.len()]);
+    if !is_color(color) {
+        let text = "color must be six hexadecimal digits after a #, such as #FF4500";
+        return Err(BrowserError::invalid(text));
+    }
     let url = request.body("cdpUrl");
+    if let Some(url) = url {
+        admit_endpoint(context, url)?;
+    }
     let port = free_port(settings)?;
     let mut section = json!({"color": color});
     match url {
@@ -130,6 +140,28 @@ pub fn create(context: &Context<'_>) -> Result<Value, BrowserError> {
         "color": color,
         "isRemote": url.is_some(),
     }))
+}
+
+/// Whether a text is a colour: what is written is expanded when it is read, and a variable's value is nobody's here.
+fn is_color(text: &str) -> bool {
+    let digits = text.strip_prefix('#').unwrap_or_default();
+    digits.len() == 6 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Judges the endpoint that a caller gives to a new profile as if a page was sent there. Names may lead elsewhere when
+/// they are asked later, so it has an address, or a host that the policy names.
+fn admit_endpoint(context: &Context<'_>, url: &str) -> Result<(), BrowserError> {
+    let endpoint = Endpoint::parse(url).filter(|_| !url.contains('$'));
+    let endpoint = endpoint
+        .ok_or_else(|| BrowserError::invalid(format!("cdpUrl must be {}", endpoint::FORM)))?;
+    let site = guard::destination(&format!("http://{}/", endpoint.authority()))?;
+    let policy = &context.settings.policy;
+    let site = site.ok_or(BrowserError::Blocked)?;
+    if literal(&site.host).is_none() && !policy.trusts(&site.host) {
+        let text = "cdpUrl must have an IP address for its host, or one that browser.ssrfPolicy of the node names";
+        return Err(BrowserError::invalid(text));
+    }
+    guard::check_site(policy, &site, context.deadline)
 }
 
 /// `DELETE /profiles/<name>`: its browser ends, its section goes, its data go.

@@ -1,6 +1,6 @@
 //! `browser.proxy`: from the params of an invoke to its payload (node-host specification, sections 4.2 and 4.3).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 use super::context::Context;
 use super::error::BrowserError;
 use super::files;
+use super::guard::Site;
 use super::instance::Instance;
 use super::request::Request;
 use super::routes;
-use super::settings::Settings;
+use super::settings::{Profile, Settings};
 use super::status;
 use crate::config::{Environment, Paths};
 use crate::node::machine::Machine;
@@ -33,6 +34,8 @@ pub struct BrowserProxy {
     /// The environment before the configuration's own.
     captured: Environment,
     instances: Mutex<BTreeMap<String, Arc<Instance>>>,
+    /// Where browsers of this program were debugged, whatever the configuration says by now.
+    debuggers: Mutex<BTreeSet<Site>>,
 }
 
 impl BrowserProxy {
@@ -42,6 +45,7 @@ impl BrowserProxy {
             paths,
             captured,
             instances: Mutex::default(),
+            debuggers: Mutex::default(),
         }
     }
 
@@ -56,7 +60,26 @@ impl BrowserProxy {
                 error.to_string().replace('\n', " ")
             ))
         })?;
-        Ok(Settings::read(&loaded, &self.paths))
+        let mut settings = Settings::read(&loaded, &self.paths);
+        let known = self.debuggers.lock();
+        let known = known.unwrap_or_else(PoisonError::into_inner);
+        settings.policy.debuggers.extend(known.iter().cloned());
+        Ok(settings)
+    }
+
+    /// No page gets where this profile's browser is debugged, from now on.
+    pub(super) fn remember(&self, profile: &Profile) {
+        let known = self.debuggers.lock();
+        let mut known = known.unwrap_or_else(PoisonError::into_inner);
+        known.extend(profile.endpoint().map(|endpoint| Site::of(&endpoint)));
+    }
+
+    /// The browsers that run already are guarded by what the configuration says now.
+    fn guard(&self, settings: &Settings) {
+        let instances = self.instances.lock();
+        let instances = instances.unwrap_or_else(PoisonError::into_inner);
+        let running = instances.values().filter_map(|instance| instance.running());
+        running.for_each(|browser| browser.pages.guard(&settings.policy));
     }
 
     /// Whether a browser is offered to the gateway now.
@@ -125,6 +148,7 @@ impl BrowserProxy {
         settings: &Settings,
         request: &Request,
     ) -> Result<Value, BrowserError> {
+        self.guard(settings);
         super::profiles::admit(&settings.allow_profiles, &settings.default_profile, request)?;
         let (route, last) = routes::find(request)?;
         let name = request

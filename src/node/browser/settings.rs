@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::endpoint::Endpoint;
 use super::error::BrowserError;
 use super::executable::{self, Executable};
-use super::guard::Policy;
+use super::guard::{Policy, Site};
 use crate::config::{Environment, Loaded, Paths};
 
 /// The managed profile that every machine has.
@@ -85,6 +86,14 @@ impl Profile {
     pub fn is_launched(&self) -> bool {
         self.url.is_none() && !self.attach_only
     }
+
+    /// Where its browser is debugged; `None` for a `cdpUrl` that cannot be used.
+    pub fn endpoint(&self) -> Option<Endpoint> {
+        match &self.url {
+            None => Some(Endpoint::local(self.port)),
+            Some(url) => Endpoint::parse(url),
+        }
+    }
 }
 
 /// Everything a request goes by.
@@ -136,6 +145,7 @@ impl Settings {
             gateway.checked_add(PORT_OFFSET).unwrap_or(gateway)
         });
         let file = |value: Option<&Value>| text(value).map(|text| below_home(&text, paths));
+        let profiles = profiles(section, first_port, file);
         Self {
             enabled: loaded.config.browser.enabled,
             proxy_enabled: loaded.config.node_host.browser_proxy_enabled,
@@ -147,7 +157,6 @@ impl Settings {
                 .unwrap_or_default(),
             default_profile: text(section.get("defaultProfile"))
                 .unwrap_or_else(|| MANAGED.to_owned()),
-            profiles: profiles(section, first_port, file),
             executable: file(section.get("executablePath")),
             headless: flag(section.get("headless")),
             headless_variable: headless_variable(environment),
@@ -160,7 +169,8 @@ impl Settings {
             evaluate: flag(section.get("evaluateEnabled")).unwrap_or(true),
             launch_limit: limit(section.get("localLaunchTimeoutMs"), LAUNCH_LIMIT),
             ready_limit: limit(section.get("localCdpReadyTimeoutMs"), READY_LIMIT),
-            policy: policy(section.get("ssrfPolicy")),
+            policy: policy(section.get("ssrfPolicy"), &profiles),
+            profiles,
             first_port,
             home: paths.home.clone(),
         }
@@ -181,6 +191,21 @@ impl Settings {
                 executable::first(places, is_executable)
             }
         }
+    }
+
+    /// Whether browsers reach the network through a proxy: then everything comes from the address of the proxy.
+    pub fn is_proxied(&self) -> bool {
+        let value = |name: &str| {
+            let mut flags = self.extra_arguments.iter().rev();
+            flags.find_map(|flag| flag.strip_prefix(name)?.strip_prefix('='))
+        };
+        let server = value("--proxy-server").map(str::trim);
+        let script = value("--proxy-pac-url").map(str::trim);
+        let has = |flag: &str| self.extra_arguments.iter().any(|own| own == flag);
+        let configured = server.is_some_and(|server| !server.is_empty() && server != "direct://")
+            || script.is_some_and(|script| !script.is_empty())
+            || has("--proxy-auto-detect");
+        configured && !has("--no-proxy-server")
     }
 
     /// The profile of this name.
@@ -282,13 +307,17 @@ fn profiles(
         .collect()
 }
 
-fn policy(section: Option<&Value>) -> Policy {
+fn policy(section: Option<&Value>, profiles: &[Profile]) -> Policy {
     let list = |name| texts(section.and_then(|section| section.get(name)));
     let hosts = [list("allowedHostnames"), list("hostnameAllowlist")].concat();
     let open = section.and_then(|section| section.get("dangerouslyAllowPrivateNetwork"));
     Policy {
         private_network: flag(open).unwrap_or(false),
         hosts: hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+        debuggers: profiles
+            .iter()
+            .filter_map(|profile| profile.endpoint().map(|endpoint| Site::of(&endpoint)))
+            .collect(),
     }
 }
 
@@ -413,6 +442,17 @@ pub(super) mod tests {
         assert!(!settings.proxy_enabled && !settings.evaluate && settings.no_sandbox);
         assert_eq!(settings.launch_limit, Duration::from_secs(120));
         assert_eq!(settings.policy.hosts, ["a.lan", "b"]);
+        let debuggers = settings.policy.debuggers.iter();
+        let debuggers: Vec<_> = debuggers.map(|it| (it.host.as_str(), it.port)).collect();
+        assert_eq!(
+            debuggers,
+            [
+                ("10.0.0.1", 9222),
+                ("127.0.0.1", 5),
+                ("127.0.0.1", 7),
+                ("127.0.0.1", 19_011)
+            ]
+        );
         assert_eq!(
             settings.executable,
             Some(settings.home.join("bin/chromium"))
@@ -448,6 +488,32 @@ pub(super) mod tests {
             ("d", Ok(())),
         ] {
             assert_eq!(verdict(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_browser_is_proxied_when_a_proxy_is_named() {
+        let proxied = |flags: &[&str]| {
+            let text = format!("{{ browser: {{ extraArgs: {flags:?} }} }}");
+            settings(&text, &[]).is_proxied()
+        };
+        for (flags, expected) in [
+            (&["--proxy-server=10.0.0.1:3128"][..], true),
+            (&["--proxy-pac-url=http://h/p.pac"], true),
+            (&["--proxy-auto-detect"], true),
+            (
+                &["--proxy-server=x:1", "--proxy-bypass-list=<-loopback>"],
+                true,
+            ),
+            (&["--proxy-bypass-list=*"], false),
+            (&["--proxy-server="], false),
+            (&["--proxy-server=direct://"], false),
+            (&["--proxy-server"], false),
+            (&["--proxy-server=x:1", "--no-proxy-server"], false),
+            (&["--proxy-serverx=1"], false),
+            (&[], false),
+        ] {
+            assert_eq!(proxied(flags), expected, "{flags:?}");
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::geteuid;
 
 use super::cdp::{Connection, Socket};
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, FORM};
 use super::error::BrowserError;
 use super::executable::{Executable, NONE_FOUND};
 use super::guard::Policy;
@@ -67,15 +67,10 @@ pub struct Plan {
 /// # Errors
 /// [`BrowserError::Launch`] for a `cdpUrl` that cannot be used.
 pub fn endpoint(profile: &Profile) -> Result<Endpoint, BrowserError> {
-    match &profile.url {
-        None => Ok(Endpoint::local(profile.port)),
-        Some(url) => Endpoint::parse(url).ok_or_else(|| {
-            let name = &profile.name;
-            BrowserError::Launch(format!(
-                "cdpUrl of profile \"{name}\" must be http://host:port or ws://host:port/path"
-            ))
-        }),
-    }
+    profile.endpoint().ok_or_else(|| {
+        let name = &profile.name;
+        BrowserError::Launch(format!("cdpUrl of profile \"{name}\" must be {FORM}"))
+    })
 }
 
 /// Ends a start that is under way.

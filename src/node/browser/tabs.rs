@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 
 use super::error::BrowserError;
 
+/// Tabs that stay open after another one is opened.
+pub const MAX_TABS: usize = 8;
+
 /// Letters of a label at most.
 const MAX_LABEL: usize = 64;
 

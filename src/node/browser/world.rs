@@ -42,12 +42,26 @@ impl<'a> World<'a> {
         })
     }
 
-    /// The value of an expression, as JSON.
+    /// The value of an expression, as JSON; a promise is waited for.
     ///
     /// # Errors
     /// [`BrowserError::Unexpected`] with what the script threw, else as [`Page::call`].
     pub fn evaluate(&self, expression: &str) -> Result<Value, BrowserError> {
         value_of(self.run(expression, true)?)
+    }
+
+    /// What an expression gives, as the script engine describes it.
+    ///
+    /// # Errors
+    /// [`BrowserError::Unexpected`] with the first line of what the script threw, else as [`Page::call`].
+    pub fn object(&self, expression: &str) -> Result<Value, BrowserError> {
+        let mut answer = self.run(expression, false)?;
+        if let Some(thrown) = answer.pointer("/exceptionDetails/exception/description") {
+            let text = thrown.as_str().and_then(|text| text.lines().next());
+            let text = text.unwrap_or_default().to_owned();
+            return Err(BrowserError::Unexpected(text));
+        }
+        Ok(answer["result"].take())
     }
 
     /// The first element that a CSS selector finds, or none.
@@ -67,8 +81,7 @@ impl<'a> World<'a> {
     }
 
     fn run(&self, expression: &str, by_value: bool) -> Result<Value, BrowserError> {
-        let params =
-            json!({"expression": expression, "contextId": self.context, "returnByValue": by_value});
+        let params = json!({"expression": expression, "contextId": self.context, "returnByValue": by_value, "awaitPromise": by_value});
         let session = self.session.as_deref();
         Ok(self
             .page

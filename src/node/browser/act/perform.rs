@@ -9,6 +9,7 @@ use super::super::context::{Context, Tab};
 use super::super::elements::{Handle, not_found};
 use super::super::error::BrowserError;
 use super::super::page::value_of;
+use super::super::world::World;
 use super::action::{Action, Kind, Named, Press};
 use super::conditions;
 use super::drag;
@@ -18,6 +19,9 @@ use super::reach::{Finder, Need};
 
 /// How long a page may take to show what a click led to, at least, however short the action's own time was.
 const ASTRAY: Duration = Duration::from_secs(5);
+
+/// Bytes of the results of a batch.
+const MAX_RESULTS_BYTES: usize = 10 * 1024 * 1024;
 
 /// Does one thing on a tab; the members that it adds to the result.
 ///
@@ -111,31 +115,54 @@ fn batch(
     actions: &[Action],
     stop_on_error: bool,
 ) -> Result<Map<String, Value>, BrowserError> {
-    let mut results = Vec::new();
+    let mut results = Results::default();
     for action in actions {
-        match perform(context, tab, action) {
-            Ok(members) => {
-                let mut result = Map::new();
-                result.insert("ok".to_owned(), true.into());
-                result.extend(members);
-                results.push(Value::Object(result));
-            }
+        let done = match perform(context, tab, action) {
+            Ok(members) => results.add(members),
             Err(BrowserError::TimedOut) => return Err(BrowserError::TimedOut),
-            Err(error) => {
-                let text = match error {
-                    BrowserError::Unexpected(text) => text,
-                    error => error.to_string(),
-                };
-                results.push(json!({"ok": false, "error": text}));
-                if stop_on_error {
-                    break;
-                }
-            }
+            Err(error) => results.fail(error),
+        };
+        if !done && stop_on_error {
+            break;
         }
     }
     let mut members = Map::new();
-    members.insert("results".to_owned(), results.into());
+    members.insert("results".to_owned(), results.list.into());
     Ok(members)
+}
+
+/// The results of a batch, not more than go back to the caller.
+#[derive(Default)]
+struct Results {
+    list: Vec<Value>,
+    bytes: usize,
+}
+
+impl Results {
+    /// Takes what an action gave; whether there is room for it.
+    fn add(&mut self, members: Map<String, Value>) -> bool {
+        let mut result = Map::new();
+        result.insert("ok".to_owned(), true.into());
+        result.extend(members);
+        let result = Value::Object(result);
+        let bytes = result.to_string().len();
+        if self.bytes + bytes > MAX_RESULTS_BYTES {
+            let text = "the action was done, but its result does not fit: the results of a batch may have 10MB";
+            return self.fail(BrowserError::Unexpected(text.to_owned()));
+        }
+        self.bytes += bytes;
+        self.list.push(result);
+        true
+    }
+
+    fn fail(&mut self, error: BrowserError) -> bool {
+        let text = match error {
+            BrowserError::Unexpected(text) => text,
+            error => error.to_string(),
+        };
+        self.list.push(json!({"ok": false, "error": text}));
+        false
+    }
 }
 
 /// The source of a function that takes what the page's caller wrote: a function, or an expression.
@@ -277,6 +304,19 @@ impl Actor<'_> {
         }
     }
 
+    /// Waits until the page has done what comes right after the action; its own scripts have no say in that.
+    fn heard(&self) -> Result<(), BrowserError> {
+        let (page, until) = (self.finder.page, self.finder.until);
+        let world = World::enter(page, None, &page.target, until);
+        let waited =
+            world.and_then(|world| world.evaluate("new Promise(done => setTimeout(done, 0))"));
+        match waited {
+            // It went elsewhere meanwhile, or is gone.
+            Err(BrowserError::Unexpected(_)) => Ok(()),
+            waited => waited.map(drop),
+        }
+    }
+
     /// Waits for the document that the action led to, if it did, and judges where that is.
     fn arrive(&self, before: &str) -> Result<(), BrowserError> {
         let (page, context) = (self.finder.page, self.context);
@@ -284,8 +324,7 @@ impl Actor<'_> {
             .deadline
             .min(self.finder.until.max(Instant::now() + ASTRAY));
         // What the page does right after the action is heard before this is answered.
-        self.finder
-            .evaluate("new Promise(done => setTimeout(done, 0))")?;
+        self.heard()?;
         match page.settle(until) {
             // A document that is slow to come is not the action's fault.
             Ok(()) | Err(CdpError::TimedOut) => {}
@@ -295,14 +334,7 @@ impl Actor<'_> {
         if page.document(None) == before {
             return Ok(());
         }
-        let targets = self.tab.browser.targets(context.deadline)?;
-        let own = targets
-            .into_iter()
-            .find(|target| target.id == self.tab.target.id);
-        let Some(url) = own.map(|target| target.url).filter(|url| !url.is_empty()) else {
-            return Ok(());
-        };
-        context.check_arrival(page, &url, ASTRAY)
+        context.check_arrival(self.tab, ASTRAY)
     }
 }
 
@@ -353,5 +385,26 @@ impl Kind {
                 | Self::Press(..)
                 | Self::Type { .. }
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_of_a_batch_are_bounded_together() {
+        let members = |bytes: usize| {
+            let mut members = Map::new();
+            members.insert("result".to_owned(), "x".repeat(bytes).into());
+            members
+        };
+        let mut results = Results::default();
+        assert!(results.add(members(MAX_RESULTS_BYTES / 2)));
+        assert!(!results.add(members(MAX_RESULTS_BYTES / 2)));
+        assert!(results.add(members(10)));
+        let kept: Vec<bool> = results.list.iter().map(|it| it["ok"] == true).collect();
+        assert_eq!(kept, [true, false, true]);
+        assert!(Value::from(results.list).to_string().len() < MAX_RESULTS_BYTES);
     }
 }

@@ -14,7 +14,11 @@ pub fn act(context: &Context<'_>) -> Result<Value, BrowserError> {
         target: context.request.body("targetId"),
     };
     let action = Action::parse(&context.request.body, rules)?;
-    let tab = context.tab()?;
+    // One that may not be looked at may be closed.
+    let tab = match action.kind {
+        Kind::Close => context.any_tab()?,
+        _ => context.tab()?,
+    };
     // Waiting changes nothing, and what it waits for may be another one's doing.
     let turn = match action.kind {
         Kind::Wait(_) => None,

@@ -17,7 +17,7 @@ pub fn arm(context: &Context<'_>) -> Result<Value, BrowserError> {
     let accept = accept.ok_or_else(|| BrowserError::invalid("accept is required"))?;
     let text = request.text("promptText").map(str::to_owned);
     let patience = request.milliseconds("timeoutMs").unwrap_or(PATIENCE);
-    let tab = context.tab()?;
+    let tab = context.any_tab()?;
     tab.page
         .dialogs(|dialogs| dialogs.arm(accept, text, patience));
     Ok(json!({"ok": true}))

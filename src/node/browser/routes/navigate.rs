@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::context::Context;
+use super::super::context::{Context, Tab};
 use super::super::error::BrowserError;
-use super::super::guard::BLANK;
-use super::super::page::Page;
 
 /// How long a page may take to load.
 pub const LOAD_LIMIT: Duration = Duration::from_secs(20);
@@ -17,23 +15,21 @@ pub fn navigate(context: &Context<'_>) -> Result<Value, BrowserError> {
     let url = context.request.body("url");
     let url = url.ok_or_else(|| BrowserError::invalid("url is required"))?;
     context.check_destination(url)?;
-    let tab = context.tab()?;
-    visit(context, &tab.page, url, LOAD_LIMIT)?;
+    let tab = context.any_tab()?;
+    visit(context, &tab, url, LOAD_LIMIT)?;
     context.result(&tab, json!({}))
 }
 
-/// Sends a page to a URL that was judged; where it ends up is judged too.
+/// Sends a tab to a URL that was judged; where it ends up is judged too.
 ///
 /// # Errors
 /// As [`Page::navigate`]; [`BrowserError::Blocked`] when it was led astray, and then shows nothing.
 pub fn visit(
     context: &Context<'_>,
-    page: &Page,
+    tab: &Tab,
     url: &str,
     limit: Duration,
 ) -> Result<(), BrowserError> {
-    page.navigate(url, limit, context.deadline)?;
-    let shown = page.evaluate("document.URL", context.deadline)?;
-    let shown = shown.as_str().unwrap_or(BLANK);
-    context.check_arrival(page, shown, limit)
+    tab.page.navigate(url, limit, context.deadline)?;
+    context.check_arrival(tab, limit)
 }

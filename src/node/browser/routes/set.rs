@@ -38,7 +38,7 @@ pub fn geolocation(context: &Context<'_>) -> Result<Value, BrowserError> {
     } else {
         Some(place(&request.body)?)
     };
-    let tab = context.tab()?;
+    let tab = context.any_tab()?;
     let (method, setting) = match place {
         Some(_) => ("Emulation.setGeolocationOverride", "granted"),
         None => ("Emulation.clearGeolocationOverride", "prompt"),
@@ -83,7 +83,7 @@ pub fn media(context: &Context<'_>) -> Result<Value, BrowserError> {
 pub fn timezone(context: &Context<'_>) -> Result<Value, BrowserError> {
     let zone = context.request.body("timezoneId");
     let zone = zone.ok_or_else(|| BrowserError::invalid("timezoneId is required"))?;
-    let tab = context.tab()?;
+    let tab = context.any_tab()?;
     // The browser itself takes whatever takes the place of another one.
     let known = format!(
         "(zone => {{ try {{ return !!new Intl.DateTimeFormat('en', {{ timeZone: zone }}) }} catch {{ return false }} }})({})",
@@ -160,7 +160,7 @@ pub fn grant(context: &Context<'_>) -> Result<Value, BrowserError> {
 
 /// Tells the page of the request's tab.
 fn set(context: &Context<'_>, method: &str, params: Value) -> Result<Value, BrowserError> {
-    tell(context, &context.tab()?, method, params)
+    tell(context, &context.any_tab()?, method, params)
 }
 
 fn tell(

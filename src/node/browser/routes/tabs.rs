@@ -10,11 +10,8 @@ use super::super::error::BrowserError;
 use super::super::guard::BLANK;
 use super::super::instance::Running;
 use super::super::start;
-use super::super::tabs::checked_label;
+use super::super::tabs::{MAX_TABS, checked_label};
 use super::navigate::{LOAD_LIMIT, visit};
-
-/// Tabs that stay open after another one is opened.
-const MAX_TABS: usize = 8;
 
 /// `GET /tabs`.
 pub fn list(context: &Context<'_>) -> Result<Value, BrowserError> {
@@ -134,9 +131,11 @@ fn activate(context: &Context<'_>, target: &str) -> Result<(), BrowserError> {
 fn new_tab(context: &Context<'_>, url: &str, label: Option<&str>) -> Result<Value, BrowserError> {
     let browser = context.browser()?;
     let target = browser.open_tab(context.deadline)?;
-    let page = browser.page(&target, context.deadline)?;
     if url != BLANK {
-        if let Err(error) = visit(context, &page, url, LOAD_LIMIT) {
+        let visited = context
+            .known_tab(&browser, &target)
+            .and_then(|tab| visit(context, &tab, url, LOAD_LIMIT));
+        if let Err(error) = visited {
             // A tab that shows nothing that was asked for is of no use.
             let _ = shut(context, &browser, &target);
             return Err(error);

@@ -9,7 +9,7 @@ use super::super::act::action::{Named, Press};
 use super::super::act::perform::{click, find_in_time};
 use super::super::cdp::CdpError;
 use super::super::context::{Context, Tab};
-use super::super::downloads::Download;
+use super::super::downloads::{Download, End, refuse_all};
 use super::super::enclosure::{Enclosure, file_name};
 use super::super::error::BrowserError;
 use crate::identity::Random;
@@ -132,21 +132,26 @@ fn receive(
         connection.call(None, "Browser.setDownloadBehavior", params, deadline)
     };
     let received = (|| {
-        own.want();
+        own.want(&tab.target.id);
         let params =
             json!({"behavior": "allowAndName", "downloadPath": partial, "eventsEnabled": true});
         behave(params, until)?;
         if let Some(name) = name {
             click_on(context, &tab, name, limit)?;
         }
-        let (download, complete) = own.wait(until).map_err(|error| match error {
+        let (download, end) = own.wait(until).map_err(|error| match error {
             CdpError::TimedOut if Instant::now() < context.deadline => {
                 BrowserError::slow("waiting for a download", limit)
             }
             error => error.into(),
         })?;
-        if !complete {
-            let text = format!("the download of {} was broken off", download.url);
+        let fault = match end {
+            End::BrokenOff => Some("was broken off"),
+            End::Complete => None,
+            End::TooLarge => Some("exceeds 10MB"),
+        };
+        if let Some(fault) = fault {
+            let text = format!("the download of {} {fault}", download.url);
             return Err(BrowserError::Unexpected(text));
         }
         let path = path.unwrap_or_else(|| free_place(downloads, &download));
@@ -155,9 +160,14 @@ fn receive(
         })?;
         Ok(told(&download, &path))
     })();
-    own.stop();
+    let farewell = Instant::now() + FAREWELL;
     // A browser that has ended keeps nothing.
-    let _ = behave(json!({"behavior": "default"}), Instant::now() + FAREWELL);
+    let _ = behave(refuse_all(), farewell);
+    if let Some(id) = own.stop() {
+        let params = json!({"guid": id});
+        let connection = &tab.browser.connection;
+        let _ = connection.call(None, "Browser.cancelDownload", params, farewell);
+    }
     // What is left belongs to downloads that nobody waited for.
     let _ = std::fs::remove_dir_all(&partial);
     Ok(json!({"ok": true, "targetId": tab.target.id, "download": received?}))
