@@ -7,8 +7,11 @@
 mod support;
 
 mod act;
+mod armed;
+mod astray;
 mod crashes;
 mod dialogs;
+mod downloads;
 mod forwarding;
 mod frames;
 mod guard;

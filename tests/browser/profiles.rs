@@ -168,3 +168,59 @@ fn root_is_told_what_its_browser_needs() {
         "{error}"
     );
 }
+
+#[test]
+fn an_endpoint_that_a_caller_gives_to_a_profile_is_judged_like_a_page() {
+    let (mut node, site) = (Node::with("", ""), Site::start());
+    let blocked = "Error: browser navigation blocked by policy";
+    let form = "Error: cdpUrl must be http://host:port or ws://host:port/path";
+    let named = "Error: cdpUrl must have an IP address for its host, or one that browser.ssrfPolicy of the node names";
+    for (url, error) in [
+        ("http://127.0.0.1:9222", blocked),
+        ("ws://[::1]:9222/devtools/browser/x", blocked),
+        ("http://169.254.169.254:80", blocked),
+        ("http://0x7f.1:9222", blocked),
+        ("http://localhost:9222", named),
+        ("http://debugger.example:9222", named),
+        ("http://8.8.8.8:9222/${HOME}", form),
+        ("https://8.8.8.8:9222", form),
+        ("file:///etc/passwd", form),
+    ] {
+        let body = json!({"name": "far", "cdpUrl": url});
+        let answer = node.post("/profiles/create", body);
+        assert_eq!(answer, Err(error.to_owned()), "{url}");
+    }
+    let color = json!({"name": "far", "color": "${HOME}"});
+    let error = node.post("/profiles/create", color).unwrap_err();
+    assert!(error.starts_with("Error: color must be"), "{error}");
+    assert_eq!(names(&node.get("/profiles").unwrap()), ["openclaw", "user"]);
+    // Where it is allowed, what answers there is not repeated; nor does it lead to a browser of this node host.
+    let port = node.port;
+    node.home.write_config(&config(port, OPEN, ""));
+    site.answer("/json/version", "403 Forbidden", "", "the treasure");
+    let url = site.url("");
+    let body = json!({"name": "far", "cdpUrl": url});
+    assert_eq!(
+        node.post("/profiles/create", body).unwrap()["isRemote"],
+        true
+    );
+    let error = node.post("/start", json!({"profile": "far"})).unwrap_err();
+    assert!(
+        error.contains("HTTP 403") && !error.contains("treasure"),
+        "{error}"
+    );
+    let other = Site::start();
+    other.answer("/socket", "403 Forbidden", "", "the treasure");
+    let socket = other.url("/socket").replace("http", "ws");
+    let body = json!({"name": "socket", "cdpUrl": socket});
+    node.post("/profiles/create", body).unwrap();
+    let error = node
+        .post("/start", json!({"profile": "socket"}))
+        .unwrap_err();
+    assert!(
+        error.contains("HTTP 403") && !error.contains("treasure"),
+        "{error}"
+    );
+    let own = json!({"name": "own", "cdpUrl": format!("http://127.0.0.1:{port}")});
+    assert_eq!(node.post("/profiles/create", own), Err(blocked.to_owned()));
+}

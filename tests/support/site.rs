@@ -13,6 +13,8 @@ pub struct Answer {
     body: String,
     /// Answered only when the test says so.
     held: bool,
+    /// Bytes that are announced and never come.
+    missing: usize,
 }
 
 /// A site that lives as long as the test.
@@ -63,9 +65,17 @@ impl Site {
             headers: headers.to_owned(),
             body: body.to_owned(),
             held: false,
+            missing: 0,
         };
         self.answers.lock().unwrap().insert(path.to_owned(), answer);
         self.url(path)
+    }
+
+    /// A file that breaks off before its end.
+    pub fn torn(&self, path: &str, headers: &str, body: &str) -> String {
+        let url = self.answer(path, "200 OK", headers, body);
+        self.answers.lock().unwrap().get_mut(path).unwrap().missing = 1_000;
+        url
     }
 
     /// A path that never answers.
@@ -130,7 +140,7 @@ fn serve(
         "HTTP/1.1 {}\r\n{}Content-Length: {}\r\nConnection: close\r\n\r\n",
         answer.status,
         answer.headers,
-        answer.body.len()
+        answer.body.len() + answer.missing
     );
     let _ = stream.write_all(head.as_bytes());
     let _ = stream.write_all(answer.body.as_bytes());

@@ -310,6 +310,11 @@ impl Page {
         }
     }
 
+    /// The origin that it shows, if that is one of the web; its scripts have no say in that.
+    pub fn origin(&self) -> Option<String> {
+        self.lock().origin.clone()
+    }
+
     /// What is known of what it shows.
     pub fn shown<T>(&self, read: impl FnOnce(&Shown) -> T) -> T {
         read(&self.lock().shown)

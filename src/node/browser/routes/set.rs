@@ -45,16 +45,15 @@ pub fn geolocation(context: &Context<'_>) -> Result<Value, BrowserError> {
     };
     tab.page
         .call(method, place.unwrap_or_else(|| json!({})), context.deadline)?;
-    let own = || tab.page.evaluate("origin", context.deadline);
-    let origin = match request.body("origin") {
-        Some(origin) => origin.into(),
-        None => own()?,
+    let named = request.body("origin").map(str::to_owned);
+    let Some(origin) = named.or_else(|| tab.page.origin()) else {
+        // A page without an origin of its own has no permissions.
+        return Ok(json!({"ok": true, "targetId": tab.target.id}));
     };
     let params =
         json!({"permission": {"name": "geolocation"}, "setting": setting, "origin": origin});
     let connection = &tab.browser.connection;
     match connection.call(None, "Browser.setPermission", params, context.deadline) {
-        // A page without an origin of its own has no permissions.
         Ok(_) | Err(CdpError::Refused(_)) => {}
         Err(error) => return Err(error.into()),
     }
