@@ -27,6 +27,7 @@ mod main_job;
 mod metrics;
 mod node_run;
 mod pairing_switch;
+mod pruning;
 mod reload;
 mod reload_proxies;
 mod remote_mode;

@@ -33,6 +33,7 @@ const COMMANDS: &[(&str, About, &[&str])] = &[
     ("nodes approve", G, &["DECOY"]),
     ("nodes reject", G, &["DECOY"]),
     ("nodes remove", G, &["--node", "decoy"]),
+    ("nodes prune", G, &["--not-seen", "1h", "--yes"]),
     ("nodes rename", G, &["--node", "decoy", "--name", "x"]),
     (
         "nodes invoke",

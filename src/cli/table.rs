@@ -6,6 +6,7 @@ mod approvals;
 mod audit;
 mod completion;
 mod dns;
+mod fleet;
 mod join;
 
 use crate::cli::command::{Argument, Command, Flag, Offers, Takes};
@@ -169,6 +170,7 @@ const NODES: Command = Command::group(
         Command::leaf("remove", "Remove a paired node", nodes::remove)
             .flags(&[GATEWAY, TIMEOUT, &[NODE]])
             .scopes("operator.pairing, operator.read"),
+        fleet::PRUNE,
         Command::leaf("rename", "Give a node another name", nodes::rename)
             .flags(&[
                 GATEWAY,

@@ -19,6 +19,7 @@ pub mod networks;
 pub mod node;
 pub mod node_record;
 pub mod policy;
+pub mod prune;
 pub mod refusal;
 mod request;
 pub mod resolution;

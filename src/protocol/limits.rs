@@ -83,6 +83,10 @@ pub const MAX_GIVEN_WORDS: usize = 512;
 /// Milliseconds of a day.
 pub const DAY_MS: u64 = 86_400_000;
 
+/// The shortest time, in milliseconds, after which nodes that were not seen may be pruned: nobody means all that
+/// are just restarting, or forgot the unit.
+pub const MIN_NOT_SEEN_MS: u64 = 3_600_000;
+
 /// The longest time for which pairing is opened, in milliseconds: a day. Who wants it open for longer
 /// opens it without a limit.
 pub const MAX_PAIRING_WINDOW_MS: u64 = DAY_MS;

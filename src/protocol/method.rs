@@ -75,6 +75,7 @@ pub static METHODS: &[MethodRow] = &[
     operator("node.pair.approve", Scope::PAIRING, Advertised),
     operator("node.pair.reject", Scope::PAIRING, Advertised),
     operator("node.pair.remove", Scope::PAIRING, Advertised),
+    operator("node.pair.prune", Scope::PAIRING, Advertised),
     operator("node.pair.verify", Scope::PAIRING, Advertised),
     operator("device.pair.list", Scope::PAIRING, Advertised),
     operator("device.pair.approve", Scope::PAIRING, Advertised),

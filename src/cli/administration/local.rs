@@ -1,6 +1,7 @@
 //! Administration on the state directory itself, with the authority of who may write it. The same pairing functions as
 //! in the gateway, so the same answers and refusals.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::Serialize;
@@ -15,12 +16,14 @@ use crate::gateway::rpc::refusal_shape;
 use crate::identity::{DeviceId, Random, Token};
 use crate::pairing::invitation::{self, join_key, preapproval};
 use crate::pairing::policy::CommandPolicy;
+use crate::pairing::prune::{self, Pruned, Rule};
 use crate::pairing::switch::{self, Switch};
 use crate::pairing::{Caller, Changes, Refusal, State, device, node, token};
 use crate::protocol::error::ErrorShape;
 use crate::protocol::params::{
     DeviceKeysCreate, DeviceKeysPreapprove, DevicePairRemove, DeviceTokenRevoke, DeviceTokenRotate,
-    GatewayPairingOpen, NodePairRemove, NodeRename, PairApprove, parse_key_id, parse_request_id,
+    GatewayPairingOpen, NodePairPrune, NodePairRemove, NodeRename, PairApprove, parse_key_id,
+    parse_request_id,
 };
 use crate::protocol::scope::{Role, Scope, Scopes};
 use crate::store::{
@@ -249,6 +252,21 @@ impl Local {
                     .map(nothing_live)
             }
             "node.pair.list" => self.listed(node::list),
+            "node.pair.prune" => {
+                let asked = NodePairPrune::parse(params).map_err(refused)?;
+                // Nobody is connected without a gateway.
+                let connected = BTreeSet::new();
+                let rule = Rule::of(&asked, &connected);
+                match asked.dry_run {
+                    true => self.read(|state, now| {
+                        let nodes = prune::idle(state, &rule, now);
+                        rendered(&Pruned { nodes })
+                    }),
+                    false => self
+                        .change(|state, now| prune::prune(state, &rule, by, now))
+                        .map(nothing_live),
+                }
+            }
             "node.pair.reject" => {
                 let id = parse_request_id(method, params).map_err(refused)?;
                 self.change(|state, now| node::reject(state, id.as_str(), by, now))

@@ -17,12 +17,14 @@ pub mod difference;
 mod explain;
 mod invoke;
 mod listing;
+mod prune;
 mod silent;
 mod view;
 
 pub use decide::{approve, reject};
 pub use invoke::{invoke, object_option};
 pub use listing::{list, status};
+pub use prune::prune;
 
 /// `nodes pending`: everything of a node that waits, of both layers.
 ///

@@ -153,6 +153,7 @@ fn run(
         "node.list" => nodes::list(&call, params),
         "node.pair.approve" => node_pair::approve(&call, params),
         "node.pair.list" => node_pair::list(&call, params),
+        "node.pair.prune" => node_pair::prune(&call, params),
         "node.pair.reject" => node_pair::reject(&call, params),
         "node.pair.remove" => node_pair::remove(&call, params),
         "node.pair.request" => node_pair::request(&call, params),

@@ -1,6 +1,8 @@
 //! `node.pair.*` and `node.rename` (protocol.md §6.3). The rules are `pairing`'s; what a change means for
 //! a live node is recomputed when it is applied.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::call::{Call, Outcome, Reply, payload};
@@ -9,10 +11,11 @@ use crate::identity::Random;
 use crate::pairing::Refusal;
 use crate::pairing::node;
 use crate::pairing::node_record::NodeMetadata;
+use crate::pairing::prune::{self, Pruned, Rule};
 use crate::pairing::switch::Switch;
 use crate::protocol::params::{
-    NodePairRemove, NodePairRequest, NodePairVerify, NodeRename, PairApprove, parse_nothing,
-    parse_request_id,
+    NodePairPrune, NodePairRemove, NodePairRequest, NodePairVerify, NodeRename, PairApprove,
+    parse_nothing, parse_request_id,
 };
 
 /// `node.pair.request`: an operator asks in the name of a node.
@@ -69,6 +72,30 @@ pub fn remove(call: &Call<'_>, params: Option<Value>) -> Outcome {
     let asked = NodePairRemove::parse(params)?;
     let caller = call.caller();
     call.commit_and_count(|state, now| node::remove(state, &asked.node_id, &caller, now))
+}
+
+/// `node.pair.prune`: removes nodes that were not seen for long, with their devices; none that is connected.
+pub fn prune(call: &Call<'_>, params: Option<Value>) -> Outcome {
+    let asked = NodePairPrune::parse(params)?;
+    if asked.dry_run {
+        let (state, now) = (call.state()?, call.context.now_ms());
+        let nodes = prune::idle(&state, &Rule::of(&asked, &connected(call)), now);
+        return Ok(Reply::Now(payload(&Pruned { nodes })?));
+    }
+    let caller = call.caller();
+    call.commit_and_count(|state, now| {
+        // Looked at inside: a device that comes in meanwhile has been seen in the state first.
+        prune::prune(state, &Rule::of(&asked, &connected(call)), &caller, now)
+    })
+}
+
+/// Ids of the devices that are connected, in whatever role.
+fn connected(call: &Call<'_>) -> BTreeSet<String> {
+    let sessions = call.context.hub.sessions();
+    let devices = sessions
+        .iter()
+        .filter_map(|session| session.device.as_ref());
+    devices.map(ToString::to_string).collect()
 }
 
 /// `node.pair.verify`.
@@ -288,6 +315,47 @@ mod tests {
         person.ask("node.pair.approve", json!({"requestId": "r"}));
         let event = person.event_now("node.pair.requested").unwrap();
         assert_eq!(event["payload"]["commands"], json!(["system.which"]));
+    }
+
+    #[test]
+    fn nodes_that_were_not_seen_go_and_connected_ones_stay() {
+        const DAY: u64 = crate::protocol::limits::DAY_MS;
+        let house = House::new();
+        house.seed(
+            Part::NodesPaired,
+            json!({"old": node_record("old", &[]), "here": node_record("here", &[])}),
+        );
+        let person = house.operator(PAIRING);
+        let _here = house.node("here", &[]);
+        let rule = |more: Value| {
+            let mut params = json!({"notSeenMs": 90 * DAY});
+            params
+                .as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
+            params
+        };
+        let dry = person.ask("node.pair.prune", rule(json!({"dryRun": true})));
+        assert_eq!(dry["nodes"][0]["nodeId"], "old");
+        assert_eq!(dry["nodes"].as_array().unwrap().len(), 1, "{dry}");
+        let others = person.ask("node.pair.prune", rule(json!({"nodeIds": ["here"]})));
+        assert_eq!(others["nodes"], json!([]));
+        let pruned = person.ask("node.pair.prune", rule(json!({})));
+        assert_eq!(
+            (&pruned["nodes"], &pruned["sessionsEnded"]),
+            (&dry["nodes"], &json!(0))
+        );
+        let left = person.ask("node.pair.list", json!({}));
+        assert_eq!(left["paired"].as_array().unwrap().len(), 1);
+        for not_seen in [json!(0), json!(90), json!("90d")] {
+            let refused = person.refused("node.pair.prune", json!({"notSeenMs": not_seen}));
+            assert!(
+                refused["message"]
+                    .as_str()
+                    .unwrap()
+                    .starts_with("invalid node.pair.prune params")
+            );
+        }
     }
 
     #[test]

@@ -8,8 +8,8 @@ use crate::{
     identity::ids::{NodeId, Token},
     protocol::{
         error::ErrorShape,
-        limits::{MAX_GIVEN_CHARS, MAX_GIVEN_WORDS},
-        schema::{Kind, NAME, optional, parse_params, required},
+        limits::{MAX_GIVEN_CHARS, MAX_GIVEN_WORDS, MIN_NOT_SEEN_MS},
+        schema::{Kind, NAME, NAMES, optional, parse_params, required},
     },
 };
 
@@ -103,6 +103,39 @@ impl NodePairRemove {
         let mut fields = parse_params("node.pair.remove", params, &KIND)?;
         Ok(Self {
             node_id: fields.required_text("nodeId").into(),
+        })
+    }
+}
+
+/// `node.pair.prune`, a method of our own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodePairPrune {
+    /// For how long nothing was seen of a node, in milliseconds.
+    pub not_seen_ms: u64,
+    /// Only these nodes; all when absent.
+    pub among: Option<Vec<NodeId>>,
+    /// Only say which nodes would go.
+    pub dry_run: bool,
+}
+
+impl NodePairPrune {
+    /// Reads the params.
+    pub fn parse(params: Option<Value>) -> Result<Self, ErrorShape> {
+        const SPAN: Kind = Kind::Integer {
+            min: MIN_NOT_SEEN_MS as i64,
+            max: i64::MAX,
+        };
+        const KIND: Kind = Kind::Object(&[
+            required("notSeenMs", SPAN),
+            optional("nodeIds", NAMES),
+            optional("dryRun", Kind::Boolean),
+        ]);
+        let mut fields = parse_params("node.pair.prune", params, &KIND)?;
+        let among = fields.texts("nodeIds");
+        Ok(Self {
+            not_seen_ms: fields.count("notSeenMs").unwrap_or(u64::MAX),
+            among: among.map(|ids| ids.into_iter().map(NodeId::from).collect()),
+            dry_run: fields.boolean("dryRun").unwrap_or(false),
         })
     }
 }
