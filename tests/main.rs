@@ -45,3 +45,4 @@ mod ssh_tunnel;
 mod stalled;
 mod state_files;
 mod tls;
+mod watching;

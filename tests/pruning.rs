@@ -130,10 +130,8 @@ fn nodes_away_for_long_go_with_their_devices_and_connected_ones_stay() {
         "{shown}"
     );
     assert_eq!(known(&gateway), before);
-    assert_eq!(
-        ids(gateway.cli(&[&prune[..], &["--yes"]].concat())),
-        [away.id.clone()]
-    );
+    let gone = ids(gateway.cli(&[&prune[..], &["--yes"]].concat()));
+    assert_eq!(gone.join(","), away.id);
     let after = known(&gateway);
     assert!(!after.contains(&away.id) && after.contains(&here.id) && after.contains(&young.id));
     let trail = gateway

@@ -3,7 +3,7 @@
 use crate::cli::command::{Command, Flag};
 use crate::cli::error::{CliError, Usage};
 use crate::cli::output::Style;
-use crate::cli::output::time::parse_duration;
+use crate::cli::output::time::{milliseconds, parse_duration};
 use crate::cli::parse::{Typed, TypedOption};
 use crate::config::word::{LogLevel, Word};
 use crate::config::{Environment, Loaded, Paths};
@@ -128,7 +128,7 @@ impl Invocation {
     /// An option in whole milliseconds: as typed, else its default in the table, else zero.
     pub fn milliseconds(&self, name: &str) -> u64 {
         let typed = self.value(name).or_else(|| self.row(name)?.default);
-        typed.and_then(|text| text.parse().ok()).unwrap_or(0)
+        typed.and_then(milliseconds).unwrap_or(0)
     }
 
     /// An option that is a port.

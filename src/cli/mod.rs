@@ -56,6 +56,7 @@ pub mod reach;
 pub mod row;
 pub mod selectors;
 pub mod service;
+pub mod stay;
 pub mod stream;
 pub mod suggest;
 pub mod table;
@@ -63,6 +64,7 @@ pub mod table;
 mod testing;
 pub mod usage;
 pub mod walk;
+pub mod watch;
 
 /// Options with which a command stays and writes as things happen.
 const STAYING: [&str; 2] = ["follow", "watch"];

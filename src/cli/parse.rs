@@ -9,6 +9,7 @@ use lexopt::{Arg, Parser};
 
 use crate::cli::command::{Command, Flag, Takes};
 use crate::cli::error::Usage;
+use crate::cli::output::time::milliseconds;
 use crate::cli::suggest::nearest;
 
 /// What was asked for.
@@ -180,9 +181,7 @@ fn looks_like_option(word: &std::ffi::OsStr) -> bool {
 fn checked(flag: &'static Flag, value: String) -> Result<String, Usage> {
     let fits = match flag.takes {
         Takes::Choice(_, words) => words.contains(&value.as_str()),
-        Takes::Milliseconds => value
-            .parse()
-            .is_ok_and(|milliseconds: u64| milliseconds > 0),
+        Takes::Milliseconds => milliseconds(&value).is_some_and(|milliseconds| milliseconds > 0),
         Takes::Port => value.trim().parse().is_ok_and(|port: u16| port > 0),
         Takes::Nothing | Takes::Text(_) => true,
     };

@@ -200,6 +200,11 @@ fn abbreviated<'a>(
     }
 }
 
+/// Whether `query` is a beginning of this device or node id that is long enough to stand for it.
+pub fn abbreviates(query: &str, id: &str) -> bool {
+    is_prefix(query, id, SHORTEST_ID_PREFIX)
+}
+
 fn is_prefix(query: &str, id: &str, shortest: usize) -> bool {
     query.len() >= shortest && id.starts_with(query)
 }

@@ -122,21 +122,24 @@ const NODES: Command = Command::group(
             "List requests that wait for approval, of both layers",
             nodes::pending,
         )
-        .flags(RPC)
+        .flags(&[GATEWAY, TIMEOUT, fleet::WATCH_NODES])
+        .details(fleet::WATCHING)
         .scopes("operator.pairing"),
         Command::leaf(
             "list",
             "List pending requests and paired nodes",
             nodes::list,
         )
-        .flags(&[GATEWAY, TIMEOUT, FILTERS])
+        .flags(&[GATEWAY, TIMEOUT, FILTERS, fleet::WATCH_NODES])
+        .details(fleet::WATCHING)
         .scopes("operator.pairing, operator.read"),
         Command::leaf(
             "status",
             "Show known nodes and whether they are connected",
             nodes::status,
         )
-        .flags(&[GATEWAY, TIMEOUT, FILTERS])
+        .flags(&[GATEWAY, TIMEOUT, FILTERS, fleet::WATCH_NODES])
+        .details(fleet::WATCHING)
         .scopes("operator.read (operator.pairing with --last-connected)"),
         Command::leaf(
             "describe",
@@ -238,7 +241,8 @@ const DEVICES: Command = Command::group(
             "List pending requests and paired devices",
             devices::list,
         )
-        .flags(RPC)
+        .flags(&[GATEWAY, TIMEOUT, fleet::WATCH_DEVICES])
+        .details(fleet::WATCHING)
         .scopes("operator.pairing"),
         Command::leaf(
             "approve",

@@ -38,7 +38,10 @@ pub fn apply(context: &Arc<Context>, changes: Changes, caller: Option<&ConnId>) 
     let mut requests_moved = false;
     for change in changes {
         match change {
-            Change::Emit { event, payload } => context.hub.broadcast(event, &payload),
+            Change::Emit { event, payload } => {
+                context.journal.note(context.now_ms(), event, &payload);
+                context.hub.broadcast(event, &payload);
+            }
             Change::EndSessions {
                 device,
                 role,
@@ -56,7 +59,7 @@ pub fn apply(context: &Arc<Context>, changes: Changes, caller: Option<&ConnId>) 
                 requests_moved |= matches!(part, Part::DevicesPending | Part::NodesPending);
             }
             Change::Crowded { source, what } => crowd::note(context, source, what),
-            Change::Audit(_) => {}
+            Change::Audit(line) => context.journal.note_line(context.now_ms(), &line),
         }
     }
     if requests_moved {

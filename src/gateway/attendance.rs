@@ -27,9 +27,18 @@ const FLEETING_MODE: &str = "cli";
 /// Takes note of an admitted session, before its hello is sent: a node that has its hello can be asked.
 pub fn opened(context: &Context, session: &Arc<Session>) {
     if let Some(node) = session.node() {
-        let replaced = context.registry().connect(live_node(session, node));
-        if let Some(older) = replaced {
-            log::info!(target: "gateway", "node {} moved from {} to {}", older.node(), older.conn, session.conn);
+        let replaced = context.registry().connect(live_node(session, node.clone()));
+        match replaced {
+            Some(older) => {
+                log::info!(target: "gateway", "node {} moved from {} to {}", older.node(), older.conn, session.conn);
+            }
+            None => {
+                let about = json!({"nodeId": node, "displayName": session.client.display_name,
+                    "remoteIp": session.reported_ip.map(|ip| ip.to_string())});
+                context
+                    .journal
+                    .note(context.now_ms(), "node.connected", &about);
+            }
         }
     }
     if session.client.mode != FLEETING_MODE {
@@ -161,6 +170,12 @@ pub fn fail_invokes(context: &Context, conn: &ConnId) -> usize {
         if let Some(line) = open.audit {
             rpc::note_edit(context, *line, None);
         }
+    }
+    if let Some(node) = departure.left {
+        let about = json!({"nodeId": node});
+        context
+            .journal
+            .note(context.now_ms(), "node.disconnected", &about);
     }
     if let Some(successor) = departure.successor {
         log::info!(target: "gateway", "node {} is now served by {}", successor.node(), successor.conn);

@@ -14,6 +14,7 @@ use crate::gateway::connections::Connections;
 use crate::gateway::crowd::Crowd;
 use crate::gateway::exec_approval::Book;
 use crate::gateway::hub::Hub;
+use crate::gateway::journal::Journal;
 use crate::gateway::limits::preauth::Preauth;
 use crate::gateway::limits::{Arrivals, Chatter, Guard};
 use crate::gateway::metrics::Counters;
@@ -60,6 +61,8 @@ pub struct Context {
     pub hub: Hub,
     /// The gateway's own key.
     pub identity: DeviceKey,
+    /// What happened to nodes and devices lately.
+    pub journal: Journal,
     /// Who asked to join in vain lately.
     pub crowd: Crowd,
     /// The budget of connections without hello.
@@ -117,6 +120,7 @@ impl Context {
             guard: Arc::default(),
             hub: Hub::default(),
             identity,
+            journal: Journal::default(),
             crowd: Crowd::default(),
             preauth: Preauth::new(settings.max_preauth),
             publicity: Publicity::default(),

@@ -30,6 +30,7 @@ pub mod hello;
 pub mod host;
 pub mod hub;
 pub mod invoke;
+pub mod journal;
 pub mod limits;
 pub mod locality;
 pub mod metrics;

@@ -45,6 +45,8 @@ pub struct Departure {
     pub unasked: Vec<OpenInvoke>,
     /// The connection that owns the node id now, if this one owned it and another is left.
     pub successor: Option<Arc<LiveNode>>,
+    /// The node, when this was its last connection.
+    pub left: Option<NodeId>,
 }
 
 /// Why an invoke was not opened.
@@ -81,6 +83,7 @@ impl Registry {
             unanswered: self.invokes.take_owned(conn, |_| true),
             unasked: self.invokes.drop_asked(conn),
             successor: None,
+            left: None,
         };
         let Some(node) = self.node_of.remove(conn) else {
             return departure;
@@ -92,6 +95,7 @@ impl Registry {
         connections.retain(|live| live.conn != *conn);
         if connections.is_empty() {
             self.live.remove(&node);
+            departure.left = Some(node);
         } else if owned {
             departure.successor = connections.last().cloned();
         }

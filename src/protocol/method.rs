@@ -65,6 +65,7 @@ pub static METHODS: &[MethodRow] = &[
     operator("last-heartbeat", Scope::READ, Advertised),
     operator("set-heartbeats", Scope::ADMIN, Advertised),
     operator("gateway.identity.get", Scope::READ, Advertised),
+    operator("gateway.events", Scope::PAIRING, Advertised),
     operator("gateway.pairing.status", Scope::PAIRING, Advertised),
     operator("gateway.pairing.ssh.begin", Scope::PAIRING, Advertised),
     operator("gateway.pairing.ssh.check", Scope::PAIRING, Advertised),

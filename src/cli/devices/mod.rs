@@ -9,6 +9,7 @@ use crate::cli::invocation::Invocation;
 use crate::cli::nodes::decide::{choose, reject_chosen};
 use crate::cli::nodes::{ended, with_note};
 use crate::cli::output::text::plain;
+use crate::cli::watch::{self, What};
 use crate::cli::{pairing, row, selectors};
 use crate::identity::Token;
 use crate::pairing::resolution::Layer;
@@ -31,6 +32,9 @@ pub use clear::clear;
 /// # Errors
 /// As every administration command.
 pub fn list(invocation: &Invocation) -> Result<Answer, CliError> {
+    if let Some(watched) = watch::watching(invocation, What::Devices)? {
+        return Ok(watched);
+    }
     let mut gateway = open(invocation, &[Scope::PAIRING], Fallback::Pairing)?;
     let listed = gateway.call("device.pair.list", &json!({}))?;
     let nodes = gateway.call("node.pair.list", &json!({}))?;

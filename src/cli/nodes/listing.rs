@@ -8,6 +8,7 @@ use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
 use crate::cli::nodes::{view, waiting, with_note};
 use crate::cli::row;
+use crate::cli::watch::{self, What};
 use crate::pairing::truth::View;
 use crate::protocol::scope::Scope;
 use crate::store::{Clock, SystemClock};
@@ -55,6 +56,9 @@ pub(super) fn last_connected(node: &Value) -> Option<u64> {
 /// # Errors
 /// As every administration command.
 pub fn list(invocation: &Invocation) -> Result<Answer, CliError> {
+    if let Some(watched) = watch::watching(invocation, What::Nodes)? {
+        return Ok(watched);
+    }
     let filter = Filter::read(invocation)?;
     let scopes = [Scope::PAIRING, Scope::READ];
     let mut gateway = open(invocation, &scopes, Fallback::Offline)?;
@@ -88,7 +92,7 @@ fn live(gateway: &mut dyn Administration, needed: bool) -> Result<Value, CliErro
 
 /// Paired records with what their live entry knows better, then live entries that are paired without a
 /// record.
-fn merged(records: &[Value], live: &[Value]) -> Vec<Value> {
+pub(in crate::cli) fn merged(records: &[Value], live: &[Value]) -> Vec<Value> {
     let entry_of = |id: &str| live.iter().find(|entry| row::id(entry) == id);
     let has_record = |id: &str| records.iter().any(|record| row::id(record) == id);
     let of_records = records
@@ -122,6 +126,9 @@ fn merge(record: &Value, live: Option<&Value>) -> Value {
 /// # Errors
 /// As every command that asks a gateway.
 pub fn status(invocation: &Invocation) -> Result<Answer, CliError> {
+    if let Some(watched) = watch::watching(invocation, What::Status)? {
+        return Ok(watched);
+    }
     let filter = Filter::read(invocation)?;
     let mut scopes = vec![Scope::READ];
     scopes.extend(filter.last_connected.map(|_| Scope::PAIRING));

@@ -7,6 +7,7 @@ use crate::cli::answer::Answer;
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
 use crate::cli::output::text::{counted, plain};
+use crate::cli::watch::{self, What};
 use crate::cli::{pairing, row, selectors};
 use crate::pairing::truth::{View, rows};
 use crate::protocol::scope::Scope;
@@ -23,6 +24,7 @@ mod view;
 
 pub use decide::{approve, reject};
 pub use invoke::{invoke, object_option};
+pub(in crate::cli) use listing::merged as with_live;
 pub use listing::{list, status};
 pub use prune::prune;
 
@@ -31,6 +33,9 @@ pub use prune::prune;
 /// # Errors
 /// As every administration command.
 pub fn pending(invocation: &Invocation) -> Result<Answer, CliError> {
+    if let Some(watched) = watch::watching(invocation, What::Pending)? {
+        return Ok(watched);
+    }
     let mut gateway = open(invocation, &[Scope::PAIRING], Fallback::Offline)?;
     let (devices, nodes) = lists(&mut *gateway)?;
     let waiting = merged(&devices, &nodes, View::Nodes);

@@ -51,6 +51,16 @@ pub fn parse_duration(text: &str) -> Result<u64, DurationFault> {
     Ok(total.round() as u64)
 }
 
+/// Whole milliseconds, or a duration with its unit.
+pub fn milliseconds(text: &str) -> Option<u64> {
+    match text.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => text.parse().ok(),
+        false => parse_duration(text)
+            .ok()
+            .filter(|_| text.contains(char::is_alphabetic)),
+    }
+}
+
 /// Milliseconds of one unit; no unit only where the number stands alone.
 fn unit(name: &str, alone: bool) -> Option<f64> {
     match name {

@@ -136,6 +136,7 @@ fn run(
         "exec.approvals.node.get" => invoke::approvals_get(&call, params),
         "exec.approvals.node.set" => invoke::approvals_set(&call, params),
         "exec.approvals.set" => exec_policy::set(&call, params),
+        "gateway.events" => nodes::events(&call, params),
         "gateway.identity.get" => system::identity(&call, params),
         "gateway.limits.clear" => limits::clear(&call, params),
         "gateway.limits.list" => limits::list(&call, params),

@@ -1,11 +1,12 @@
 //! `node.list` and `node.describe` (protocol.md §7.1).
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::call::{Call, Outcome, Reply, payload};
 use crate::gateway::roster::Roster;
+use crate::identity::DeviceId;
 use crate::protocol::error::ErrorShape;
-use crate::protocol::params::{NodeDescribe, parse_nothing};
+use crate::protocol::params::{NodeDescribe, parse_after, parse_nothing};
 
 /// `node.list`: every known node.
 pub fn list(call: &Call<'_>, params: Option<Value>) -> Outcome {
@@ -15,6 +16,23 @@ pub fn list(call: &Call<'_>, params: Option<Value>) -> Outcome {
     let now_ms = call.context.now_ms();
     let rows = Roster::new(&state, &call.context.registry(), &commands, now_ms).rows();
     Ok(Reply::Now(json!({"ts": now_ms, "nodes": payload(&rows)?})))
+}
+
+/// `gateway.events`, a method of our own: what happened to nodes and devices after an event. A device-bound caller hears
+/// of its own device alone.
+pub fn events(call: &Call<'_>, params: Option<Value>) -> Outcome {
+    let after = parse_after(params)?;
+    let own = call.session.device_bound();
+    let visible = |event: &Map<String, Value>| {
+        let is_about = |own: &DeviceId| {
+            let ids = ["deviceId", "nodeId"].map(|name| event.get(name));
+            ids.into_iter().flatten().any(|id| id == own.as_str())
+        };
+        own.is_none_or(is_about)
+    };
+    Ok(Reply::Now(
+        call.context.journal.after(after.as_deref(), visible),
+    ))
 }
 
 /// `node.describe`: one known node.

@@ -14,6 +14,13 @@ pub fn parse_nothing(method: &str, params: Option<Value>) -> Result<(), ErrorSha
     parse_params(method, params, &Kind::Object(&[])).map(|_| ())
 }
 
+/// Reads `{after?}`, the params of `gateway.events`: the id of an event.
+pub fn parse_after(params: Option<Value>) -> Result<Option<String>, ErrorShape> {
+    const KIND: Kind = Kind::Object(&[optional("after", NAME)]);
+    let mut fields = parse_params("gateway.events", params, &KIND)?;
+    Ok(fields.text("after"))
+}
+
 /// Checks the params of `status`: newer command lines say whether they want channels and a view of the
 /// agents' configuration, of which there is nothing here.
 pub fn parse_status(method: &str, params: Option<Value>) -> Result<(), ErrorShape> {
