@@ -27,6 +27,7 @@ use crate::gateway::refusal::Refusal;
 use crate::gateway::rpc;
 use crate::gateway::session::Session;
 use crate::gateway::transition::dismiss_if_lost;
+use crate::gateway::upkeep::follow_clock;
 use crate::identity::{ConnId, Random, Token};
 use crate::net::http::{Response, read_head};
 use crate::net::{Closed, Head, Outbox, Peer, Side, Step, Stream, Wake, thread_time, upgrade};
@@ -121,7 +122,7 @@ fn refuse(context: &Context, peer: &mut Peer, arrival: &Arrival, refusal: &Refus
 /// Reads the request head. A plain HTTP request is answered here and is over; an upgrade is counted
 /// and completed, and the peer is challenged.
 fn upgraded(
-    context: &Context,
+    context: &Arc<Context>,
     incoming: Incoming,
     phases: &Phases,
 ) -> Option<(Slots, Arrival, Peer)> {
@@ -189,8 +190,15 @@ fn request_head(stream: &mut Stream, wake: &Wake, phases: &Phases) -> Option<Hea
 }
 
 /// A peer over an upgraded stream, and the nonce that it has to sign; `rest` came behind its head.
-fn challenged(context: &Context, stream: Stream, rest: Vec<u8>, outbox: Outbox) -> (String, Peer) {
+fn challenged(
+    context: &Arc<Context>,
+    stream: Stream,
+    rest: Vec<u8>,
+    outbox: Outbox,
+) -> (String, Peer) {
     let nonce = Random.uuid();
+    // What it signs is compared with this.
+    follow_clock(context);
     let challenge = json!({"nonce": nonce, "ts": context.now_ms()});
     outbox.push_event(&EventText::new("connect.challenge", &challenge));
     let mut peer = Peer::new(stream, Side::Server, rest, MAX_PREAUTH_FRAME_BYTES, outbox);

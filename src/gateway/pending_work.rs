@@ -144,6 +144,18 @@ impl PendingWork {
         self.queues.get(node).map_or(0, |queue| queue.items.len())
     }
 
+    /// The time of day was set by so many milliseconds.
+    pub fn follow_clock(&mut self, step_ms: i64) {
+        for item in self.queues.values_mut().flat_map(|queue| &mut queue.items) {
+            for at_ms in [Some(&mut item.created_at_ms), item.expires_at_ms.as_mut()]
+                .into_iter()
+                .flatten()
+            {
+                *at_ms = at_ms.saturating_add_signed(step_ms);
+            }
+        }
+    }
+
     /// Drops everything queued for a node whose pairing ended.
     pub fn forget(&mut self, node: &NodeId) {
         self.queues.remove(node);

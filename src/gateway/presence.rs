@@ -193,6 +193,13 @@ impl Presence {
         listed
     }
 
+    /// The time of day was set by so many milliseconds.
+    pub fn follow_clock(&mut self, step_ms: i64) {
+        for row in self.rows.values_mut() {
+            row.ts = row.ts.saturating_add_signed(step_ms);
+        }
+    }
+
     fn write(&mut self, key: &str, row: Row) {
         let now_ms = row.ts;
         self.rows.insert(key.to_owned(), row.bounded());

@@ -31,7 +31,7 @@ use crate::net::{Listener, NetError, Outbox, ServerTls, Wake};
 use crate::protocol::close;
 use crate::protocol::limits::MAX_BUFFERED_BYTES;
 use crate::store::{
-    Clock, ConfigLock, Lock, Purpose, StateDir, Store, StoreError, SystemClock, load_or_create_key,
+    Clock, ConfigLock, Lock, Purpose, StateDir, SteadyClock, Store, StoreError, load_or_create_key,
     sweep_proofs,
 };
 
@@ -159,7 +159,7 @@ impl Gateway {
         settings: GatewaySettings,
         bound: Option<Listener>,
     ) -> Result<Self, GatewayError> {
-        Self::start_with(settings, Arc::new(SystemClock), bound)
+        Self::start_with(settings, Arc::new(SteadyClock::start()), bound)
     }
 
     fn start_with(

@@ -84,10 +84,26 @@ fn schedule_tick(context: &Arc<Context>) {
     context.timer.schedule(next, move || tick(&weak));
 }
 
+/// Notices that somebody set the time of day. What ends by itself keeps the time it has left.
+pub fn follow_clock(context: &Arc<Context>) {
+    let Some(step_ms) = context.store.follow_clock() else {
+        return;
+    };
+    log::warn!(
+        target: "gateway",
+        "the clock of this machine was set by {} s; what waits or ends by itself keeps the time it has left",
+        step_ms / 1_000
+    );
+    context.presence().follow_clock(step_ms);
+    context.pending_work().follow_clock(step_ms);
+    context.upkeep.reschedule(context);
+}
+
 fn tick(weak: &Weak<Context>) {
     let Some(context) = weak.upgrade() else {
         return;
     };
+    follow_clock(&context);
     let now_ms = context.now_ms();
     context.hub.broadcast("tick", &json!({"ts": now_ms}));
     if let Err(fault) = context.store.flush_due(now_ms) {

@@ -8,6 +8,7 @@
 mod approval;
 pub mod change;
 mod chunks;
+pub mod clock_step;
 pub mod connect;
 pub mod crowd;
 pub mod device;

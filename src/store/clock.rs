@@ -1,6 +1,6 @@
 //! The time of day as the rest of the program sees it, so that a test can set it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::protocol::limits::DAY_MS;
@@ -9,6 +9,15 @@ use crate::protocol::limits::DAY_MS;
 pub trait Clock: Send + Sync {
     /// Milliseconds since the Unix epoch.
     fn now_ms(&self) -> u64;
+
+    /// By how many milliseconds somebody set the time of day since [`Clock::follow`]; the clock itself goes
+    /// on steadily until then.
+    fn step_ms(&self) -> i64 {
+        0
+    }
+
+    /// Shows the time of day that is `step_ms` away.
+    fn follow(&self, _step_ms: i64) {}
 }
 
 /// The operating system's clock.
@@ -23,6 +32,67 @@ impl Clock for SystemClock {
             .map(|elapsed| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
             .unwrap_or_default()
     }
+}
+
+/// The time of day at some moment, and from there on the steady time of the system: nobody who sets the clock
+/// moves it, until it is told to follow.
+pub struct SteadyClock<W = SystemClock> {
+    wall: W,
+    steady_ms: fn() -> u64,
+    offset_ms: AtomicI64,
+}
+
+impl SteadyClock {
+    /// Begins with what the operating system's clock shows.
+    pub fn start() -> Self {
+        Self::with(SystemClock, steady_ms)
+    }
+}
+
+impl<W: Clock> SteadyClock<W> {
+    fn with(wall: W, steady_ms: fn() -> u64) -> Self {
+        let offset_ms = AtomicI64::new(distance(wall.now_ms(), steady_ms()));
+        SteadyClock {
+            wall,
+            steady_ms,
+            offset_ms,
+        }
+    }
+}
+
+impl<W: Clock> Clock for SteadyClock<W> {
+    fn now_ms(&self) -> u64 {
+        (self.steady_ms)().saturating_add_signed(self.offset_ms.load(Ordering::SeqCst))
+    }
+
+    fn step_ms(&self) -> i64 {
+        distance(self.wall.now_ms(), self.now_ms())
+    }
+
+    fn follow(&self, step_ms: i64) {
+        self.offset_ms.fetch_add(step_ms, Ordering::SeqCst);
+    }
+}
+
+fn distance(to_ms: u64, from_ms: u64) -> i64 {
+    let far = i64::try_from(to_ms.abs_diff(from_ms)).unwrap_or(i64::MAX);
+    if to_ms < from_ms { -far } else { far }
+}
+
+/// Milliseconds that nobody sets; the time in which the machine slept counts.
+#[cfg(target_os = "linux")]
+fn steady_ms() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let ms = now.tv_sec.saturating_mul(1_000) + now.tv_nsec / 1_000_000;
+    u64::try_from(ms).unwrap_or_default()
+}
+
+/// Milliseconds that nobody sets.
+#[cfg(not(target_os = "linux"))]
+fn steady_ms() -> u64 {
+    static BEGUN: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    let begun = BEGUN.get_or_init(std::time::Instant::now);
+    u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A clock that stands still until it is moved: for tests of expiry and coalescing.
@@ -157,6 +227,39 @@ mod tests {
         clock.advance(10);
         assert_eq!(clock.now_ms(), 15);
         clock.set(3);
+        assert_eq!(clock.now_ms(), 3);
+    }
+
+    #[test]
+    fn a_steady_clock_goes_on_until_it_is_told_to_follow() {
+        static WALL: ManualClock = ManualClock(AtomicU64::new(1_000_000));
+        static STEADY: AtomicU64 = AtomicU64::new(70);
+        struct Wall;
+        impl Clock for Wall {
+            fn now_ms(&self) -> u64 {
+                WALL.now_ms()
+            }
+        }
+        let clock = SteadyClock::with(Wall, || STEADY.load(Ordering::SeqCst));
+        let pass = |ms| {
+            STEADY.fetch_add(ms, Ordering::SeqCst);
+            WALL.advance(ms);
+        };
+        pass(5);
+        assert_eq!((clock.now_ms(), clock.step_ms()), (1_000_005, 0));
+        WALL.set(0);
+        pass(5);
+        assert_eq!((clock.now_ms(), clock.step_ms()), (1_000_010, -1_000_005));
+        clock.follow(-1_000_005);
+        assert_eq!((clock.now_ms(), clock.step_ms()), (5, 0));
+        WALL.set(u64::MAX);
+        clock.follow(clock.step_ms());
+        pass(0);
+        assert!(clock.now_ms() >= i64::MAX as u64);
+        // Too far for one step.
+        WALL.set(3);
+        clock.follow(clock.step_ms());
+        clock.follow(clock.step_ms());
         assert_eq!(clock.now_ms(), 3);
     }
 

@@ -4,10 +4,11 @@
 //! It decides nothing: operations come from `pairing`, and what they want emitted or ended is
 //! handed back to the caller once it is on the disk.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::pairing::{AuditEntry, Change, Changes, Part, State};
+use crate::pairing::{AuditEntry, Change, Changes, Part, State, clock_step};
 use crate::store::audit::AuditLog;
 use crate::store::clock::{Clock, SystemClock};
 use crate::store::commit::{Effects, Engine, Saves};
@@ -20,6 +21,9 @@ use crate::store::trail::{Lines, Trail};
 /// Shortest time between two writes of things that may be lost (last seen, last used), in
 /// milliseconds.
 pub const FLUSH_INTERVAL_MS: u64 = 60_000;
+
+/// Differences between the clock and the steady time that are an ordinary correction, in milliseconds.
+const LEAST_STEP_MS: u64 = 1_000;
 
 /// The pairing state of one state directory, owned by this process.
 pub struct Store {
@@ -76,6 +80,35 @@ impl Store {
     /// The clock that operations get their time from.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
+    }
+
+    /// Where somebody set the time of day, lets the clock follow it and all that ends by itself with it;
+    /// returns by how many milliseconds. An ordinary correction moves nothing. Costs nothing otherwise.
+    pub fn follow_clock(&self) -> Option<i64> {
+        if self.clock.step_ms().unsigned_abs() < LEAST_STEP_MS {
+            self.clock.follow(self.clock.step_ms());
+            return None;
+        }
+        let mut followed = None;
+        let moved = self.engine.transact::<_, Infallible>(|state| {
+            // It may run again, on a state that was not moved.
+            let step_ms = *followed.get_or_insert_with(|| {
+                let step_ms = self.clock.step_ms();
+                self.clock.follow(step_ms);
+                step_ms
+            });
+            let changes = clock_step::follow(state, step_ms);
+            Ok(((), effects_of(&changes)))
+        });
+        let written = match moved {
+            Ok(()) => self.flush(),
+            Err(TransactError::Store(fault)) => Err(fault),
+            Err(TransactError::Refused(never)) => match never {},
+        };
+        if let Err(fault) = written {
+            log::warn!("the clock was set, which cannot be written down now: {fault}");
+        }
+        followed
     }
 
     /// The last durable state; files changed by somebody else are read again first. Costs one

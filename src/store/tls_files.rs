@@ -34,6 +34,10 @@ const COMMON_NAME: &str = "openclaw-gateway";
 /// How long a generated certificate is valid: ten years with their leap days.
 const VALID_MS: u64 = 3_653 * DAY_MS;
 
+/// The beginning of 2026, in epoch milliseconds. A clock that is further back, as that of a board without a battery
+/// before it heard of the time, says nothing about when a certificate ends.
+const WRITTEN_MS: u64 = 1_767_225_600_000;
+
 /// How far back it begins, for clients whose clock is behind.
 const BACKDATED_MS: u64 = DAY_MS;
 
@@ -170,7 +174,7 @@ impl TlsPaths {
                 IpAddr::V6(Ipv6Addr::LOCALHOST),
             ],
             not_before: &rfc3339(now_ms.saturating_sub(BACKDATED_MS)),
-            not_after: &rfc3339(now_ms + VALID_MS),
+            not_after: &rfc3339(now_ms.max(WRITTEN_MS).saturating_add(VALID_MS)),
         };
         let unwritable = |cause: String| {
             TlsFileError::Store(StoreError::Unwritable {
@@ -330,6 +334,14 @@ mod tests {
         assert_eq!(fs::read_dir(directory).unwrap().count(), 2);
         let parent = directory.parent().unwrap();
         assert_eq!(fs::read_dir(parent).unwrap().count(), 1, "no leftover");
+    }
+
+    #[test]
+    fn a_pair_of_a_board_that_does_not_know_the_time_is_valid_when_it_does() {
+        let temp = TempDir::new();
+        paths(&temp).generate("pi", 5_000).unwrap();
+        let certificate = paths(&temp).certificate().unwrap();
+        assert!(!certificate.has_expired(NOW_MS));
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub enum Trouble {
 /// The files that stay open for writing are mounts of their own: else nothing could turn read-only under them.
 const MOUNT: &str = r#"
     mount -t tmpfs -o size="$2" tmpfs "$1" || exit 1
-    for lock in gateway.lock pairing.lock; do
+    for lock in gateway.lock pairing.lock audit.jsonl; do
         : > "$1/$lock" && chmod 600 "$1/$lock" && mount --bind "$1/$lock" "$1/$lock" || exit 1
     done
     echo mounted

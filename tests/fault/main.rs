@@ -5,10 +5,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod clocks;
 mod crash;
 mod cuts;
 mod disk;
 mod disks;
+mod exhaustion;
 mod idle;
 mod joins;
 mod ledger;

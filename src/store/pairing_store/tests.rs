@@ -270,6 +270,54 @@ fn being_seen_is_written_once_a_minute_and_an_idle_store_never_writes() {
     assert_eq!(store.saves(), saves + 2);
 }
 
+/// A clock that somebody set.
+struct SetClock {
+    shown: ManualClock,
+    step: std::sync::atomic::AtomicI64,
+}
+
+impl Clock for SetClock {
+    fn now_ms(&self) -> u64 {
+        self.shown.now_ms()
+    }
+
+    fn step_ms(&self) -> i64 {
+        self.step.load(Ordering::SeqCst)
+    }
+
+    fn follow(&self, step_ms: i64) {
+        self.step.fetch_sub(step_ms, Ordering::SeqCst);
+        self.shown
+            .set(self.shown.now_ms().saturating_add_signed(step_ms));
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_takes_along_what_waits() {
+    const DAY: i64 = 86_400_000;
+    let place = Place::new();
+    let clock = Arc::new(SetClock {
+        shown: ManualClock::at(START_MS * 1_000_000),
+        step: 0.into(),
+    });
+    let dir = StateDir::open(place.temp.path()).unwrap();
+    let lock = Lock::acquire_state(&dir, Purpose::Gateway).unwrap();
+    let store = Store::with_clock(lock, clock.clone()).unwrap();
+    let id = request(&store, "n").unwrap();
+    for step in [DAY, -10 * DAY] {
+        clock.step.store(step, Ordering::SeqCst);
+        assert_eq!(store.follow_clock(), Some(step));
+        assert_eq!(store.follow_clock(), None);
+        let written = place.document(Part::NodesPending)[&id]["ts"].clone();
+        assert_eq!(written, clock.now_ms());
+        // Late saves are as near as before.
+        assert!(store.flushed_at_ms.load(Ordering::SeqCst) <= clock.now_ms());
+    }
+    clock.step.store(999, Ordering::SeqCst);
+    assert_eq!((store.follow_clock(), clock.step_ms()), (None, 0));
+    approve(&store, &id).unwrap();
+}
+
 #[test]
 fn an_audit_line_that_cannot_be_written_stops_nobody() {
     let place = Place::new();

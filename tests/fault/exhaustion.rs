@@ -1,0 +1,232 @@
+//! A system that gives no more: descriptors, threads, memory. Who comes is told, who is there stays, nothing spins,
+//! and when there is room again nobody has to restart anything.
+
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::ledger::{Answer, Ledger, operator};
+use super::report;
+use crate::support::device::Device;
+use crate::support::home::Home;
+use crate::support::process::{Gateway, Running, SECRET, command, free_port, program};
+use crate::support::wait_for;
+use crate::support::websocket::Message;
+
+/// Connections that come while there is no room.
+const COMERS: usize = 100;
+
+fn limit(pid: u32, what: &str, soft: u64) {
+    // As its own user: root may lack the right to limit others.
+    let owner = std::fs::metadata(format!("/proc/{pid}")).unwrap();
+    let (user, group) = (owner.uid(), owner.gid());
+    let status = Command::new("setpriv")
+        .args([format!("--reuid={user}"), format!("--regid={group}")])
+        .args(["--clear-groups", "prlimit", "--pid"])
+        .args([&pid.to_string(), &format!("--{what}={soft}:")])
+        .status();
+    assert!(status.unwrap().success());
+}
+
+fn count(pid: u32, what: &str) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/{what}"))
+        .unwrap()
+        .count()
+}
+
+/// The number that the next descriptor of a process would get.
+fn lowest_free(pid: u32) -> u64 {
+    let used = |number: &u64| Path::new(&format!("/proc/{pid}/fd/{number}")).is_symlink();
+    (0..).find(|number| !used(number)).unwrap()
+}
+
+/// Processor time of a process so far.
+fn cpu(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    Duration::from_millis(ticks * 10)
+}
+
+/// What a connection hears before it is closed; `None` when it stays open and silent.
+fn told(address: SocketAddr) -> Option<String> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .unwrap();
+    let mut said = Vec::new();
+    match stream.read_to_end(&mut said) {
+        Err(error) if said.is_empty() && error.kind() == std::io::ErrorKind::WouldBlock => None,
+        _ => Some(String::from_utf8_lossy(&said).into_owned()),
+    }
+}
+
+#[test]
+fn out_of_descriptors_who_comes_is_told_and_who_is_there_stays() {
+    let gateway = Gateway::start();
+    let (address, pid) = (gateway.address, gateway.process.pid());
+    let ledger = Ledger::default();
+    let mut owner = operator(address).unwrap();
+    ledger.approve(&mut owner, "before");
+    let before = count(pid, "fd");
+    limit(pid, "nofile", lowest_free(pid));
+    for _ in 0..COMERS {
+        let said = told(address).expect("nobody is left to wait");
+        assert!(said.starts_with("HTTP/1.1 503 "), "{said:?}");
+    }
+    let during = ledger.approve(&mut owner, "during");
+    assert!(matches!(during, Answer::Refused(_)), "{during:?}");
+    let (used, at) = (cpu(pid), Instant::now());
+    // Looked at from outside: a process that spins uses all it gets.
+    std::thread::sleep(Duration::from_secs(2));
+    let spent = cpu(pid) - used;
+    assert!(spent < at.elapsed() / 4, "{spent:?}");
+    let words = gateway.process.output();
+    let complaints = words.matches("cannot accept connections at the moment");
+    assert!(complaints.count() <= 2 + COMERS / 10, "{words}");
+    limit(pid, "nofile", 4_096);
+    wait_for("room again", || {
+        matches!(ledger.approve(&mut owner, "after"), Answer::Done(_)).then_some(())
+    });
+    let lost = ledger.check(&gateway.home.state(), address);
+    wait_for("everything to be closed", || {
+        (count(pid, "fd") <= before).then_some(())
+    });
+    report::row(
+        "out of descriptors",
+        &format!("{COMERS} connections told 503, an approval refused, {spent:.1?} of CPU in 2 s"),
+        ledger.acknowledged(),
+        lost,
+    );
+}
+
+/// A user of this machine that nobody is.
+const NOBODY: u32 = 54_321;
+
+/// A gateway that runs as nobody, from a copy of the program in a home of its own.
+fn as_nobody(home: &Home, processes: u64) -> Running {
+    let own: PathBuf = home.path().join("openclaw");
+    std::fs::copy(program(), &own).unwrap();
+    std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let owner = format!("{NOBODY}:{NOBODY}");
+    let owned = Command::new("chown")
+        .args(["-R", &owner])
+        .arg(home.path())
+        .status();
+    assert!(owned.unwrap().success());
+    let mut line = command(Path::new("/usr/bin/setpriv"), home);
+    line.args([
+        &format!("--reuid={NOBODY}"),
+        &format!("--regid={NOBODY}"),
+        "--clear-groups",
+        "prlimit",
+        &format!("--nproc={processes}:{processes}"),
+    ]);
+    line.arg(own).args(["gateway", "run"]);
+    let mut gateway = Running::start(line);
+    gateway.wait_for_output("[gateway] ready");
+    gateway
+}
+
+#[test]
+fn out_of_threads_who_comes_is_told_and_who_is_there_stays() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: limits of another user need root");
+        return;
+    }
+    const THREADS: usize = 24;
+    let port = free_port();
+    let home = Home::with_gateway(port, SECRET);
+    let mut gateway = as_nobody(&home, THREADS as u64);
+    let (address, pid) = (SocketAddr::from(([127, 0, 0, 1], port)), gateway.pid());
+    let ledger = Ledger::default();
+    let mut owner = operator(address).unwrap();
+    ledger.approve(&mut owner, "before");
+    // Silent ones take every thread.
+    let mut silent = Vec::new();
+    wait_for("the last thread", || {
+        silent.push(TcpStream::connect(address).unwrap());
+        (count(pid, "task") >= THREADS).then_some(())
+    });
+    for _ in 0..COMERS {
+        let said = told(address).expect("nobody is left to wait");
+        assert!(said.starts_with("HTTP/1.1 503 "), "{said:?}");
+    }
+    ledger.approve(&mut owner, "during");
+    drop(silent);
+    wait_for("room again", || operator(address).map(drop));
+    // One thread more: enough to be admitted, not enough for the session as well.
+    wait_for("the session of somebody to find no thread", || {
+        let tasks = count(pid, "task") as u64;
+        limit(pid, "nproc", tasks + 1);
+        let late = operator(address);
+        limit(pid, "nproc", THREADS as u64);
+        let mut late = late?;
+        // Served after all, where a thread ended meanwhile.
+        match late.socket.next_within(Duration::from_millis(500)) {
+            Some(Message::Close(code, reason)) => Some((code, reason)),
+            _ => None,
+        }
+        .map(|closed| assert_eq!(closed, (1013, "gateway out of threads".to_owned())))
+    });
+    ledger.approve(&mut owner, "after");
+    let lost = ledger.check(&home.state(), address);
+    assert_eq!((ledger.acknowledged(), ledger.refused()), (3, 0));
+    assert!(gateway.alive());
+    report::row(
+        "out of threads",
+        &format!("{COMERS} connections told 503, a session told 1013; approvals go on"),
+        3,
+        lost,
+    );
+}
+
+#[test]
+fn out_of_memory_loses_nothing() {
+    let mut gateway = Gateway::start();
+    let (address, pid) = (gateway.address, gateway.process.pid());
+    let ledger = Ledger::default();
+    let mut owner = operator(address).unwrap();
+    ledger.approve(&mut owner, "before");
+    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
+    let pages: u64 = statm.split_whitespace().next().unwrap().parse().unwrap();
+    // Two megabytes more than it has.
+    limit(pid, "as", pages * 4_096 + (2 << 20));
+    let mut held = Vec::new();
+    for number in 0..COMERS {
+        if !gateway.process.alive() {
+            break;
+        }
+        let device = Device::new();
+        let Ok(stream) = TcpStream::connect(address) else {
+            break;
+        };
+        held.push(stream);
+        if number % 10 == 0 {
+            ledger.approve(&mut owner, &format!("during-{number}-{}", device.id));
+        }
+    }
+    let lived = gateway.process.alive();
+    drop(held);
+    gateway.crash_and_restart();
+    let lost = ledger.check(&gateway.home.state(), address);
+    let health = operator(address).unwrap().call("health", json!({}));
+    assert_eq!(health.unwrap()["ok"], true);
+    let end = if lived { "it lived" } else { "it ended" };
+    report::row(
+        "out of memory",
+        &format!("2 MiB left, {COMERS} connections and approvals: {end}, then kill -9"),
+        ledger.acknowledged(),
+        lost,
+    );
+}
