@@ -69,11 +69,11 @@ impl Query {
         entry.filter(|entry: &Value| entry.is_object() && self.wants(entry))
     }
 
-    /// What is wanted of a trail, the oldest first.
+    /// What is wanted of the whole lines of a trail, the oldest first.
     fn newest(&self, trail: &Trail) -> io::Result<VecDeque<Value>> {
         let mut found = VecDeque::new();
         trail.each(|line| {
-            found.extend(self.select(&line.bytes));
+            found.extend(self.select(&line.bytes).filter(|_| line.ended));
             while self.lines.is_some_and(|lines| found.len() > lines) {
                 found.pop_front();
             }

@@ -150,14 +150,24 @@ impl Trail {
         Ok(())
     }
 
-    /// Reads on where this moment ends.
+    /// Reads on where this moment ends; a last line without its end is read as a whole once that is there.
     ///
     /// # Errors
-    /// The file that is written cannot be looked at.
+    /// The file that is written cannot be read.
     pub fn follow(self) -> io::Result<Follower> {
         let newest = self.pieces.into_iter().last();
         let newest = newest.filter(|piece| piece.path == self.path);
-        let at = newest.as_ref().map_or(0, |piece| piece.size);
+        let mut at = 0;
+        if let Some(Piece { file, size, .. }) = &newest {
+            let mut content = BufReader::new(file);
+            content.seek(SeekFrom::Start(0))?;
+            let mut content = content.take(*size);
+            let mut line = Vec::new();
+            while content.read_until(b'\n', &mut line)? > 0 && line.ends_with(b"\n") {
+                at += line.len() as u64;
+                line.clear();
+            }
+        }
         Ok(Follower {
             path: self.path,
             file: newest.map(|piece| piece.file),
@@ -311,7 +321,7 @@ mod tests {
         let mut file = File::options().append(true).open(&path).unwrap();
         assert!(follower.read().unwrap().is_empty());
         file.write_all(b"o\nthr").unwrap();
-        assert_eq!(follower.read().unwrap(), [b"o"]);
+        assert_eq!(follower.read().unwrap(), [b"two"]);
         file.write_all(b"ee\n").unwrap();
         assert_eq!(follower.read().unwrap(), [b"three"]);
         file.set_len(0).unwrap();
