@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help build release check fmt clippy doc test generate shells demo demo-lan browser interop attack fault endurance fuzz lan bench deps service
+.PHONY: help build release static cross install uninstall deb image-context package newcomer check fmt clippy doc test generate shells demo demo-lan browser interop attack fault endurance fuzz lan bench deps service
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -16,6 +16,15 @@ build: deps ## debug build
 
 release: deps ## small, stripped build: target/release/openclaw
 	$(CARGO) build --locked --release
+
+# A program of its own C library: it needs nothing of the machine it runs on.
+STATIC_TARGET := $(shell uname -m)-unknown-linux-musl
+
+static: deps ## one file that runs on any Linux of this machine's kind: target/<triple>/release/openclaw
+	contrib/build/target.sh $(STATIC_TARGET)
+
+cross: build ## aarch64 and armv7 with Debian's cross compilers; the demo runs there under emulation (installs these)
+	contrib/build/cross.sh
 
 check: fmt clippy doc ## formatting, lints, documentation
 
@@ -31,6 +40,30 @@ doc: deps
 
 test: deps ## all fast tests
 	$(CARGO) test --locked
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+# What is installed as the program; `make install PROGRAM=target/<triple>/release/openclaw` takes another build.
+PROGRAM ?= target/release/openclaw
+
+install: ## program, completions, manual pages, units, documentation: DESTDIR= PREFIX=/usr/local PROGRAM=
+	@test -x $(PROGRAM) || { echo "$(PROGRAM) is missing: make release first"; exit 1; }
+	PROGRAM=$(PROGRAM) DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) contrib/build/install.sh install
+
+uninstall: ## remove what install put there, with the same DESTDIR= and PREFIX=
+	DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) contrib/build/install.sh uninstall
+
+deb: release ## a Debian package below target/debian, checked by lintian and unpacked (installs lintian)
+	contrib/debian/build.sh $(PROGRAM)
+
+image-context: static ## what the Dockerfile copies, below target/image
+	contrib/docker/context.sh target/$(STATIC_TARGET)/release/openclaw target/image
+
+package: deb image-context ## installs, removes and runs everything that is shipped, each in a root of its own (root)
+	tests/package/run.sh target/$(STATIC_TARGET)/release/openclaw
+
+newcomer: ## time the way of a newcomer: clone, demo, a service on a second host in namespaces (root)
+	tests/newcomer/run.sh
 
 demo: build ## the main job in a temporary directory: pair a node, run uname -a on it
 	tests/demo.sh target/debug/openclaw

@@ -41,6 +41,7 @@ mod sessions;
 mod setup_codes;
 mod shell_reading;
 mod silent_ssh;
+mod socket_activation;
 mod ssh_tunnel;
 mod stalled;
 mod state_files;

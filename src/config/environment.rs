@@ -189,6 +189,11 @@ impl Environment {
         (!name.is_empty()).then_some(name)
     }
 
+    /// `LISTEN_FDS`: whether the service manager passed sockets on.
+    pub fn passes_sockets(&self) -> bool {
+        self.setting("LISTEN_FDS").is_some()
+    }
+
     /// `WATCHDOG_USEC`: how long the service manager waits for a sign of life of the process `pid`; `None`
     /// when it wants none, or wants them of another process (`WATCHDOG_PID`).
     pub fn watchdog(&self, pid: u32) -> Option<Duration> {

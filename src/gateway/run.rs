@@ -20,7 +20,7 @@ use crate::gateway::signals::Signals;
 use crate::gateway::start_error::REFUSED;
 use crate::gateway::tls;
 use crate::identity::Fingerprint;
-use crate::net::{Listener, NetError, Supervisor};
+use crate::net::{Inherited, Listener, NetError, Supervisor};
 use crate::pairing::AuditEntry;
 use crate::store::StoreError;
 
@@ -85,7 +85,11 @@ fn serve(source: Source<'_>, options: &RunOptions) -> Result<u8, Failure> {
     let supervisor = supervisor(source.environment);
     // Registered once: a stop that arrives while the gateway comes up or restarts is acted on.
     let signals = Signals::register().map_err(failed)?;
-    let mut gateway = match Gateway::start(setup.settings.clone()) {
+    let sockets = match source.environment.passes_sockets() {
+        true => Inherited::take().map_err(failed)?,
+        false => Inherited::default(),
+    };
+    let mut gateway = match start(&setup.settings, None, &sockets) {
         Ok(gateway) => gateway,
         Err(error) => return not_started(&error, &setup),
     };
@@ -94,7 +98,14 @@ fn serve(source: Source<'_>, options: &RunOptions) -> Result<u8, Failure> {
         let log = source.configure_log(&setup.loaded);
         announce(&gateway, &log, &supervisor);
         let pulse = Pulse::begin(&supervisor, gateway.context());
-        let (end, running) = supervise(source, &gateway, setup, refused, &signals, pulse)?;
+        let (end, running) = supervise(
+            source,
+            &gateway,
+            setup,
+            refused,
+            (&signals, &sockets),
+            pulse,
+        )?;
         let reason = match &end {
             End::Restart(_) => {
                 supervisor.reloading("restarting");
@@ -111,10 +122,23 @@ fn serve(source: Source<'_>, options: &RunOptions) -> Result<u8, Failure> {
             _ if !stopped => return Ok(STUCK),
             End::Stop => return Ok(0),
             End::Restart(next) => {
-                (gateway, setup, refused) = start_again(*next, running)?;
+                (gateway, setup, refused) = start_again(*next, running, &sockets)?;
             }
         }
     }
+}
+
+/// Starts a gateway on what is bound already, else on the sockets of the service manager, else on its own.
+fn start(
+    settings: &GatewaySettings,
+    bound: Option<Listener>,
+    sockets: &Inherited,
+) -> Result<Gateway, GatewayError> {
+    let listener = match bound {
+        Some(listener) => Some(listener),
+        None => sockets.listener(&wanted_addresses(settings))?,
+    };
+    Gateway::start_on(settings.clone(), listener)
 }
 
 /// Reads and checks the configuration of a start. The console speaks from the first line on.
@@ -192,7 +216,7 @@ fn supervise(
     gateway: &Gateway,
     setup: Setup,
     refused: Option<Value>,
-    signals: &Signals,
+    (signals, sockets): (&Signals, &Inherited),
     mut pulse: Pulse<'_>,
 ) -> Result<(End, Setup), Failure> {
     let mut reloader = Reloader::begin(source, gateway.context(), setup, refused);
@@ -216,7 +240,7 @@ fn supervise(
             reloader.look()
         };
         let Some(wish) = wish else { continue };
-        match bound(gateway, &wish.setup.settings) {
+        match bound(gateway, &wish.setup.settings, sockets) {
             Ok(listener) => {
                 let next = Next {
                     setup: wish.setup,
@@ -250,11 +274,18 @@ fn asked_for(reloader: &mut Reloader<'_>) -> Option<Wish> {
 
 /// What can be known about the next addresses while the present ones are in use: another port is bound at
 /// once, other addresses at the same port are tried at a port of the system's choice.
-fn bound(gateway: &Gateway, next: &GatewaySettings) -> Result<Option<Listener>, String> {
+fn bound(
+    gateway: &Gateway,
+    next: &GatewaySettings,
+    sockets: &Inherited,
+) -> Result<Option<Listener>, String> {
     if let Some(tls) = &next.tls {
         tls::check(tls).map_err(|error| error.to_string())?;
     }
     let wanted = wanted_addresses(next);
+    sockets
+        .check(&wanted)
+        .map_err(|error| error.to_string().replace('\n', " "))?;
     let present = gateway.addresses();
     if present.iter().all(|address| address.port() != next.port) {
         return Listener::bind(&wanted)
@@ -278,9 +309,13 @@ fn bound(gateway: &Gateway, next: &GatewaySettings) -> Result<Option<Listener>, 
 
 /// Starts the next gateway; where that fails, the one before once more. The third value is the document
 /// that failed.
-fn start_again(next: Next, before: Setup) -> Result<(Gateway, Setup, Option<Value>), Failure> {
+fn start_again(
+    next: Next,
+    before: Setup,
+    sockets: &Inherited,
+) -> Result<(Gateway, Setup, Option<Value>), Failure> {
     log::info!(target: "gateway", "starting...");
-    let error = match Gateway::start_on(next.setup.settings.clone(), next.listener) {
+    let error = match start(&next.setup.settings, next.listener, sockets) {
         Ok(gateway) => {
             next.setup.warn();
             for entry in &next.audit {
@@ -292,7 +327,7 @@ fn start_again(next: Next, before: Setup) -> Result<(Gateway, Setup, Option<Valu
     };
     log::error!(target: "reload", "the changed configuration does not start: {error}; going back to the one before");
     let refused = Some(next.setup.loaded.document);
-    match Gateway::start(before.settings.clone()) {
+    match start(&before.settings, None, sockets) {
         Ok(gateway) => Ok((gateway, before, refused)),
         Err(error) => Err(failure_of(&error, &before)),
     }
@@ -332,6 +367,11 @@ fn failure_of(error: &GatewayError, setup: &Setup) -> Failure {
             "failed to bind gateway socket on {}://{address}: {source}",
             scheme(&setup.settings)
         )),
+        // Started again it would find the same.
+        GatewayError::Inherited(_) => Failure {
+            exit: REFUSED,
+            ..failed(error)
+        },
         GatewayError::Tls(fault) => Failure {
             exit: fault.exit_code(),
             ..failed(error)

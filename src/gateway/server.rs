@@ -27,7 +27,7 @@ use crate::gateway::tls::{TlsError, prepare};
 use crate::gateway::upkeep;
 use crate::identity::{ConnId, Random};
 use crate::net::listener::raise_nofile;
-use crate::net::{Listener, NetError, Outbox, ServerTls, Wake};
+use crate::net::{InheritedError, Listener, NetError, Outbox, ServerTls, Wake};
 use crate::protocol::close;
 use crate::protocol::limits::MAX_BUFFERED_BYTES;
 use crate::store::{
@@ -63,6 +63,8 @@ const FULL: &str = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\
 /// Why a gateway did not come up.
 #[derive(Debug)]
 pub enum GatewayError {
+    /// The sockets that the service manager passed on are no use.
+    Inherited(InheritedError),
     /// An address cannot be bound.
     Listen(NetError),
     /// The state directory cannot be used.
@@ -76,6 +78,7 @@ pub enum GatewayError {
 impl fmt::Display for GatewayError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Inherited(error) => error.fmt(f),
             Self::Listen(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::System(error) => write!(f, "cannot start: {error}"),
@@ -89,6 +92,15 @@ impl std::error::Error for GatewayError {}
 impl From<NetError> for GatewayError {
     fn from(error: NetError) -> Self {
         Self::Listen(error)
+    }
+}
+
+impl From<InheritedError> for GatewayError {
+    fn from(error: InheritedError) -> Self {
+        match error {
+            InheritedError::Bind(error) => Self::Listen(error),
+            error => Self::Inherited(error),
+        }
     }
 }
 

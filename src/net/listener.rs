@@ -39,7 +39,7 @@ impl Listener {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            match bind_all(addresses) {
+            match bind_all(Vec::new(), addresses) {
                 Err(NetError::Bind { source, .. })
                     if source.kind() == io::ErrorKind::AddrInUse
                         && addresses.first().is_some_and(|address| address.port() == 0)
@@ -47,6 +47,14 @@ impl Listener {
                 result => return result.map(|sockets| Listener { sockets }),
             }
         }
+    }
+
+    /// The same beside sockets that listen already and do not block, which count as the first.
+    pub(super) fn beside(
+        sockets: Vec<TcpListener>,
+        addresses: &[SocketAddr],
+    ) -> Result<Listener, NetError> {
+        bind_all(sockets, addresses).map(|sockets| Listener { sockets })
     }
 
     /// The addresses actually bound.
@@ -158,8 +166,10 @@ pub fn raise_nofile() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
 
-fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, NetError> {
-    let mut sockets: Vec<TcpListener> = Vec::new();
+fn bind_all(
+    mut sockets: Vec<TcpListener>,
+    addresses: &[SocketAddr],
+) -> Result<Vec<TcpListener>, NetError> {
     for address in addresses {
         let mut address = *address;
         if let (Some(first), 0) = (sockets.first(), address.port()) {

@@ -2,50 +2,10 @@
 # Both services under a real systemd, as units of a user and of the machine: installed, ready, killed, frozen, stopped,
 # uninstalled. Runs in namespaces of its own and leaves nothing. $1: the program.
 set -euo pipefail
-program=$(realpath "$1")
-here=$(dirname "$(realpath "$0")")
+# shellcheck source=tests/service/boot.sh
+. "$(dirname "$(realpath "$0")")/boot.sh"
 
-skip() { echo "SKIPPED: $1"; exit 0; }
-[ "$(id -u)" = 0 ] || skip "a systemd of its own needs root (sudo make service)"
-if [ ! -x /usr/lib/systemd/systemd ] || ! command -v ip >/dev/null; then
-  apt-get install -y --no-install-recommends systemd iproute2 >/dev/null || skip "systemd cannot be installed"
-fi
-
-work=$(mktemp -d)
-first=
-cleanup() {
-  [ -z "$first" ] || kill -KILL "$first" 2>/dev/null || true
-  rm -rf "$work"
-}
-trap cleanup EXIT
-cp "$program" "$work/openclaw"
-unshare --fork --pid --mount --mount-proc --cgroup --ipc --uts --net --kill-child=KILL \
-  sh "$here/init.sh" "$work" </dev/null >"$work/log" 2>&1 &
-unshared=$!
-
-fail() { echo "FAILED: $1"; tail -60 "$work/log"; exit 1; }
-# Waits for a command to succeed.
-until_true() {
-  local what=$1; shift
-  for _ in $(seq 600); do "$@" >/dev/null 2>&1 && return; sleep 0.1; done
-  fail "waited in vain for $what"
-}
-children() { first=$(cat "/proc/$unshared/task/$unshared/children") && [ -n "${first// /}" ]; }
-until_true "the namespaces" children
-first=${first// /}
-inside() { nsenter -t "$first" -a env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"; }
-is_up() { inside systemctl is-system-running 2>/dev/null | grep -qE 'running|degraded'; }
-for _ in $(seq 100); do is_up && break; kill -0 "$unshared" 2>/dev/null || break; sleep 0.1; done
-is_up || { tail -20 "$work/log"; skip "this kernel runs no systemd in namespaces (see above)"; }
-inside systemctl start user-manager.service || fail "the user's manager"
-echo "systemd $(inside systemctl --version | head -1 | cut -d' ' -f2) runs as process 1 of its own namespaces"
-
-home=/home/openclaw-test
 token="secret-of-the-test"
-as_user() {
-  inside setpriv --reuid 4711 --regid 4711 --clear-groups env HOME=$home USER=openclaw-test TMPDIR=/run/user/4711 \
-    XDG_RUNTIME_DIR=/run/user/4711 "$@"
-}
 openclaw() { # in the scope under test
   if [ "$scope" = system ]; then inside TMPDIR=/run/user/4711 "$@"; else as_user "$@"; fi
 }
@@ -126,4 +86,22 @@ for scope in ${SCOPES:-user system}; do
   kind=gateway end
   inside find $home/.openclaw -mindepth 1 ! -name openclaw.json -delete
 done
+# The units of packages, of the user: the port is open before the gateway, and the first connection starts it.
+scope=user unit=openclaw-gateway.service
+directory=$home/.config/systemd/user
+for name in openclaw-gateway.service openclaw-gateway.socket; do
+  sed "s|/usr/bin/openclaw|$home/bin/openclaw|" "$here/../../contrib/systemd/user/$name" | inside tee "$directory/$name" >/dev/null
+done
+ctl daemon-reload
+ctl start openclaw-gateway.socket || fail "the shipped socket"
+[ "$(shown ActiveState)" = inactive ] || fail "the gateway runs before anybody connected"
+answer() { inside bash -c 'exec 3<>/dev/tcp/127.0.0.1/18789; printf "GET /healthz HTTP/1.0\r\n\r\n" >&3; head -n 1 <&3'; }
+answer | grep -q "200 OK" || fail "nobody answers at the shipped socket"
+[ "$(shown ActiveState)" = active ] || fail "the gateway is $(shown ActiveState) after a connection"
+ctl kill --signal=KILL $unit
+answer | grep -q "200 OK" || fail "a killed gateway refused who came next"
+echo "ok  shipped units: the socket was served before and after a kill -9; $(shown StatusText)"
+ctl stop openclaw-gateway.socket openclaw-gateway.service
+inside rm "$directory/openclaw-gateway.service" "$directory/openclaw-gateway.socket"
+
 echo "both services lived and ended under a real systemd, as units of a user and of the machine"

@@ -1,0 +1,53 @@
+#!/bin/sh
+# install.sh install|uninstall, with PREFIX (/usr/local), DESTDIR (empty) and, to install, PROGRAM in the environment. Nothing is
+# started, enabled or configured, and nothing outside these directories is touched; with DESTDIR no root is needed.
+set -eu
+cd "$(dirname "$0")/../.."
+prefix=${PREFIX:-/usr/local}
+root=${DESTDIR:-}
+
+# Where it goes and with which mode: mode, source, destination.
+files() {
+  echo "755 ${PROGRAM:-target/release/openclaw} $prefix/bin/openclaw"
+  for page in contrib/man/*; do
+    echo "644 $page $prefix/share/man/man${page##*.}/${page##*/}"
+  done
+  echo "644 contrib/completions/bash/openclaw $prefix/share/bash-completion/completions/openclaw"
+  echo "644 contrib/completions/zsh/_openclaw $prefix/share/zsh/vendor-completions/_openclaw"
+  echo "644 contrib/completions/fish/openclaw.fish $prefix/share/fish/vendor_completions.d/openclaw.fish"
+  for scope in user system; do
+    for unit in contrib/systemd/$scope/*; do
+      echo "644 $unit $prefix/lib/systemd/$scope/${unit##*/}"
+    done
+  done
+  echo "644 contrib/systemd/sysusers.conf $prefix/lib/sysusers.d/openclaw.conf"
+  for text in README.md CHANGELOG.md LICENSE; do
+    echo "644 $text $prefix/share/doc/openclaw/$text"
+  done
+  for example in contrib/examples/* contrib/avahi/* contrib/bind/*; do
+    echo "644 $example $prefix/share/doc/openclaw/examples/${example##*/}"
+  done
+}
+
+case ${1:-} in
+  install)
+    files | while read -r mode source destination; do
+      mkdir -p "$root${destination%/*}"
+      case $source in
+        contrib/systemd/*.service)
+          sed "s|/usr/bin/openclaw|$prefix/bin/openclaw|" "$source" >"$root$destination"
+          chmod "$mode" "$root$destination"
+          ;;
+        *) install -m "$mode" "$source" "$root$destination" ;;
+      esac
+    done
+    ;;
+  uninstall)
+    files | while read -r _ _ destination; do
+      rm -f "$root$destination"
+      # Directories of its own; those of others are not empty.
+      rmdir -p "$root${destination%/*}" 2>/dev/null || true
+    done
+    ;;
+  *) echo "usage: install.sh install|uninstall"; exit 2 ;;
+esac

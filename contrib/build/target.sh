@@ -1,0 +1,26 @@
+#!/bin/sh
+# A build for another target: contrib/build/target.sh <triple>. The C compiler is for ring; each target has one in Debian. The
+# program is target/<triple>/release/openclaw, or below another profile: PROFILE=dev builds faster (target/<triple>/debug).
+set -eu
+cd "$(dirname "$0")/../.."
+triple=$1
+
+case $triple in
+  *-linux-musl) compiler=musl-gcc package=musl-tools ;;
+  aarch64-unknown-linux-gnu) compiler=aarch64-linux-gnu-gcc package="gcc-aarch64-linux-gnu libc6-dev-arm64-cross" ;;
+  armv7-unknown-linux-gnueabihf) compiler=arm-linux-gnueabihf-gcc package="gcc-arm-linux-gnueabihf libc6-dev-armhf-cross" ;;
+  *) echo "no C compiler is known for $triple"; exit 1 ;;
+esac
+if ! command -v "$compiler" >/dev/null; then
+  # shellcheck disable=SC2086 # words are meant
+  { apt-get update -qq && apt-get install -y -qq --no-install-recommends $package >/dev/null; } \
+    || { echo "$compiler is missing: apt-get install $package"; exit 1; }
+fi
+if ! rustc --print target-libdir --target "$triple" 2>/dev/null | xargs test -d; then
+  rustup target add "$triple" \
+    || { echo "the standard library for $triple is missing: rustup target add $triple, or a toolchain that has it"; exit 1; }
+fi
+
+name=$(echo "$triple" | tr a-z- A-Z_)
+env "CC_$(echo "$triple" | tr - _)=$compiler" "CARGO_TARGET_${name}_LINKER=$compiler" \
+  "${CARGO:-cargo}" build --locked --profile "${PROFILE:-release}" --target "$triple"
