@@ -1,6 +1,6 @@
 //! What an admitted session is told in hello-ok (protocol.md §2.6).
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::config::word::Word;
 use crate::gateway::context::Context;
@@ -12,14 +12,14 @@ use crate::protocol::scope::{Role, Scope};
 /// Last protocol version that reports the scopes of the token instead of those of the session.
 const LAST_WITH_TOKEN_SCOPES: u8 = 3;
 
-/// The payload of the response to `connect`.
+/// The payload of the response to `connect`, as JSON text.
 pub fn render(
     context: &Context,
     session: &Session,
     token: Option<&IssuedToken>,
     hand_off: &[(Role, IssuedToken)],
-) -> Value {
-    let presence = context.presence().rows(context.now_ms());
+) -> String {
+    let presence = context.presence().document(context.now_ms());
     let config_path = context.settings.config_file.to_string_lossy();
     let state_dir = context.settings.state_dir.to_string_lossy();
     let admin = session
@@ -39,7 +39,7 @@ pub fn render(
         protocol: session.protocol,
         server_version: context.version,
         conn_id: session.conn.as_str(),
-        presence: json!(presence),
+        presence: &presence,
         // Counting nodes for each of a thousand connects would be felt; who wants it calls `health`.
         health: json!({"ok": true, "ts": context.now_ms(), "discovery": context.publicity.document()}),
         presence_version: context.hub.presence_version(),
@@ -61,5 +61,5 @@ pub fn render(
             .collect(),
         auth_method: session.auth.as_str(),
     }
-    .to_value()
+    .to_text()
 }

@@ -179,17 +179,25 @@ impl Presence {
 
     /// The rows at `now_ms`: the gateway's own, then the newest first, at most [`MAX_ROWS`] of them.
     pub fn rows(&mut self, now_ms: u64) -> Vec<Row> {
+        self.listed(now_ms).into_iter().cloned().collect()
+    }
+
+    /// [`Presence::rows`] as the text of a JSON array.
+    pub fn document(&mut self, now_ms: u64) -> String {
+        // Texts and numbers under fixed names always become JSON.
+        serde_json::to_string(&self.listed(now_ms)).unwrap_or_default()
+    }
+
+    fn listed(&mut self, now_ms: u64) -> Vec<&Row> {
         self.sweep(now_ms);
+        self.own.ts = now_ms;
         let mut keyed: Vec<(&String, &Row)> = self.rows.iter().collect();
         keyed.sort_by(|(left_key, left), (right_key, right)| {
             right.ts.cmp(&left.ts).then_with(|| left_key.cmp(right_key))
         });
         let mut listed = Vec::with_capacity(keyed.len() + 1);
-        listed.push(Row {
-            ts: now_ms,
-            ..self.own.clone()
-        });
-        listed.extend(keyed.into_iter().map(|(_, row)| row.clone()));
+        listed.push(&self.own);
+        listed.extend(keyed.into_iter().map(|(_, row)| row));
         listed
     }
 
@@ -298,6 +306,15 @@ mod tests {
                 )
             })
             .collect()
+    }
+
+    #[test]
+    fn the_document_is_the_rows_as_text() {
+        let mut presence = presence();
+        presence.connected("d", ConnId::from("a"), row("n", "connect", 10));
+        let document: serde_json::Value = serde_json::from_str(&presence.document(40)).unwrap();
+        assert_eq!(document, serde_json::json!(presence.rows(40)));
+        assert_eq!(document[0]["ts"], 40);
     }
 
     #[test]

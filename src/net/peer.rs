@@ -94,7 +94,7 @@ pub struct Peer {
     sending: Option<Sending>,
     /// The encoder holds bytes that the stream did not take yet.
     unflushed: bool,
-    /// The decoder's buffer has grown.
+    /// A buffer of the decoder or the encoder has grown.
     swollen: bool,
     /// When a goodbye that waits for queued texts is said anyway.
     cutoff: Option<Instant>,
@@ -161,9 +161,11 @@ impl Peer {
         &self.wire.stream
     }
 
-    /// Changes the largest accepted message, in bytes (section 1.4: larger after hello-ok).
+    /// Changes the largest accepted message, in bytes (section 1.4: larger after hello-ok). What the
+    /// handshake needed in buffers is given back as soon as nothing is in them.
     pub fn set_limit(&mut self, limit: usize) {
         self.context.set_config(|current| *current = config(limit));
+        self.swollen = true;
     }
 
     /// Bounds the bytes that are read from now on, whatever they are; one more ends the connection with
@@ -356,7 +358,7 @@ impl Peer {
         }
     }
 
-    /// Replaces a decoder whose buffer has grown, at a moment when it holds nothing.
+    /// Replaces decoder and encoder when their buffers have grown, at a moment when they hold nothing.
     fn shed(&mut self) {
         if self.swollen && self.wire.rest.is_empty() && self.wire.boundary.at_rest() {
             let config = *self.context.get_config();

@@ -171,8 +171,8 @@ pub fn request(id: &str, method: &str, params: Option<&Value>) -> String {
     }
 }
 
-/// A successful response.
-pub fn ok(id: &str, payload: &Value) -> String {
+/// A successful response; `payload` is shown as JSON.
+pub fn ok(id: &str, payload: &dyn fmt::Display) -> String {
     format!(
         r#"{{"type":"res","id":{},"ok":true,"payload":{payload}}}"#,
         quoted(id)

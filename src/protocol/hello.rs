@@ -21,8 +21,9 @@ pub struct HelloOk<'a> {
     pub server_version: &'a str,
     /// Id of the connection, a uuid.
     pub conn_id: &'a str,
-    /// Presence rows, an array.
-    pub presence: Value,
+    /// Presence rows, an array as JSON text: there may be 200 of them, too many to build a tree of for
+    /// each of a thousand connects.
+    pub presence: &'a str,
     /// Health as in the `health` method; `{}` is fine.
     pub health: Value,
     /// Current `stateVersion.presence`.
@@ -73,29 +74,36 @@ pub struct AdminSnapshot<'a> {
 }
 
 impl HelloOk<'_> {
-    /// The `payload` of the response to `connect`.
-    pub fn to_value(&self) -> Value {
+    /// The `payload` of the response to `connect`, as JSON text.
+    pub fn to_text(&self) -> String {
         let methods: Vec<_> = method::advertised_names().collect();
         let events: Vec<_> = event::advertised_names().collect();
-        json!({
+        let head = json!({
             "type": "hello-ok",
             "protocol": self.protocol,
             "server": {"version": self.server_version, "connId": self.conn_id},
             "features": {"methods": methods, "events": events},
-            "snapshot": self.snapshot(),
+        });
+        let tail = json!({
             "auth": self.auth(),
             "policy": {
                 "maxPayload": MAX_FRAME_BYTES,
                 "maxBufferedBytes": MAX_BUFFERED_BYTES,
                 "tickIntervalMs": u64::try_from(TICK_INTERVAL.as_millis()).unwrap_or(u64::MAX),
             },
-        })
+        });
+        let snapshot = joined(
+            &format!(r#"{{"presence":{}}}"#, self.presence),
+            &self.snapshot().to_string(),
+        );
+        let front = joined(&head.to_string(), &format!(r#"{{"snapshot":{snapshot}}}"#));
+        joined(&front, &tail.to_string())
     }
 
+    /// `snapshot` without `presence`.
     fn snapshot(&self) -> Value {
         let admin = |pick: fn(&AdminSnapshot) -> Value| self.admin.as_ref().map(pick);
         object([
-            ("presence", Some(self.presence.clone())),
             ("health", Some(self.health.clone())),
             (
                 "stateVersion",
@@ -147,6 +155,13 @@ impl HandedToken<'_> {
             "issuedAtMs": self.issued_at_ms,
         })
     }
+}
+
+/// The text of one object with the members of two; neither of them is empty.
+fn joined(first: &str, second: &str) -> String {
+    let open = first.strip_suffix('}').unwrap_or(first);
+    let rest = second.strip_prefix('{').unwrap_or(second);
+    format!("{open},{rest}")
 }
 
 /// What a client needs from hello-ok, read leniently so that a newer gateway is understood.
@@ -210,12 +225,16 @@ fn words(list: Option<&Value>) -> impl Iterator<Item = &str> {
 mod tests {
     use super::*;
 
+    fn value(hello: &HelloOk) -> Value {
+        serde_json::from_str(&hello.to_text()).unwrap()
+    }
+
     fn hello(scopes: &Scopes) -> HelloOk<'_> {
         HelloOk {
             protocol: 3,
             server_version: "0.1.0",
             conn_id: "c",
-            presence: json!([]),
+            presence: "[]",
             health: json!({}),
             presence_version: 2,
             health_version: 5,
@@ -233,7 +252,7 @@ mod tests {
     #[test]
     fn version_3_gets_exactly_the_closed_object() {
         let scopes = Scopes::none();
-        let value = hello(&scopes).to_value();
+        let value = value(&hello(&scopes));
         let keys = |value: &Value| {
             value
                 .as_object()
@@ -285,7 +304,7 @@ mod tests {
     #[test]
     fn a_setup_code_hands_over_further_tokens() {
         let (none, scopes) = (Scopes::none(), ["operator.read"].into_iter().collect());
-        let value = HelloOk {
+        let value = value(&HelloOk {
             device_token: Some("n"),
             issued_at_ms: Some(9),
             hand_off: vec![HandedToken {
@@ -295,8 +314,7 @@ mod tests {
                 issued_at_ms: 8,
             }],
             ..hello(&none)
-        }
-        .to_value();
+        });
         assert_eq!(
             value["auth"],
             json!({"role":"node","scopes":[],"deviceToken":"n","issuedAtMs":9,"deviceTokens":[
@@ -312,15 +330,14 @@ mod tests {
             state_dir: "/s",
             auth_mode: "token",
         };
-        let value = HelloOk {
+        let value = value(&HelloOk {
             protocol: 4,
             admin: Some(admin),
             role: Role::Operator,
             device_token: Some("t"),
             issued_at_ms: Some(9),
             ..hello(&scopes)
-        }
-        .to_value();
+        });
         assert_eq!(
             value["auth"],
             json!({"role":"operator","scopes":["operator.admin"],"deviceToken":"t","issuedAtMs":9,"method":"token"})

@@ -72,6 +72,10 @@ pub struct Effects<P> {
     pub touch: Vec<P>,
 }
 
+/// Changes a state and says what of it is to be saved; nothing when it refuses.
+type Operation<'a, D> =
+    dyn FnMut(&mut <D as Documents>::State) -> Option<Effects<<D as Documents>::Part>> + 'a;
+
 /// A state in memory whose changes are acknowledged only when durable.
 pub struct Engine<D: Documents> {
     inner: Mutex<Inner<D>>,
@@ -143,17 +147,40 @@ impl<D: Documents> Engine<D> {
         &self,
         mut operation: impl FnMut(&mut D::State) -> Result<(T, Effects<D::Part>), E>,
     ) -> Result<T, TransactError<E>> {
+        let mut last = None;
+        self.run(&mut |state| match operation(state) {
+            Ok((value, effects)) => {
+                last = Some(Ok(value));
+                Some(effects)
+            }
+            Err(refusal) => {
+                last = Some(Err(refusal));
+                None
+            }
+        })?;
+        match last {
+            Some(outcome) => outcome.map_err(TransactError::Refused),
+            // It ran at least once.
+            None => Err(TransactError::Store(writer_died())),
+        }
+    }
+
+    /// [`Engine::transact`] for operations that keep their outcome themselves; one that is refused has no
+    /// effects. There are dozens of operations: what they share is compiled once.
+    fn run(&self, operation: &mut Operation<'_, D>) -> Result<(), StoreError> {
         loop {
             let mut inner = self.lock();
             inner.refresh()?;
             let mut state = D::State::clone(&inner.working);
-            let (value, effects) = operation(&mut state).map_err(TransactError::Refused)?;
+            let Some(effects) = operation(&mut state) else {
+                return Ok(());
+            };
             let Some(outcome) = inner.accept(state, effects) else {
-                return Ok(value);
+                return Ok(());
             };
             match self.wait(inner, &outcome) {
-                Ok(()) => return Ok(value),
-                Err(SaveFault::Failed(fault)) => return Err(TransactError::Store(fault)),
+                Ok(()) => return Ok(()),
+                Err(SaveFault::Failed(fault)) => return Err(fault),
                 Err(SaveFault::Stale) => {}
             }
         }

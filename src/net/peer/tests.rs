@@ -145,6 +145,24 @@ fn the_buffer_of_a_large_message_is_given_back() {
 }
 
 #[test]
+fn what_the_handshake_needed_in_buffers_is_given_back() {
+    let (mut near, mut far) = server();
+    near.set_limit(MAX_FRAME_BYTES);
+    assert!(near.swollen);
+    assert!(matches!(near.wait(Some(Instant::now())), Step::TimedOut));
+    assert!(!near.swollen);
+    let large = "x".repeat(MAX_PREAUTH_FRAME_BYTES + 1);
+    let sender = thread::spawn(move || {
+        let frame = frame(0x81, large.as_bytes());
+        far.write_all_until(&frame, soon()).unwrap();
+        far
+    });
+    let received = text(near.wait(Some(soon()))).len();
+    assert_eq!(received, MAX_PREAUTH_FRAME_BYTES + 1, "the limit stays");
+    drop(sender.join().unwrap());
+}
+
+#[test]
 fn the_cap_is_exact_on_both_ends() {
     for (extra, fits) in [(0, true), (1, false)] {
         let (mut near, mut far) = both(MAX_PREAUTH_FRAME_BYTES);
