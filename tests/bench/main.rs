@@ -60,9 +60,9 @@ const SECTIONS: [Section; 17] = [
     ("approvals", approvals::measure),
     ("stalled", stalled::measure),
     ("fan-out", fan_out::measure),
-    ("curve-100", curves::hundred),
-    ("curve-1000", curves::thousand),
-    ("curve-5000", curves::five_thousand),
+    ("curve-hundred", curves::hundred),
+    ("curve-thousand", curves::thousand),
+    ("curve-five-thousand", curves::five_thousand),
 ];
 
 fn main() {
