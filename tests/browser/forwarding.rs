@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::node::{OPEN, config, no_process_of};
 use crate::site::Site;
 use crate::support::home::Home;
+use crate::support::peer::Peer;
 use crate::support::process::{Gateway, free_port};
 use crate::support::scripted::node_host;
 use crate::support::wait_for;
@@ -80,6 +81,67 @@ fn the_gateway_forwards_requests_and_their_files() {
     assert!(
         wrong.stdout.contains("INVALID_REQUEST: Error: Not Found"),
         "{wrong:?}"
+    );
+    // The words of a failure come through as they are, and files wherever the result names them.
+    let mut operator = Peer::operator(gateway.address, &gateway.token);
+    let node = waiting["nodeId"].clone();
+    let mut asked = 0;
+    let mut ask_as_operator = |params: serde_json::Value| {
+        asked += 1;
+        let params = json!({"nodeId": node, "command": "browser.proxy", "params": params, "timeoutMs": 60_000,
+            "idempotencyKey": format!("k{asked}")});
+        let answer = operator.call("node.invoke", params);
+        answer
+            .map(|answer| answer["payload"].clone())
+            .map_err(|error| error["message"].as_str().unwrap().to_owned())
+    };
+    for (query, error) in [
+        (json!({"format": "html"}), "Error: format must be ai|aria"),
+        (
+            json!({"format": "aria", "labels": true}),
+            "Error: labels/mode=efficient require format=ai",
+        ),
+        (
+            json!({"format": "aria", "mode": "efficient"}),
+            "Error: labels/mode=efficient require format=ai",
+        ),
+        (
+            json!({"selector": "#none"}),
+            "Error: Error: Element \"#none\" not found or not visible. Run a new snapshot to see current page elements.",
+        ),
+        (
+            json!({"selector": "<"}),
+            "Error: Error: \"<\" is not a valid selector",
+        ),
+        (
+            json!({"frame": "h1"}),
+            "Error: Error: Element \"h1\" is not a frame.",
+        ),
+        (
+            json!({"targetId": "zz"}),
+            "Error: tab not found: browser tab \"zz\" not found. Use action=tabs and pass suggestedTargetId, tabId, \
+             label, or raw targetId.",
+        ),
+        (
+            json!({"profile": "nobody"}),
+            "Error: BrowserProfileNotFoundError: Profile \"nobody\" not found. Available profiles: openclaw, user",
+        ),
+    ] {
+        let told = ask_as_operator(json!({"path": "/snapshot", "query": query})).unwrap_err();
+        assert!(told.ends_with(error), "{query}: {told}");
+    }
+    let labelled = ask_as_operator(
+        json!({"path": "/snapshot", "query": {"labels": true}, "timeoutMs": 60_000}),
+    );
+    let labelled = labelled.unwrap();
+    assert_eq!(
+        labelled["result"]["snapshot"],
+        "- heading \"hello\" [ref=e1] [level=1]"
+    );
+    let (mime, bytes) = crate::picture::file(&labelled);
+    assert_eq!(
+        (&*mime, crate::picture::Picture::decode(&bytes).jpeg),
+        ("image/png", false)
     );
     let lasting = ask(json!({"method": "DELETE", "path": "/profiles/work"}));
     let refused = "node.invoke cannot mutate persistent browser profiles via browser.proxy";

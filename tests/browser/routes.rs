@@ -551,3 +551,163 @@ fn a_tab_that_is_not_there_is_told_by_every_route_that_works_on_one() {
     // All of it left the tab as it was.
     assert_eq!(node.get("/tabs").unwrap()["tabs"][0]["title"], "Here");
 }
+
+#[test]
+fn a_wrong_action_is_told_before_a_browser_starts() {
+    let mut node = Node::start();
+    let wait =
+        "wait requires at least one of: timeMs, text, textGone, selector, url, loadState, fn";
+    let selector = "'selector' is not supported. Use 'ref' from snapshot instead. Take a snapshot, then name the element \
+                    by its ref, such as \"e12\".";
+    let nested = (0..6).fold(
+        json!({"kind": "press", "key": "a"}),
+        |inner, _| json!({"kind": "batch", "actions": [inner]}),
+    );
+    let many = vec![json!({"kind": "press", "key": "a"}); 101];
+    for (body, error) in [
+        (json!({"kind": 7}), "kind is required"),
+        (json!({"kind": "Click"}), "kind is required"),
+        (json!({"kind": "click"}), "click requires ref or selector"),
+        (
+            json!({"kind": "click", "ref": 7}),
+            "click requires ref or selector",
+        ),
+        (
+            json!({"kind": "click", "ref": "e1", "button": "side"}),
+            "click button must be left|right|middle",
+        ),
+        (
+            json!({"kind": "click", "ref": "e1", "modifiers": ["Hyper"]}),
+            "modifiers must be Alt|Control|ControlOrMeta|Meta|Shift",
+        ),
+        (
+            json!({"kind": "click", "ref": "e1", "modifiers": [7]}),
+            "modifiers must be Alt|Control|ControlOrMeta|Meta|Shift",
+        ),
+        (
+            json!({"kind": "click", "ref": "e1", "delayMs": 5_001}),
+            "click delayMs exceeds maximum of 5000ms",
+        ),
+        (
+            json!({"kind": "clickCoords"}),
+            "clickCoords requires non-negative x and y",
+        ),
+        (
+            json!({"kind": "clickCoords", "x": 1, "y": -1}),
+            "clickCoords requires non-negative x and y",
+        ),
+        (
+            json!({"kind": "clickCoords", "x": 1, "y": 1, "button": "no"}),
+            "clickCoords button must be left|right|middle",
+        ),
+        (
+            json!({"kind": "type", "text": "x"}),
+            "type requires ref or selector",
+        ),
+        (json!({"kind": "type", "ref": "e1"}), "type requires text"),
+        (
+            json!({"kind": "type", "ref": "e1", "text": 7}),
+            "type requires text",
+        ),
+        (json!({"kind": "press"}), "press requires key"),
+        (
+            json!({"kind": "press", "key": "a", "delayMs": 9_999}),
+            "press delayMs exceeds maximum of 5000ms",
+        ),
+        (json!({"kind": "hover"}), "hover requires ref or selector"),
+        (
+            json!({"kind": "scrollIntoView"}),
+            "scrollIntoView requires ref or selector",
+        ),
+        (
+            json!({"kind": "drag", "endRef": "e1"}),
+            "drag requires startRef or startSelector",
+        ),
+        (
+            json!({"kind": "drag", "startRef": "e1"}),
+            "drag requires endRef or endSelector",
+        ),
+        (
+            json!({"kind": "select", "ref": "e1"}),
+            "select requires ref/selector and values",
+        ),
+        (
+            json!({"kind": "select", "values": ["a"]}),
+            "select requires ref/selector and values",
+        ),
+        (
+            json!({"kind": "select", "ref": "e1", "values": []}),
+            "select requires ref/selector and values",
+        ),
+        (json!({"kind": "fill"}), "fill requires fields"),
+        (
+            json!({"kind": "fill", "fields": {}}),
+            "fill requires fields",
+        ),
+        (
+            json!({"kind": "fill", "fields": [{"value": "x"}]}),
+            "fill requires fields",
+        ),
+        (
+            json!({"kind": "resize"}),
+            "resize requires positive width and height",
+        ),
+        (
+            json!({"kind": "resize", "width": 0, "height": 9}),
+            "resize requires positive width and height",
+        ),
+        (
+            json!({"kind": "resize", "width": "wide", "height": 9}),
+            "resize requires positive width and height",
+        ),
+        (json!({"kind": "wait"}), wait),
+        (json!({"kind": "wait", "loadState": "ready"}), wait),
+        (
+            json!({"kind": "wait", "timeMs": 30_001}),
+            "wait timeMs exceeds maximum of 30000ms",
+        ),
+        (json!({"kind": "evaluate"}), "evaluate requires fn"),
+        (
+            json!({"kind": "evaluate", "fn": " "}),
+            "evaluate requires fn",
+        ),
+        (json!({"kind": "batch"}), "actions are required"),
+        (
+            json!({"kind": "batch", "actions": []}),
+            "actions are required",
+        ),
+        (
+            json!({"kind": "batch", "actions": ["press"]}),
+            "kind is required",
+        ),
+        (
+            json!({"kind": "batch", "actions": [{"kind": "press"}]}),
+            "press requires key",
+        ),
+        (
+            json!({"kind": "batch", "actions": many}),
+            "batch exceeds maximum of 100 actions",
+        ),
+        (nested, "batch exceeds maximum depth of 5"),
+        (
+            json!({"kind": "batch", "actions": [{"kind": "close", "targetId": "t2"}]}),
+            "batched actions must have the targetId of the batch",
+        ),
+        (
+            json!({"kind": "press", "key": "a", "selector": "p"}),
+            selector,
+        ),
+        (
+            json!({"kind": "evaluate", "fn": "1", "selector": "p"}),
+            selector,
+        ),
+        (json!({"kind": "close", "selector": "p"}), selector),
+    ] {
+        assert_eq!(
+            node.post("/act", body.clone()),
+            Err(format!("Error: {error}")),
+            "{body}"
+        );
+    }
+    assert_eq!(node.get("/").unwrap()["running"], false);
+}
