@@ -46,4 +46,5 @@ mod ssh_tunnel;
 mod stalled;
 mod state_files;
 mod tls;
+mod transfer;
 mod watching;

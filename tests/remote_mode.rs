@@ -45,6 +45,8 @@ const COMMANDS: &[(&str, About, &[&str])] = &[
     ("devices reject", G, &["DECOY"]),
     ("devices remove", G, &["DEVICE"]),
     ("devices clear", G, &["--yes", "--pending"]),
+    ("devices export", G, &[]),
+    ("devices import", G, &["export.json"]),
     ("devices keys create", G, &[]),
     ("devices keys list", G, &[]),
     ("devices keys revoke", G, &["decoy-key"]),
@@ -222,6 +224,8 @@ fn every_command_is_known_to_act_there_or_here() {
 fn no_command_works_on_the_files_here_when_the_gateway_cannot_be_reached() {
     let scene = Scene::new();
     std::fs::write(scene.here.path().join("policy.json"), "{\"version\": 1}").unwrap();
+    let export = scene.there.cli(&["devices", "export"]).success().stdout;
+    std::fs::write(scene.here.path().join("export.json"), export).unwrap();
     scene.point_at(free_port());
     let before = scene.files();
     assert!(before.len() >= 2, "{:?}", before.keys());

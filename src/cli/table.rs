@@ -278,6 +278,8 @@ const DEVICES: Command = Command::group(
                 ],
             ])
             .scopes("operator.pairing"),
+        fleet::EXPORT,
+        fleet::IMPORT,
         KEYS,
         Command::leaf(
             "preapprove",

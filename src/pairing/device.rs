@@ -315,7 +315,8 @@ fn open_request(
     }
 }
 
-fn summary(record: &DeviceRecord) -> Value {
+/// What a line of the trail says about a record.
+pub(super) fn summary(record: &DeviceRecord) -> Value {
     let tokens: BTreeSet<&str> = record.effective_roles();
     json!({"roles": record.roles, "scopes": record.approved_scopes(), "tokens": tokens})
 }

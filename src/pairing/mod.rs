@@ -30,6 +30,7 @@ pub mod state;
 pub mod surface;
 pub mod switch;
 pub mod token;
+pub mod transfer;
 pub mod truth;
 pub mod waiting;
 

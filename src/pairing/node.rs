@@ -468,7 +468,8 @@ fn known_platform(
     )
 }
 
-fn summary(record: &NodeRecord) -> Value {
+/// What a line of the trail says about a record.
+pub(super) fn summary(record: &NodeRecord) -> Value {
     json!({"commands": record.approved_commands(), "displayName": record.metadata.display_name})
 }
 

@@ -82,6 +82,7 @@ pub static METHODS: &[MethodRow] = &[
     operator("device.pair.approve", Scope::PAIRING, Advertised),
     operator("device.pair.reject", Scope::PAIRING, Advertised),
     operator("device.pair.remove", Scope::PAIRING, Advertised),
+    operator("device.pair.import", Scope::ADMIN, Advertised),
     operator("device.token.rotate", Scope::PAIRING, Advertised),
     operator("device.token.revoke", Scope::PAIRING, Advertised),
     operator("device.keys.create", Scope::PAIRING, Advertised),

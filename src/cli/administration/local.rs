@@ -18,12 +18,13 @@ use crate::pairing::invitation::{self, join_key, preapproval};
 use crate::pairing::policy::CommandPolicy;
 use crate::pairing::prune::{self, Pruned, Rule};
 use crate::pairing::switch::{self, Switch};
+use crate::pairing::transfer::{self, Bundle};
 use crate::pairing::{Caller, Changes, Refusal, State, device, node, token};
 use crate::protocol::error::ErrorShape;
 use crate::protocol::params::{
-    DeviceKeysCreate, DeviceKeysPreapprove, DevicePairRemove, DeviceTokenRevoke, DeviceTokenRotate,
-    GatewayPairingOpen, NodePairPrune, NodePairRemove, NodeRename, PairApprove, parse_key_id,
-    parse_request_id,
+    DeviceKeysCreate, DeviceKeysPreapprove, DevicePairImport, DevicePairRemove, DeviceTokenRevoke,
+    DeviceTokenRotate, GatewayPairingOpen, NodePairPrune, NodePairRemove, NodeRename, PairApprove,
+    parse_key_id, parse_request_id,
 };
 use crate::protocol::scope::{Role, Scope, Scopes};
 use crate::store::{
@@ -177,6 +178,24 @@ impl Local {
                 let (id, expected) = (asked.request_id.as_str(), asked.expected_digest.as_deref());
                 self.change(|state, now| device::approve(state, id, expected, by, now, &mut Random))
                     .map(nothing_live)
+            }
+            "device.pair.import" => {
+                let asked = DevicePairImport::parse(params).map_err(refused)?;
+                let bundle = Bundle::read(&asked.export);
+                let bundle = bundle
+                    .map_err(|fault| CliError::failed("INVALID_REQUEST", fault.to_string()))?;
+                let import = |state: &mut State, now: u64| {
+                    transfer::import(state, &bundle, asked.replace, by, now, &mut Random)
+                };
+                match asked.dry_run {
+                    true => self.read(|state, now| {
+                        let would = import(&mut state.clone(), now);
+                        let (imported, _) =
+                            would.map_err(|refusal| refused(refusal_shape(&refusal)))?;
+                        rendered(&imported)
+                    }),
+                    false => self.change(import).map(nothing_live),
+                }
             }
             "device.pair.list" => self.listed(|state, now| device::list(state, by, now)),
             "device.pair.reject" => {

@@ -22,10 +22,12 @@ mod approve;
 mod clear;
 mod key_view;
 pub mod keys;
+mod transfer;
 mod view;
 
 pub use approve::approve;
 pub use clear::clear;
+pub use transfer::{export, import};
 
 /// `devices list`: everything that waits, of both layers, and every paired device.
 ///

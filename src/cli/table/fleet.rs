@@ -1,8 +1,8 @@
 //! Rows about many nodes and devices at once.
 
 use super::{GATEWAY, TIMEOUT};
-use crate::cli::command::{Command, Flag};
-use crate::cli::nodes;
+use crate::cli::command::{Argument, Command, Flag};
+use crate::cli::{devices, nodes};
 
 /// `nodes prune`.
 pub(super) const PRUNE: Command = Command::leaf(
@@ -69,3 +69,50 @@ pub(super) const WATCHING: &str = "\
     once its condition is true: connected, disconnected, paired, or a count of what is shown (pending=0, paired>=2, \
     connected<=1); with it --timeout (milliseconds, or 60s) is for the whole wait and ends with exit code 1. Ctrl-C ends \
     with 130.";
+
+/// `devices export`.
+pub(super) const EXPORT: Command = Command::leaf(
+    "export",
+    "Write all pairings to a file, without their tokens",
+    devices::export,
+)
+.flags(&[
+    GATEWAY,
+    TIMEOUT,
+    &[Flag::text(
+        "output",
+        "path",
+        "The file, for its owner alone (default: stdout)",
+    )],
+])
+.details(
+    "The file holds devices and nodes with what they were approved for, and a digest; no token and no request that \
+     waits. It comes from a running gateway, or from a state directory that none uses, one of OpenClaw too.",
+)
+.scopes("operator.admin");
+
+/// `devices import`.
+pub(super) const IMPORT: Command = Command::leaf(
+    "import",
+    "Take over the pairings of another gateway from an export",
+    devices::import,
+)
+.arguments(&[Argument::required("file", "What openclaw devices export wrote; - reads stdin")])
+.flags(&[
+    GATEWAY,
+    TIMEOUT,
+    &[
+        Flag::switch("dry-run", "Only show what would become of each row"),
+        Flag::switch(
+            "replace",
+            "Also replace what was decided later here than in the export",
+        ),
+    ],
+])
+.details(
+    "Rows are merged: what is not known here is added, what was decided earlier here is updated, what was decided later \
+     stays. All of it is taken over, or nothing. A device needs no new approval: it proves its key, and gets its token \
+     when it connects with the shared secret of this gateway. A device that was removed here comes back when it is in the \
+     export.",
+)
+.scopes("operator.admin");

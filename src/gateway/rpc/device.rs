@@ -5,14 +5,16 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use super::call::{Call, Outcome, Reply, payload};
+use super::call::{Call, Outcome, Reply, payload, refusal_shape};
 use super::pairing::noted;
 use crate::identity::{DeviceId, NodeId, Random};
+use crate::pairing::transfer::{self, Bundle};
 use crate::pairing::{State, device, node, token};
+use crate::protocol::error::ErrorShape;
 use crate::protocol::limits::FIRST_WITH_STANDING;
 use crate::protocol::params::{
-    DevicePairRemove, DeviceTokenRevoke, DeviceTokenRotate, PairApprove, parse_nothing,
-    parse_request_id,
+    DevicePairImport, DevicePairRemove, DeviceTokenRevoke, DeviceTokenRotate, PairApprove,
+    parse_nothing, parse_request_id,
 };
 
 /// `device.pair.list`.
@@ -67,6 +69,23 @@ pub fn remove(call: &Call<'_>, params: Option<Value>) -> Outcome {
     let asked = DevicePairRemove::parse(params)?;
     let caller = call.caller();
     call.commit_and_count(|state, now| device::remove(state, &asked.device_id, &caller, now))
+}
+
+/// `device.pair.import`: the sessions of devices that were known differently end.
+pub fn import(call: &Call<'_>, params: Option<Value>) -> Outcome {
+    let asked = DevicePairImport::parse(params)?;
+    let bundle = Bundle::read(&asked.export);
+    let bundle = bundle.map_err(|fault| ErrorShape::invalid(fault.to_string()))?;
+    let (replace, caller) = (asked.replace, call.caller());
+    if asked.dry_run {
+        let (mut state, now) = (State::clone(&*call.state()?), call.context.now_ms());
+        let would = transfer::import(&mut state, &bundle, replace, &caller, now, &mut Random);
+        let (imported, _) = would.map_err(|refusal| refusal_shape(&refusal))?;
+        return Ok(Reply::Now(payload(&imported)?));
+    }
+    call.commit_and_count(|state, now| {
+        transfer::import(state, &bundle, replace, &caller, now, &mut Random)
+    })
 }
 
 /// `device.token.rotate`: the sessions of the device with this role end.

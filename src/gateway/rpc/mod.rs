@@ -122,6 +122,7 @@ fn run(
         "device.keys.preapprove" => keys::preapprove(&call, params),
         "device.keys.revoke" => keys::revoke(&call, params),
         "device.pair.approve" => device::approve(&call, params),
+        "device.pair.import" => device::import(&call, params),
         "device.pair.list" => device::list(&call, params),
         "device.pair.reject" => device::reject(&call, params),
         "device.pair.remove" => device::remove(&call, params),

@@ -60,6 +60,34 @@ impl DevicePairRemove {
     }
 }
 
+/// `device.pair.import`, a method of our own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DevicePairImport {
+    /// What another gateway exported.
+    pub export: Value,
+    /// Whether it wins over what was decided later here.
+    pub replace: bool,
+    /// Only say what would become of it.
+    pub dry_run: bool,
+}
+
+impl DevicePairImport {
+    /// Reads the params; what is in the export is for `pairing` to say.
+    pub fn parse(params: Option<Value>) -> Result<Self, ErrorShape> {
+        const KIND: Kind = Kind::Object(&[
+            required("export", Kind::Any),
+            optional("replace", Kind::Boolean),
+            optional("dryRun", Kind::Boolean),
+        ]);
+        let mut fields = parse_params("device.pair.import", params, &KIND)?;
+        Ok(Self {
+            export: fields.value("export").unwrap_or_default(),
+            replace: fields.boolean("replace").unwrap_or(false),
+            dry_run: fields.boolean("dryRun").unwrap_or(false),
+        })
+    }
+}
+
 /// `device.token.rotate`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceTokenRotate {

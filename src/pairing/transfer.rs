@@ -1,0 +1,796 @@
+//! Moving pairings from one gateway to another: what an export holds, and what an import makes of it. Pure.
+//!
+//! An export holds no token: tokens are bearer secrets of one gateway. A device proves its key, so it gets a new token
+//! at its next connect with the shared secret of the other gateway. An import changes everything it says or nothing.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::{
+    Caller, Entropy, State,
+    change::{AuditEntry, Change, Changes, Part, SessionEnd},
+    device,
+    device_record::{DeviceRecord, TokenEntry},
+    node,
+    node_record::NodeRecord,
+    policy,
+    refusal::Refusal,
+    scopes,
+    state::Entry,
+};
+use crate::identity::{DeviceId, NodeId, PublicKey, sha256_hex};
+use crate::protocol::scope::{Role, Scopes};
+
+/// What an export calls itself.
+const FORMAT: &str = "openclaw-pairings";
+
+/// The version of the format that is written and read.
+const VERSION: u64 = 1;
+
+/// Members of a device in an export.
+const OF_DEVICE: &[&str] = &[
+    "deviceId",
+    "publicKey",
+    "displayName",
+    "platform",
+    "deviceFamily",
+    "clientId",
+    "clientMode",
+    "role",
+    "roles",
+    "scopes",
+    "remoteIp",
+    "createdAtMs",
+    "approvedAtMs",
+    "lastSeenAtMs",
+    "lastSeenReason",
+    "tokens",
+];
+
+/// Members of one of its tokens.
+const OF_TOKEN: &[&str] = &[
+    "role",
+    "scopes",
+    "createdAtMs",
+    "rotatedAtMs",
+    "revokedAtMs",
+    "lastUsedAtMs",
+];
+
+/// Members of a node in an export.
+const OF_NODE: &[&str] = &[
+    "nodeId",
+    "displayName",
+    "platform",
+    "version",
+    "coreVersion",
+    "uiVersion",
+    "deviceFamily",
+    "modelIdentifier",
+    "clientId",
+    "clientMode",
+    "caps",
+    "commands",
+    "permissions",
+    "remoteIp",
+    "nameOverride",
+    "createdAtMs",
+    "approvedAtMs",
+    "lastConnectedAtMs",
+    "lastSeenAtMs",
+    "lastSeenReason",
+];
+
+/// The export of what `device.pair.list` and `node.pair.list` answered, at `now` (epoch milliseconds). Whatever else
+/// these rows hold, tokens of an older gateway above all, stays out.
+pub fn export(devices: &[Value], nodes: &[Value], now: u64) -> Value {
+    let devices: Vec<Value> = devices
+        .iter()
+        .map(|row| {
+            let mut device = only(row, OF_DEVICE);
+            if let Some(tokens) = device.get_mut("tokens").and_then(Value::as_array_mut) {
+                tokens
+                    .iter_mut()
+                    .for_each(|token| *token = only(token, OF_TOKEN));
+            }
+            device
+        })
+        .collect();
+    let nodes: Vec<Value> = nodes.iter().map(|row| only(row, OF_NODE)).collect();
+    let mut document = json!({"format": FORMAT, "version": VERSION, "exportedAtMs": now,
+        "devices": devices, "nodes": nodes});
+    document["digest"] = json!(digest_of(&document));
+    document
+}
+
+fn only(row: &Value, members: &[&str]) -> Value {
+    let row = row.as_object().into_iter().flatten();
+    let kept = row.filter(|(name, _)| members.contains(&name.as_str()));
+    Value::Object(
+        kept.map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
+    )
+}
+
+/// SHA-256 of everything but the digest itself.
+fn digest_of(document: &Value) -> String {
+    let mut rest = document.clone();
+    if let Some(members) = rest.as_object_mut() {
+        members.shift_remove("digest");
+    }
+    sha256_hex(rest.to_string().as_bytes())
+}
+
+/// An export that was read and is what it says.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    devices: Vec<DeviceRecord>,
+    nodes: Vec<NodeRecord>,
+    digest: String,
+}
+
+/// Why a document is not imported. Display is the sentence for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotImported {
+    /// It was changed or cut after it was written.
+    Changed,
+    /// One of its rows says what no gateway wrote.
+    Malformed(String),
+    /// It is of a version that this program does not read.
+    OtherVersion(Value),
+    /// It is something else.
+    NotAnExport,
+}
+
+impl fmt::Display for NotImported {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotImported::Changed => write!(
+                out,
+                "the export was changed after it was written (its digest does not fit): export again"
+            ),
+            NotImported::Malformed(what) => write!(out, "the export is malformed: {what}"),
+            NotImported::OtherVersion(version) => write!(
+                out,
+                "the export is of version {version}, this program reads version {VERSION}: export with the same version of the program"
+            ),
+            NotImported::NotAnExport => {
+                write!(
+                    out,
+                    "this is no export of pairings: make one with openclaw devices export"
+                )
+            }
+        }
+    }
+}
+
+impl Bundle {
+    /// Reads an export.
+    ///
+    /// # Errors
+    /// [`NotImported`].
+    pub fn read(document: &Value) -> Result<Bundle, NotImported> {
+        if document["format"] != FORMAT {
+            return Err(NotImported::NotAnExport);
+        }
+        if document["version"] != VERSION {
+            return Err(NotImported::OtherVersion(document["version"].clone()));
+        }
+        let digest = digest_of(document);
+        if document["digest"] != digest.as_str() {
+            return Err(NotImported::Changed);
+        }
+        let rows = |name: &str| -> Result<Vec<Value>, NotImported> {
+            let rows = document[name].as_array().cloned();
+            rows.ok_or_else(|| NotImported::Malformed(format!("{name} is no list")))
+        };
+        let numbered = |name: &str, number: usize, why: String| {
+            NotImported::Malformed(format!("{name}[{number}]: {why}"))
+        };
+        let devices = rows("devices")?.into_iter().enumerate();
+        let devices = devices
+            .map(|(number, row)| read_device(row).map_err(|why| numbered("devices", number, why)));
+        let nodes = rows("nodes")?.into_iter().enumerate();
+        let nodes =
+            nodes.map(|(number, row)| read_node(row).map_err(|why| numbered("nodes", number, why)));
+        Ok(Bundle {
+            devices: devices.collect::<Result<_, _>>()?,
+            nodes: nodes.collect::<Result<_, _>>()?,
+            digest,
+        })
+    }
+}
+
+fn known(row: &Value, members: &[&str]) -> Result<(), String> {
+    let row = row.as_object().ok_or("no object")?;
+    match row.keys().find(|name| !members.contains(&name.as_str())) {
+        Some(name) => Err(format!("unknown member {name:?}")),
+        None => Ok(()),
+    }
+}
+
+fn read_device(mut row: Value) -> Result<DeviceRecord, String> {
+    known(&row, OF_DEVICE)?;
+    let listed = row["tokens"].take();
+    let mut tokens = Map::new();
+    for mut token in listed.as_array().cloned().unwrap_or_default() {
+        known(&token, OF_TOKEN)?;
+        let role = token["role"].as_str().unwrap_or_default().to_owned();
+        // Drawn anew when it is imported.
+        token["token"] = json!("");
+        tokens.insert(role, token);
+    }
+    row["tokens"] = Value::Object(tokens);
+    let record: DeviceRecord = serde_json::from_value(row).map_err(|fault| fault.to_string())?;
+    let key = PublicKey::decode(&record.public_key).ok_or("publicKey is no key")?;
+    if key.device_id() != record.device_id {
+        return Err("deviceId is not that of publicKey".to_owned());
+    }
+    let roles: Vec<&str> = record.approved_roles().into_iter().collect();
+    if let Some(role) = roles.iter().find(|role| Role::parse(role).is_none()) {
+        return Err(format!("unknown role {role:?}"));
+    }
+    if let Some(scope) = scopes::misfit(&roles, record.approved_scopes()) {
+        return Err(format!("scope {scope} belongs to none of its roles"));
+    }
+    let beyond = |(role, token): &(&String, &TokenEntry)| !record.approves(role, &token.scopes);
+    if let Some((role, _)) = record.tokens.iter().find(beyond) {
+        return Err(format!(
+            "the token of role {role:?} holds more than was approved"
+        ));
+    }
+    Ok(record)
+}
+
+fn read_node(mut row: Value) -> Result<NodeRecord, String> {
+    known(&row, OF_NODE)?;
+    row["token"] = json!("");
+    serde_json::from_value(row).map_err(|fault| fault.to_string())
+}
+
+/// What becomes of one row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fate {
+    /// It was not known here.
+    Added,
+    /// What is known here was decided later, and stays.
+    Kept,
+    /// What is known here was decided later, and gives way because that was asked for.
+    Replaced,
+    /// It is known here just so.
+    Same,
+    /// What is known here was decided earlier.
+    Updated,
+}
+
+impl Fate {
+    /// Of a row that was decided at `theirs`, where `ours` is known: whether both say the same, and when ours was decided.
+    fn of(ours: Option<(bool, u64)>, theirs: u64, replace: bool) -> Fate {
+        match ours {
+            None => Fate::Added,
+            Some((true, _)) => Fate::Same,
+            Some((false, ours)) if theirs > ours => Fate::Updated,
+            Some(_) if replace => Fate::Replaced,
+            Some(_) => Fate::Kept,
+        }
+    }
+
+    fn changes(self) -> bool {
+        matches!(self, Fate::Added | Fate::Replaced | Fate::Updated)
+    }
+}
+
+/// One row of the answer of `device.pair.import`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Row {
+    /// The device, in a row about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_id: Option<DeviceId>,
+    /// The node, in a row about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_id: Option<NodeId>,
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// What became of it.
+    pub outcome: Fate,
+}
+
+/// The answer of `device.pair.import`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Imported {
+    /// Every device of the export.
+    pub devices: Vec<Row>,
+    /// Every node of the export.
+    pub nodes: Vec<Row>,
+}
+
+/// Merges an export into the state; with `replace` it wins over what was decided later here.
+///
+/// # Errors
+/// `MissingScope` for a scope that the caller could not grant, `RecordUnreadable`; then nothing changes.
+pub fn import(
+    state: &mut State,
+    bundle: &Bundle,
+    replace: bool,
+    caller: &Caller<'_>,
+    now: u64,
+    entropy: &mut dyn Entropy,
+) -> Result<(Imported, Changes), Refusal> {
+    check(state, bundle, caller)?;
+    let how = How {
+        bundle,
+        replace,
+        caller,
+        now,
+    };
+    let mut lines = Changes::new();
+    let nodes: Vec<Row> = bundle
+        .nodes
+        .iter()
+        .map(|theirs| take_node(state, theirs, &how, entropy, &mut lines))
+        .collect();
+    let devices: Vec<Row> = bundle
+        .devices
+        .iter()
+        .map(|theirs| take_device(state, theirs, &how, entropy, &mut lines))
+        .collect();
+    // A device on the disk has the commands that it came with.
+    let mut changes = Changes::new();
+    for (rows, part) in [(&nodes, Part::NodesPaired), (&devices, Part::DevicesPaired)] {
+        if rows.iter().any(|row| row.outcome.changes()) {
+            changes.push(Change::Save(part));
+        }
+    }
+    changes.extend(lines);
+    Ok((Imported { devices, nodes }, changes))
+}
+
+/// How an export is imported.
+struct How<'a> {
+    bundle: &'a Bundle,
+    replace: bool,
+    caller: &'a Caller<'a>,
+    now: u64,
+}
+
+impl How<'_> {
+    fn line(
+        &self,
+        action: &'static str,
+        subject: &str,
+        outcome: Fate,
+        before: Option<Value>,
+        after: Value,
+    ) -> Change {
+        let detail = json!({"outcome": outcome, "digest": self.bundle.digest});
+        let line = AuditEntry::by(self.caller, action, subject);
+        line.turning(before, Some(after)).detailing(detail).into()
+    }
+}
+
+fn take_node(
+    state: &mut State,
+    theirs: &NodeRecord,
+    how: &How<'_>,
+    entropy: &mut dyn Entropy,
+    changes: &mut Changes,
+) -> Row {
+    let id = theirs.node_id.as_str();
+    let ours = state.nodes.paired.record(id).cloned();
+    let before = ours.as_ref().map(node::summary);
+    let after = node::summary(theirs);
+    let known = ours
+        .as_ref()
+        .map(|ours| (before.as_ref() == Some(&after), ours.approved_at_ms));
+    let outcome = Fate::of(known, theirs.approved_at_ms, how.replace);
+    if outcome.changes() {
+        changes.push(how.line("node.import", id, outcome, before, after));
+        changes.push(Change::Refilter {
+            node: theirs.node_id.clone(),
+            ask: true,
+        });
+        let mut record = theirs.clone();
+        record.token = ours.map_or_else(|| entropy.token(), |ours| ours.token);
+        state.nodes.paired.put(record);
+    }
+    Row {
+        device_id: None,
+        node_id: Some(theirs.node_id.clone()),
+        display_name: theirs.metadata.display_name.clone(),
+        outcome,
+    }
+}
+
+fn take_device(
+    state: &mut State,
+    theirs: &DeviceRecord,
+    how: &How<'_>,
+    entropy: &mut dyn Entropy,
+    changes: &mut Changes,
+) -> Row {
+    let id = theirs.device_id.as_str();
+    let ours = state.devices.paired.record(id).cloned();
+    let before = ours.as_ref().map(device::summary);
+    let after = device::summary(theirs);
+    let known = ours
+        .as_ref()
+        .map(|ours| (before.as_ref() == Some(&after), decided_at(ours)));
+    let outcome = Fate::of(known, decided_at(theirs), how.replace);
+    if outcome.changes() {
+        changes.push(how.line("device.import", id, outcome, before, after));
+        if ours.is_some() {
+            // Whatever it may do less or more now, it finds out by connecting again.
+            changes.push(Change::EndSessions {
+                device: theirs.device_id.clone(),
+                role: None,
+                reason: SessionEnd::DeviceRemoved,
+            });
+        }
+        let record = with_tokens(theirs, ours, how.now, entropy);
+        state.devices.paired.put(record);
+    }
+    Row {
+        device_id: Some(theirs.device_id.clone()),
+        node_id: None,
+        display_name: theirs.display_name.clone(),
+        outcome,
+    }
+}
+
+/// Whether everything may be imported, before anything is.
+fn check(state: &State, bundle: &Bundle, caller: &Caller<'_>) -> Result<(), Refusal> {
+    let devices = &state.devices.paired;
+    let unreadable = bundle
+        .devices
+        .iter()
+        .any(|theirs| matches!(devices.entry(theirs.device_id.as_str()), Entry::Unreadable));
+    let nodes = &state.nodes.paired;
+    let unreadable = unreadable
+        || bundle
+            .nodes
+            .iter()
+            .any(|theirs| nodes.is_unreadable(theirs.node_id.as_str()));
+    if unreadable {
+        return Err(Refusal::RecordUnreadable);
+    }
+    let of_devices = bundle
+        .devices
+        .iter()
+        .map(|theirs| scopes::family(Role::Operator.as_str(), theirs.approved_scopes()));
+    let of_nodes = bundle
+        .nodes
+        .iter()
+        .map(|theirs| policy::required_approve_scopes(theirs.approved_commands()));
+    let mut needed: Vec<Scopes> = of_devices.chain(of_nodes).collect();
+    needed.retain(|needed| !needed.is_empty());
+    match needed
+        .iter()
+        .find_map(|needed| caller.scopes.missing(needed))
+    {
+        Some(scope) => Err(Refusal::MissingScope(scope)),
+        None => Ok(()),
+    }
+}
+
+/// When the latest decision about a device was made, epoch milliseconds: its approval, or the end of a token.
+fn decided_at(record: &DeviceRecord) -> u64 {
+    let revoked = record.tokens.values().map(|token| token.revoked_at_ms);
+    revoked
+        .max()
+        .flatten()
+        .unwrap_or_default()
+        .max(record.approved_at_ms)
+}
+
+/// The imported record with tokens of this gateway: those that its device may hold already, else new ones.
+fn with_tokens(
+    theirs: &DeviceRecord,
+    ours: Option<DeviceRecord>,
+    now: u64,
+    entropy: &mut dyn Entropy,
+) -> DeviceRecord {
+    let mut record = theirs.clone();
+    record.approved_scopes = Some(record.approved_scopes().clone());
+    for (role, token) in &mut record.tokens {
+        let held = ours.as_ref().and_then(|ours| ours.tokens.get(role));
+        match held.filter(|held| held.revoked_at_ms.is_none()) {
+            Some(held) => token.token = held.token.clone(),
+            None => {
+                token.token = entropy.token();
+                token.rotated_at_ms = Some(now);
+            }
+        }
+    }
+    record
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::DeviceKey;
+    use crate::pairing::testing::{Counter, NOW, caller, scopes};
+
+    fn key(seed: u8) -> (String, String) {
+        let public = DeviceKey::from_seed(&[seed; 32]).unwrap().public();
+        (public.device_id().to_string(), public.encode())
+    }
+
+    fn device(seed: u8, approved_at: u64, more: Value) -> Value {
+        let (id, public) = key(seed);
+        let mut row = json!({"deviceId": id, "publicKey": public, "roles": ["node"], "scopes": [], "createdAtMs": 1,
+            "approvedAtMs": approved_at, "tokens": [{"role": "node", "scopes": [], "createdAtMs": 1}]});
+        for (name, value) in more.as_object().into_iter().flatten() {
+            row[name] = value.clone();
+        }
+        row
+    }
+
+    fn node(id: &str, approved_at: u64, commands: &[&str]) -> Value {
+        json!({"nodeId": id, "commands": commands, "createdAtMs": 1, "approvedAtMs": approved_at})
+    }
+
+    fn read(devices: &[Value], nodes: &[Value]) -> Bundle {
+        Bundle::read(&export(devices, nodes, NOW)).unwrap()
+    }
+
+    #[test]
+    fn an_export_holds_no_token_and_nothing_unknown() {
+        let mut row = device(
+            1,
+            5,
+            json!({"connected": true, "approvedScopes": [], "secret": "SECRET-1"}),
+        );
+        row["tokens"][0]["token"] = json!("SECRET-2");
+        let mut of_node = node("n", 5, &["system.which"]);
+        of_node["token"] = json!("SECRET-3");
+        let document = export(&[row], &[of_node], NOW);
+        assert!(!document.to_string().contains("SECRET"), "{document}");
+        assert_eq!(document["devices"][0], device(1, 5, json!({})));
+        assert_eq!(document["nodes"][0], node("n", 5, &["system.which"]));
+        let pretty = serde_json::to_string_pretty(&document).unwrap();
+        assert!(Bundle::read(&serde_json::from_str(&pretty).unwrap()).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_whole_export_of_this_version_is_refused() {
+        let whole = export(&[device(1, 5, json!({}))], &[], NOW);
+        let edited = |path: &str, value: Value, again: bool| {
+            let mut document = whole.clone();
+            *document.pointer_mut(path).unwrap() = value;
+            if again {
+                document["digest"] = json!(digest_of(&document));
+            }
+            Bundle::read(&document).map(|_| ()).unwrap_err()
+        };
+        assert_eq!(
+            edited("/format", json!("x"), true),
+            NotImported::NotAnExport
+        );
+        assert_eq!(
+            edited("/version", json!(2), true),
+            NotImported::OtherVersion(json!(2))
+        );
+        assert_eq!(
+            edited("/devices/0/scopes", json!(["operator.admin"]), false),
+            NotImported::Changed
+        );
+        for (path, value, why) in [
+            ("/devices", json!({}), "devices is no list"),
+            ("/devices/0", json!(1), "devices[0]: no object"),
+            (
+                "/devices/0/scopes",
+                json!(["operator.admin"]),
+                "devices[0]: scope operator.admin belongs to none of its roles",
+            ),
+            (
+                "/devices/0/roles",
+                json!(["king"]),
+                "devices[0]: unknown role \"king\"",
+            ),
+            (
+                "/devices/0/deviceId",
+                json!("d"),
+                "devices[0]: deviceId is not that of publicKey",
+            ),
+            (
+                "/devices/0/publicKey",
+                json!("k"),
+                "devices[0]: publicKey is no key",
+            ),
+            (
+                "/devices/0/tokens/0/scopes",
+                json!(["node.x"]),
+                "devices[0]: the token of role \"node\" holds more",
+            ),
+            (
+                "/devices/0/tokens/0",
+                json!({"role": "node", "token": "x"}),
+                "devices[0]: unknown member \"token\"",
+            ),
+            (
+                "/nodes",
+                json!([{"nodeId": "n"}]),
+                "nodes[0]: missing field",
+            ),
+        ] {
+            let fault = edited(path, value, true).to_string();
+            assert!(
+                fault.starts_with(&format!("the export is malformed: {why}")),
+                "{path}: {fault}"
+            );
+        }
+        assert_eq!(
+            Bundle::read(&json!([])).unwrap_err(),
+            NotImported::NotAnExport
+        );
+    }
+
+    #[test]
+    fn rows_are_merged_by_when_they_were_decided() {
+        let admin = scopes(&["operator.admin"]);
+        let by = caller(&admin);
+        let operator = |at: u64, scope: &str| {
+            let token = json!([{"role": "operator", "scopes": [scope], "createdAtMs": 1}]);
+            device(
+                1,
+                at,
+                json!({"roles": ["operator"], "scopes": [scope], "tokens": token}),
+            )
+        };
+        let revoked =
+            json!({"tokens": [{"role": "node", "scopes": [], "createdAtMs": 1, "revokedAtMs": 9}]});
+        for (ours, theirs, replace, expected) in [
+            (None, operator(5, "operator.read"), false, Fate::Added),
+            (
+                Some(operator(5, "operator.read")),
+                operator(5, "operator.read"),
+                false,
+                Fate::Same,
+            ),
+            (
+                Some(operator(5, "operator.read")),
+                operator(7, "operator.write"),
+                false,
+                Fate::Updated,
+            ),
+            (
+                Some(operator(7, "operator.read")),
+                operator(5, "operator.write"),
+                false,
+                Fate::Kept,
+            ),
+            (
+                Some(operator(7, "operator.read")),
+                operator(5, "operator.write"),
+                true,
+                Fate::Replaced,
+            ),
+            (
+                Some(device(1, 5, revoked.clone())),
+                device(1, 7, json!({})),
+                false,
+                Fate::Kept,
+            ),
+            (
+                Some(device(1, 5, json!({}))),
+                device(1, 5, revoked),
+                false,
+                Fate::Updated,
+            ),
+        ] {
+            let mut state = State::default();
+            let mut counter = Counter::default();
+            if let Some(ours) = &ours {
+                let known = read(std::slice::from_ref(ours), &[]);
+                import(&mut state, &known, false, &by, NOW, &mut counter).unwrap();
+            }
+            let before = state.clone();
+            let bundle = read(std::slice::from_ref(&theirs), &[]);
+            let (imported, changes) =
+                import(&mut state, &bundle, replace, &by, NOW, &mut counter).unwrap();
+            assert_eq!(imported.devices[0].outcome, expected, "{ours:?} {theirs}");
+            assert_eq!(state == before, !expected.changes(), "{ours:?} {theirs}");
+            assert_eq!(changes.is_empty(), !expected.changes());
+            let ended = changes
+                .iter()
+                .any(|change| matches!(change, Change::EndSessions { .. }));
+            assert_eq!(ended, expected.changes() && ours.is_some());
+        }
+    }
+
+    #[test]
+    fn imported_devices_have_tokens_of_this_gateway_and_keep_those_they_hold() {
+        let admin = scopes(&["operator.admin"]);
+        let (mut state, mut counter) = (State::default(), Counter::default());
+        let (id, _) = key(1);
+        let token =
+            |state: &State| state.devices.paired.record(&id).unwrap().tokens["node"].clone();
+        let both = read(&[device(1, 5, json!({}))], &[node(&id, 5, &["system.run"])]);
+        let (_, changes) =
+            import(&mut state, &both, false, &caller(&admin), NOW, &mut counter).unwrap();
+        assert_eq!(
+            changes[..2],
+            [
+                Change::Save(Part::NodesPaired),
+                Change::Save(Part::DevicesPaired)
+            ]
+        );
+        let first = token(&state);
+        assert!(first.token.as_str().starts_with("SECRET-") && first.rotated_at_ms == Some(NOW));
+        assert!(
+            state
+                .nodes
+                .paired
+                .record(&id)
+                .unwrap()
+                .token
+                .as_str()
+                .starts_with("SECRET-")
+        );
+        assert!(
+            state
+                .devices
+                .paired
+                .record(&id)
+                .unwrap()
+                .effective_roles()
+                .contains("node")
+        );
+        let newer = read(&[device(1, 9, json!({"scopes": ["node.x"]}))], &[]);
+        import(
+            &mut state,
+            &newer,
+            false,
+            &caller(&admin),
+            NOW,
+            &mut counter,
+        )
+        .unwrap();
+        assert_eq!(token(&state).token, first.token);
+    }
+
+    #[test]
+    fn nobody_imports_what_they_could_not_grant_and_then_nothing_is() {
+        let operator = device(
+            2,
+            5,
+            json!({"roles": ["operator"], "scopes": ["operator.write"], "tokens": []}),
+        );
+        for (held, devices, nodes, missing) in [
+            (
+                &["operator.pairing"][..],
+                vec![device(1, 5, json!({})), operator],
+                vec![],
+                "operator.read",
+            ),
+            (
+                &["operator.pairing", "operator.write"],
+                vec![device(1, 5, json!({}))],
+                vec![node("n", 5, &["system.run"])],
+                "operator.admin",
+            ),
+        ] {
+            let held = scopes(held);
+            let mut state = State::default();
+            let bundle = read(&devices, &nodes);
+            let refused = import(
+                &mut state,
+                &bundle,
+                false,
+                &caller(&held),
+                NOW,
+                &mut Counter::default(),
+            );
+            assert_eq!(
+                refused.unwrap_err().to_string(),
+                format!("missing scope: {missing}")
+            );
+            assert_eq!(state, State::default());
+        }
+    }
+}
