@@ -18,6 +18,9 @@ use crate::store::atomic;
 /// How long files wait for an input, and a caller for a download.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// How often what is left of downloads is tried to be removed.
+const CLEARING: Duration = Duration::from_millis(20);
+
 /// How long the browser may take to be told that nobody waits any more.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -168,9 +171,19 @@ fn receive(
         let connection = &tab.browser.connection;
         let _ = connection.call(None, "Browser.cancelDownload", params, farewell);
     }
-    // What is left belongs to downloads that nobody waited for.
-    let _ = std::fs::remove_dir_all(&partial);
+    clear(&partial, farewell);
     Ok(json!({"ok": true, "targetId": tab.target.id, "download": received?}))
+}
+
+/// Removes what is left of downloads that nobody waited for; one that was broken off may be written for a moment yet.
+fn clear(partial: &Path, deadline: Instant) {
+    let gone = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+    while let Err(error) = std::fs::remove_dir_all(partial) {
+        if gone(&error) || Instant::now() >= deadline {
+            return;
+        }
+        std::thread::sleep(CLEARING);
+    }
 }
 
 fn free_place(downloads: &Enclosure, download: &Download) -> PathBuf {
