@@ -3,20 +3,17 @@
 //! The decoder never gives a large buffer back, so after a large message it is replaced, which is only
 //! safe while it holds nothing. It does not say so itself; this counts along.
 
+use super::frame_head::{Announced, FrameHead};
+
 /// Where in the sequence of frames the bytes seen so far end.
 #[derive(Debug, Default)]
 pub struct Boundary {
-    /// Bytes of a frame header seen so far.
-    header: [u8; MAX_HEADER],
-    have: usize,
+    head: FrameHead,
     /// Payload bytes of the current frame still to come.
     payload_left: u64,
     /// A fragmented message is open.
     message_open: bool,
 }
-
-/// Two bytes, eight of extended length, four of mask.
-const MAX_HEADER: usize = 14;
 
 impl Boundary {
     /// Takes note of `bytes`.
@@ -30,47 +27,24 @@ impl Boundary {
                 bytes = &bytes[skip..];
                 continue;
             }
-            self.header[self.have] = *first;
-            self.have += 1;
             bytes = rest;
-            if self.have == self.header_length() {
-                self.open_frame();
+            if let Some(head) = self.head.push(*first) {
+                self.open_frame(head);
             }
         }
     }
 
     /// Whether everything seen so far is complete messages.
     pub fn at_rest(&self) -> bool {
-        self.have == 0 && self.payload_left == 0 && !self.message_open
+        self.head.is_empty() && self.payload_left == 0 && !self.message_open
     }
 
-    /// Length of the current header as far as it is known: never less than what is needed to know more.
-    fn header_length(&self) -> usize {
-        if self.have < 2 {
-            return 2;
-        }
-        let extended = match self.header[1] & 0x7f {
-            126 => 2,
-            127 => 8,
-            _ => 0,
-        };
-        let mask = if self.header[1] & 0x80 == 0 { 0 } else { 4 };
-        2 + extended + mask
-    }
-
-    fn open_frame(&mut self) {
-        let byte = |at: usize| u64::from(self.header[at]);
-        self.payload_left = match self.header[1] & 0x7f {
-            126 => byte(2) << 8 | byte(3),
-            127 => (2..10).fold(0, |length, at| length << 8 | byte(at)),
-            length => u64::from(length),
-        };
-        let (last, opcode) = (self.header[0] & 0x80 != 0, self.header[0] & 0x0f);
+    fn open_frame(&mut self, head: Announced) {
+        self.payload_left = head.length;
         // Control frames may come between the fragments of a message.
-        if opcode < 8 {
-            self.message_open = !last;
+        if head.opcode < 8 {
+            self.message_open = !head.last;
         }
-        self.have = 0;
     }
 }
 

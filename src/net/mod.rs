@@ -5,6 +5,7 @@
 
 pub mod child;
 pub mod dial;
+pub mod diversion;
 pub mod error;
 pub mod file_events;
 pub mod head;
@@ -30,6 +31,7 @@ pub mod wake;
 
 pub mod address;
 mod boundary;
+mod frame_head;
 mod wire;
 
 pub use error::{HeadFault, NetError};

@@ -21,6 +21,7 @@ use tungstenite::{
 use crate::{
     net::{
         boundary::Boundary,
+        diversion::{Diversion, Taker},
         error::CLOSE_LINGER,
         outbox::{Errand, Farewell, Outbox},
         readiness::{Interest, wait},
@@ -134,6 +135,8 @@ impl Peer {
                 quota: 0,
                 allowance: usize::MAX,
                 traffic: outbox.traffic().cloned(),
+                diversion: None,
+                sorted: Vec::new(),
             },
             context: WebSocketContext::new(role, Some(config(limit))),
             role,
@@ -172,6 +175,12 @@ impl Peer {
     /// 1009. `usize::MAX` is no bound.
     pub fn set_allowance(&mut self, bytes: usize) {
         self.wire.allowance = bytes;
+    }
+
+    /// Offers messages of more than `above` bytes to `taker` as they come, before they are gathered. Only what the other
+    /// end sends unmasked and in one frame is offered, as servers do.
+    pub fn divert(&mut self, above: usize, taker: Box<dyn Taker>) {
+        self.wire.diversion = Some(Diversion::new(above, taker));
     }
 
     /// Reads nothing while more than `bytes` wait to be sent: whoever asks must listen. Only one end of a

@@ -11,6 +11,7 @@ use tungstenite::{Error, error::ProtocolError, protocol::WebSocketConfig};
 use crate::{
     net::{
         boundary::Boundary,
+        diversion::Diversion,
         stream::{Stream, is_would_block},
         traffic::Traffic,
     },
@@ -52,10 +53,48 @@ pub struct Wire {
     pub allowance: usize,
     /// Where the bytes are counted, if they are.
     pub traffic: Option<Arc<Traffic>>,
+    /// Takes long messages out.
+    pub diversion: Option<Diversion>,
+    /// What it left for the decoder.
+    pub sorted: Vec<u8>,
 }
+
+/// Bytes read at once where messages are sorted.
+const SORTED_BYTES: usize = 16 * 1024;
 
 impl Read for Wire {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = if self.diversion.is_some() {
+            self.sorted(buffer)?
+        } else {
+            self.receive(buffer)?
+        };
+        self.boundary.feed(&buffer[..read]);
+        Ok(read)
+    }
+}
+
+impl Wire {
+    /// Reads what the decoder may see.
+    fn sorted(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.sorted.is_empty() {
+            let mut chunk = [0; SORTED_BYTES];
+            let read = self.receive(&mut chunk)?;
+            if read == 0 {
+                return Ok(0);
+            }
+            if let Some(diversion) = &mut self.diversion {
+                diversion.sort(&chunk[..read], &mut self.sorted);
+            }
+        }
+        let read = self.sorted.len().min(buffer.len());
+        buffer[..read].copy_from_slice(&self.sorted[..read]);
+        self.sorted.drain(..read);
+        Ok(read)
+    }
+
+    /// Reads from the stream.
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let room = buffer.len().min(self.quota).min(self.allowance);
         if self.quota == 0 || buffer.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -78,7 +117,6 @@ impl Read for Wire {
         if let Some(traffic) = &self.traffic {
             traffic.add_received(read);
         }
-        self.boundary.feed(&buffer[..read]);
         Ok(read)
     }
 }

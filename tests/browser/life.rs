@@ -205,28 +205,3 @@ fn several_requests_run_at_once_and_a_slow_one_delays_nobody() {
     answers.sort();
     assert_eq!(answers, ["slow", "stop"]);
 }
-
-#[test]
-fn a_browser_that_is_offered_but_not_used_costs_no_memory() {
-    let resident = |browser: &str| {
-        let mut node = Node::with(browser, "");
-        // Both have done the same.
-        assert_eq!(
-            node.caller.invoke("system.which", &json!({"bins": ["sh"]}))["ok"],
-            true
-        );
-        let status = std::fs::read_to_string(format!("/proc/{}/status", node.host.pid())).unwrap();
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .unwrap();
-        line.trim()
-            .trim_end_matches(" kB")
-            .trim()
-            .parse::<u64>()
-            .unwrap()
-    };
-    let (without, with) = (resident("enabled: false"), resident(""));
-    println!("resident without a browser: {without} kB, with one offered: {with} kB");
-    assert!(with < without + 512, "{with} kB, {without} kB without");
-}

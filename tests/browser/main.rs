@@ -17,6 +17,7 @@ mod frames;
 mod guard;
 mod life;
 mod logs;
+mod memory;
 mod node;
 mod pages;
 mod picture;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use crate::node::{Node, OPEN, config, no_process_of, payload, processes_of};
+use crate::node::{Node, OPEN, config, kill, no_process_of, payload, processes_of};
 use crate::site::Site;
 use crate::support::home::Home;
 use crate::support::process::free_port;
@@ -275,4 +275,125 @@ fn a_browser_is_given_no_secrets_and_no_loader_variables() {
         value("XDG_CONFIG_HOME"),
         Some(folder.join("config").display().to_string())
     );
+}
+
+#[test]
+fn a_request_that_waits_ends_at_once_with_its_browser_and_the_next_one_starts_another() {
+    let mut node = Node::start();
+    node.show("about:blank");
+    let first = node.pid();
+    let body =
+        json!({"kind": "evaluate", "fn": "() => new Promise(() => {})", "timeoutMs": 60_000});
+    let waiting = json!({"method": "POST", "path": "/act", "body": body, "timeoutMs": 60_000});
+    node.caller
+        .start_invoke("waiting", "browser.proxy", &waiting);
+    let quick = json!({"path": "/tabs"});
+    node.caller.start_invoke("quick", "browser.proxy", &quick);
+    // Both are on their way once the later one is answered.
+    let answered = node.caller.request();
+    assert_eq!(answered["params"]["id"], "quick");
+    kill(first);
+    let told = loop {
+        let request = node.caller.request();
+        if request["method"] == "node.invoke.result" {
+            break payload(&request["params"]).unwrap_err();
+        }
+    };
+    let ended = [
+        "Error: Error: the browser has ended; the next request starts it again",
+        "Error: Error: the tab was closed",
+    ];
+    assert!(ended.contains(&told.as_str()), "{told}");
+    assert_eq!(node.show("about:blank")["url"], "about:blank");
+    assert_ne!(node.pid(), first);
+}
+
+#[test]
+fn a_browser_that_is_starting_ends_with_its_node_host() {
+    for signal in ["TERM", "KILL"] {
+        let pretended = Pretended::new("trap '' TERM; sleep 600 & wait; wait", "");
+        let started = pretended.started.clone();
+        let mut node = Node::at(pretended.home, pretended.port);
+        let start = json!({"method": "POST", "path": "/start", "timeoutMs": 60_000});
+        node.caller.start_invoke("start", "browser.proxy", &start);
+        wait_for("the browser to start", || started.exists().then_some(()));
+        assert!(!processes_of(&node.user_data()).is_empty());
+        node.host.signal(signal);
+        wait_for("the node host to end", || {
+            (!node.host.alive()).then_some(())
+        });
+        wait_for("the browser to end", || no_process_of(&node.user_data()));
+    }
+}
+
+#[test]
+fn profiles_run_side_by_side_as_they_are_set_and_end_with_the_node_host() {
+    let (home, port, other, site) = (Home::new(), free_port(), free_port(), Site::start());
+    let data = home.path().join("work data");
+    // Whoever asks for a page of any host asks the proxy.
+    site.answer(
+        "http://far.example/",
+        "200 OK",
+        "Content-Type: text/html\r\n",
+        "<title>Far</title>",
+    );
+    let proxy = site.url("").trim_end_matches('/').to_owned();
+    let browser = format!(
+        "{OPEN}, extraArgs: [\"--user-agent=Probe/1\", \"--proxy-server={proxy}\"],
+         profiles: {{ work: {{ cdpPort: {other}, userDataDir: {data:?}, headless: true, color: \"#123456\" }} }}"
+    );
+    let more = "nodeHost: { browserProxy: { allowProfiles: [\"work\", \"openclaw\"] } }";
+    home.write_config(&config(port, &browser, more));
+    let mut node = Node::given(home, port, &[]);
+    let start = json!({"method": "POST", "path": "/start", "query": {"headless": "true"}, "timeoutMs": 60_000});
+    node.ask(&start).unwrap();
+    let far = json!({"url": "http://far.example/", "profile": "work"});
+    assert_eq!(
+        node.post("/navigate", far).unwrap()["url"],
+        "http://far.example/"
+    );
+    assert!(site.heads().iter().any(|head| head.contains("Probe/1")));
+    let status = node.get("/").unwrap();
+    let given = (&status["headless"], &status["headlessSource"]);
+    assert_eq!(given, (&json!(true), &json!("request")));
+    let status = node.get_with("/", json!({"profile": "work"})).unwrap();
+    for (name, value) in [
+        ("headlessSource", json!("profile")),
+        ("userDataDir", json!(data)),
+        ("cdpPort", json!(other)),
+        ("color", json!("#123456")),
+    ] {
+        assert_eq!(status[name], value, "{name}");
+    }
+    let bad = json!({"method": "POST", "path": "/start", "query": {"headless": "perhaps"}});
+    let told = "Error: Invalid headless value. Use \"true\" or \"false\".";
+    assert_eq!(node.ask(&bad), Err(told.to_owned()));
+    let listed = node.get("/profiles").unwrap();
+    let rows = listed["profiles"].as_array().unwrap();
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|row| (&row["name"], &row["running"], &row["tabCount"]))
+        .collect();
+    let expected = (json!("openclaw"), json!(true), json!(1));
+    assert_eq!(rows[0], (&expected.0, &expected.1, &expected.2));
+    assert_eq!(
+        (rows.len(), rows[1].0, rows[1].1),
+        (2, &json!("work"), &json!(true))
+    );
+    let refused = node.post(
+        "/tabs/open",
+        json!({"url": "about:blank", "profile": "user"}),
+    );
+    assert_eq!(
+        refused,
+        Err("Error: INVALID_REQUEST: browser profile not allowed".to_owned())
+    );
+
+    node.host.signal("KILL");
+    wait_for("the node host to end", || {
+        (!node.host.alive()).then_some(())
+    });
+    for directory in [node.user_data(), data] {
+        wait_for("the browsers to end", || no_process_of(&directory));
+    }
 }

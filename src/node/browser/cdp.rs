@@ -1,7 +1,8 @@
 //! One connection to a browser over the DevTools protocol: calls with a deadline, events as they come.
 //!
 //! A thread of its own reads the WebSocket; answers find their callers by id, events go to the listener of
-//! the connection. Nothing in that thread ever waits for an answer.
+//! the connection. Nothing in that thread ever waits for an answer. What an answer says is read by its caller; a long
+//! one comes in pieces, so that one that is too long ends no connection.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,13 +11,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::net::{NetError, Outbox, Peer, Side, Step, dial, upgrade};
+use super::answers::{Answer, piecewise};
+use crate::net::diversion::Taker;
+use crate::net::{NetError, Outbox, Peer, Side, Step, Text, dial, upgrade};
 
-/// Bytes of the largest message taken from a browser: a file of 10 MiB as base64 fits twice. A page that
-/// logs more in one piece costs the connection, not the memory.
+/// Bytes of the largest event, and of the largest answer that is kept whole: a file of 10 MiB as base64 fits twice. A
+/// page that logs more in one piece is not heard; an answer of more is refused.
 const MAX_MESSAGE_BYTES: usize = 32 * 1024 * 1024;
+
+/// Bytes of the largest answer that is read for a small part of it: about 100,000 nodes of a page.
+const MAX_ANSWER_BYTES: usize = 128 * 1024 * 1024;
+
+/// Bytes of an answer above which its caller reads it as it comes.
+const LONG_BYTES: usize = 256 * 1024;
 
 /// Bytes of calls that may wait for a browser that does not read.
 const MAX_QUEUED_BYTES: usize = 8 * 1024 * 1024;
@@ -35,6 +45,8 @@ pub enum CdpError {
     Refused(String),
     /// No answer before the deadline.
     TimedOut,
+    /// The answer has more bytes than one may have.
+    TooLong,
 }
 
 impl fmt::Display for CdpError {
@@ -44,6 +56,11 @@ impl fmt::Display for CdpError {
             Self::Gone(why) => f.write_str(why),
             Self::Refused(message) => f.write_str(message),
             Self::TimedOut => f.write_str("the browser did not answer in time"),
+            Self::TooLong => write!(
+                f,
+                "the browser's answer is larger than {} MiB; ask for a smaller part of the page",
+                MAX_MESSAGE_BYTES / (1024 * 1024)
+            ),
         }
     }
 }
@@ -82,7 +99,7 @@ struct Calls {
 #[derive(Debug)]
 struct Open {
     session: Option<String>,
-    answer: SyncSender<Result<Value, CdpError>>,
+    answer: SyncSender<Result<Answer, CdpError>>,
 }
 
 /// A message of the browser: an answer when it has an id, an event when it has a method.
@@ -93,16 +110,7 @@ struct Incoming {
     method: Option<String>,
     #[serde(default)]
     params: Value,
-    #[serde(default)]
-    result: Value,
-    error: Option<Refusal>,
     session_id: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Refusal {
-    #[serde(default)]
-    message: String,
 }
 
 /// Where a browser listens for its debugger: host, port and path of a `ws://` URL.
@@ -132,7 +140,7 @@ impl Connection {
         // What a server that is no browser says is not for whom it is told to.
         let rest = rest.map_err(NetError::without_body)?;
         let outbox = Outbox::new(MAX_QUEUED_BYTES)?;
-        let peer = Peer::new(
+        let mut peer = Peer::new(
             stream,
             Side::Client,
             rest,
@@ -143,6 +151,11 @@ impl Connection {
             outbox,
             calls: Mutex::default(),
         });
+        let long = Long {
+            connection: Arc::clone(&connection),
+            caller: None,
+        };
+        peer.divert(LONG_BYTES, Box::new(long));
         let own = Arc::clone(&connection);
         std::thread::Builder::new()
             .name("browser".to_owned())
@@ -162,6 +175,32 @@ impl Connection {
         params: Value,
         deadline: Instant,
     ) -> Result<Value, CdpError> {
+        let answer = self.ask(session, method, params, deadline)?;
+        answer.read(MAX_MESSAGE_BYTES, deadline)
+    }
+
+    /// The same for a longer answer of which `T` keeps a small part.
+    ///
+    /// # Errors
+    /// As [`Connection::call`].
+    pub fn call_for<T: DeserializeOwned>(
+        &self,
+        session: Option<&str>,
+        method: &str,
+        params: Value,
+        deadline: Instant,
+    ) -> Result<T, CdpError> {
+        let answer = self.ask(session, method, params, deadline)?;
+        answer.read(MAX_ANSWER_BYTES, deadline)
+    }
+
+    fn ask(
+        &self,
+        session: Option<&str>,
+        method: &str,
+        params: Value,
+        deadline: Instant,
+    ) -> Result<Answer, CdpError> {
         let (answer, answered) = sync_channel(1);
         let mut calls = self.lock();
         if calls.closed {
@@ -237,7 +276,7 @@ impl Connection {
     fn read(self: &Arc<Self>, mut peer: Peer, listener: &dyn Listener) {
         loop {
             match peer.wait(None) {
-                Step::Text(text) => self.take(&text, listener),
+                Step::Text(text) => self.take(text, listener),
                 Step::Closed(_) => break,
                 Step::TimedOut | Step::Woken => {}
             }
@@ -250,26 +289,67 @@ impl Connection {
         listener.closed();
     }
 
-    fn take(self: &Arc<Self>, text: &str, listener: &dyn Listener) {
+    fn take(self: &Arc<Self>, text: Text, listener: &dyn Listener) {
+        if let Some(id) = id_of(text.as_bytes()) {
+            return self.answered(id, Answer::Whole(text));
+        }
         // What a browser says that is no message of the protocol concerns nobody.
-        let Ok(message) = serde_json::from_str::<Incoming>(text) else {
+        let Ok(message) = serde_json::from_str::<Incoming>(&text) else {
             return;
         };
         if let Some(id) = message.id {
-            let Some(open) = self.lock().open.remove(&id) else {
-                return;
-            };
-            let answer = match message.error {
-                None => Ok(message.result),
-                Some(refusal) => Err(CdpError::Refused(refusal.message)),
-            };
-            let _ = open.answer.try_send(answer);
+            self.answered(id, Answer::Whole(text));
         } else if let Some(method) = message.method {
             listener.event(self, message.session_id.as_deref(), &method, message.params);
+        }
+    }
+
+    fn answered(&self, id: u64, answer: Answer) {
+        if let Some(open) = self.lock().open.remove(&id) {
+            // Whoever asked may have stopped waiting.
+            let _ = open.answer.try_send(Ok(answer));
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Calls> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Long messages: answers go to their callers piece by piece, events that are too long to nobody.
+struct Long {
+    connection: Arc<Connection>,
+    /// Who reads the present one.
+    caller: Option<SyncSender<Vec<u8>>>,
+}
+
+impl Taker for Long {
+    fn takes(&mut self, start: &[u8], length: u64) -> bool {
+        let Some(id) = id_of(start) else {
+            return length > MAX_MESSAGE_BYTES as u64;
+        };
+        let (caller, answer) = piecewise();
+        self.caller = Some(caller);
+        self.connection.answered(id, answer);
+        true
+    }
+
+    fn piece(&mut self, bytes: &[u8]) {
+        // One that has heard enough is not waited for.
+        let gone = |caller: &SyncSender<Vec<u8>>| caller.send(bytes.to_vec()).is_err();
+        if self.caller.as_ref().is_some_and(gone) {
+            self.caller = None;
+        }
+    }
+
+    fn end(&mut self) {
+        self.caller = None;
+    }
+}
+
+/// The id with which an answer begins.
+fn id_of(start: &[u8]) -> Option<u64> {
+    let rest = start.strip_prefix(b"{\"id\":")?;
+    let end = rest.iter().position(|byte| !byte.is_ascii_digit())?;
+    std::str::from_utf8(&rest[..end]).ok()?.parse().ok()
 }

@@ -6,6 +6,7 @@
 
 mod act;
 mod addresses;
+mod answers;
 mod cdp;
 mod chooser;
 mod context;

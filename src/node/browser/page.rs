@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::cdp::{CdpError, Connection};
@@ -130,8 +131,12 @@ impl Page {
                 }
                 Err(error @ (CdpError::TimedOut | CdpError::Closed)) => return Err(error),
                 // One that crashed is told of when it is used.
-                Err(CdpError::Gone(_) | CdpError::Refused(_)) if frame.is_none() => return Ok(()),
-                Err(CdpError::Gone(_) | CdpError::Refused(_)) => {}
+                Err(CdpError::Gone(_) | CdpError::Refused(_) | CdpError::TooLong)
+                    if frame.is_none() =>
+                {
+                    return Ok(());
+                }
+                Err(CdpError::Gone(_) | CdpError::Refused(_) | CdpError::TooLong) => {}
             }
         }
         self.heard.store(true, Ordering::Release);
@@ -157,6 +162,28 @@ impl Page {
         params: Value,
         deadline: Instant,
     ) -> Result<Value, CdpError> {
+        let session = self.session_of(frame, method)?;
+        self.connection
+            .call(Some(&session), method, params, deadline)
+    }
+
+    /// The same for an answer of which `T` keeps a part.
+    ///
+    /// # Errors
+    /// As [`Page::call_in`].
+    pub fn call_for<T: DeserializeOwned>(
+        &self,
+        frame: Option<&str>,
+        method: &str,
+        params: Value,
+        deadline: Instant,
+    ) -> Result<T, CdpError> {
+        let session = self.session_of(frame, method)?;
+        self.connection
+            .call_for(Some(&session), method, params, deadline)
+    }
+
+    fn session_of(&self, frame: Option<&str>, method: &str) -> Result<String, CdpError> {
         let state = self.lock();
         if state.closed {
             return Err(CdpError::Gone(CLOSED));
@@ -165,16 +192,13 @@ impl Page {
         if state.crashed && method != "Page.navigate" {
             return Err(CdpError::Gone(CRASHED));
         }
-        let session = match frame {
-            None => self.session.clone(),
+        match frame {
+            None => Ok(self.session.clone()),
             Some(frame) => match state.frames.get(frame) {
-                Some(frame) if !frame.crashed => frame.session.clone(),
-                _ => return Err(CdpError::Gone(FRAME_GONE)),
+                Some(frame) if !frame.crashed => Ok(frame.session.clone()),
+                _ => Err(CdpError::Gone(FRAME_GONE)),
             },
-        };
-        drop(state);
-        self.connection
-            .call(Some(&session), method, params, deadline)
+        }
     }
 
     /// The frames that live in processes of their own, but for those that crashed.

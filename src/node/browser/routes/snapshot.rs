@@ -48,7 +48,7 @@ pub fn snapshot(context: &Context<'_>) -> Result<Value, BrowserError> {
     let taken = snapshot::take(&tab.page, scope, context.deadline)?;
     let members = match wanted {
         Wanted::Nodes(limit) => {
-            let (nodes, refs) = render::nodes(&taken.nodes, limit, &taken.documents);
+            let (nodes, refs) = render::nodes(&taken, limit);
             remember(context, &tab, refs);
             json!({"format": "aria", "nodes": nodes})
         }
@@ -57,7 +57,7 @@ pub fn snapshot(context: &Context<'_>) -> Result<Value, BrowserError> {
             labels,
             stats,
         } => {
-            let text = render::text(&taken.nodes, &style, &taken.documents);
+            let text = render::text(&taken, &style, context.deadline)?;
             let mut members = json!({"format": "ai", "snapshot": text.text, "refs": text.named()});
             if text.truncated {
                 members["truncated"] = true.into();
@@ -91,7 +91,7 @@ pub fn interactive(
         max_chars: MAX_CHARS,
         ..Style::default()
     };
-    let text = render::text(&taken.nodes, &style, &taken.documents);
+    let text = render::text(&taken, &style, context.deadline)?;
     remember(context, tab, text.refs.clone());
     Ok(text.refs)
 }

@@ -1,6 +1,8 @@
 //! Snapshots of a page: its accessibility tree with those of its frames, as nodes or as text
 //! (node-host specification, section 4.5).
 
+mod clicks;
+mod given;
 pub mod render;
 mod roles;
 mod text;
@@ -10,11 +12,14 @@ mod tree;
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use self::tree::{Click, Marks};
+use self::clicks::{Captured, Click};
+use self::given::Tree;
+use self::tree::Marks;
 use super::elements::{Handle, not_found};
 use super::error::BrowserError;
 use super::page::Page;
@@ -22,20 +27,11 @@ use super::world::World;
 
 pub use self::tree::Node;
 
-/// Nodes of one frame's document, a long text counting as several: a browser sends about 1 KB for each, and one
-/// message has 32 MiB.
-const MAX_NODES: u64 = 25_000;
+/// Nodes of a page with all its frames.
+const MAX_NODES: usize = 25_000;
 
 /// Frames of a page, and frames in each other.
 const MAX_FRAMES: usize = 50;
-
-/// Counts what a document has, and stops where that is too much.
-const COUNT: &str = "(() => {
-  const walker = document.createTreeWalker(document);
-  let count = 0;
-  while (walker.nextNode() && count < LIMIT) count += 1 + Math.floor((walker.currentNode.nodeValue ?? '').length / 500);
-  return count;
-})()";
 
 /// Which part of a page is wanted.
 #[derive(Debug, Clone, Copy, Default)]
@@ -47,38 +43,45 @@ pub struct Scope<'a> {
 }
 
 /// The nodes of a page, and the documents that they are of, by the frame whose session reaches them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Taken {
     /// The nodes in reading order.
     pub nodes: Vec<Node>,
+    /// The page has more of them.
+    pub cut: bool,
     /// The document of every session.
-    pub documents: HashMap<Option<String>, String>,
+    pub documents: HashMap<Option<Arc<str>>, String>,
 }
 
 /// Where a frame is: its id, and the frame whose session reaches it.
 struct Place {
     frame: String,
-    session: Option<String>,
+    session: Option<Arc<str>>,
 }
 
 struct Taker<'a> {
     page: &'a Page,
     deadline: Instant,
     /// How elements take the mouse, by session.
-    clicks: HashMap<Option<String>, HashMap<u64, Click>>,
-    documents: HashMap<Option<String>, String>,
+    clicks: HashMap<Option<Arc<str>>, HashMap<u64, Click>>,
+    documents: HashMap<Option<Arc<str>>, String>,
+    /// Nodes that may still be taken.
+    room: usize,
+    cut: bool,
 }
 
 /// Takes a snapshot.
 ///
 /// # Errors
-/// [`not_found`] of a selector, [`BrowserError::Unexpected`] for a page that is too large, else as [`Page::call`].
+/// [`not_found`] of a selector, else as [`Page::call`].
 pub fn take(page: &Page, scope: Scope<'_>, deadline: Instant) -> Result<Taken, BrowserError> {
     let mut taker = Taker {
         page,
         deadline,
         clicks: HashMap::new(),
         documents: HashMap::new(),
+        room: MAX_NODES,
+        cut: false,
     };
     let mut place = Place {
         frame: page.target.clone(),
@@ -110,6 +113,7 @@ pub fn take(page: &Page, scope: Scope<'_>, deadline: Instant) -> Result<Taken, B
     let nodes = taker.with_frames(nodes)?;
     Ok(Taken {
         nodes,
+        cut: taker.cut,
         documents: taker.documents,
     })
 }
@@ -144,7 +148,7 @@ impl Taker<'_> {
     }
 
     /// The frame that an element holds; `None` when it holds none.
-    fn inner(&self, node: &Value, session: Option<String>) -> Option<Place> {
+    fn inner(&self, node: &Value, session: Option<Arc<str>>) -> Option<Place> {
         let holder = node.get("nodeName").and_then(Value::as_str)?;
         if !["IFRAME", "FRAME", "OBJECT", "EMBED"].contains(&holder) {
             return None;
@@ -152,7 +156,7 @@ impl Taker<'_> {
         let frame = node.get("frameId").and_then(Value::as_str)?.to_owned();
         let separate = self.page.is_apart(&frame);
         let session = if separate {
-            Some(frame.clone())
+            Some(frame.as_str().into())
         } else {
             session
         };
@@ -161,30 +165,31 @@ impl Taker<'_> {
 
     /// The nodes of one frame, without those of frames in it.
     fn frame(&mut self, place: &Place, kept: Option<u64>) -> Result<Vec<Node>, BrowserError> {
-        let count = COUNT.replace("LIMIT", &MAX_NODES.to_string());
-        let count = self.world(place)?.evaluate(&count)?;
-        if count.as_u64().is_none_or(|count| count >= MAX_NODES) {
-            return Err(BrowserError::Unexpected(format!(
-                "the page has more than {MAX_NODES} nodes, too many for a snapshot; take a screenshot, or act on its elements by selector"
-            )));
-        }
         let session = place.session.as_deref();
         let document = self.page.document(session);
         self.documents.insert(place.session.clone(), document);
         if !self.clicks.contains_key(&place.session) {
             let params = json!({"computedStyles": ["cursor"]});
-            let snapshot = self.call(session, "DOMSnapshot.captureSnapshot", params)?;
-            let clicks = tree::clicks(&snapshot);
-            self.clicks.insert(place.session.clone(), clicks);
+            let captured: Captured = self.page.call_for(
+                session,
+                "DOMSnapshot.captureSnapshot",
+                params,
+                self.deadline,
+            )?;
+            self.clicks.insert(place.session.clone(), captured.clicks());
         }
-        let clicks = self.clicks.get(&place.session).cloned();
+        let none = HashMap::new();
         let marks = Marks {
-            clicks: clicks.unwrap_or_default(),
+            clicks: self.clicks.get(&place.session).unwrap_or(&none),
             kept,
         };
         let params = json!({"frameId": place.frame});
-        let answer = self.call(session, "Accessibility.getFullAXTree", params)?;
-        Ok(tree::flatten(&answer, session, &marks))
+        let method = "Accessibility.getFullAXTree";
+        let tree: Tree = self.page.call_for(session, method, params, self.deadline)?;
+        let (nodes, cut) = tree::flatten(tree, place.session.as_ref(), marks, self.room);
+        self.room -= nodes.len();
+        self.cut |= cut;
+        Ok(nodes)
     }
 
     /// The same nodes with those of the frames in them.
@@ -201,6 +206,10 @@ impl Taker<'_> {
                 continue;
             };
             frames += 1;
+            if self.room == 0 {
+                self.cut = true;
+                continue;
+            }
             match self.inner_nodes(session, params) {
                 Ok(nodes) => open.extend(nodes.into_iter().rev().map(|mut node| {
                     node.depth += depth;
@@ -216,7 +225,7 @@ impl Taker<'_> {
 
     fn inner_nodes(
         &mut self,
-        session: Option<String>,
+        session: Option<Arc<str>>,
         holder: Value,
     ) -> Result<Vec<Node>, BrowserError> {
         let node = self.describe(session.as_deref(), holder)?;

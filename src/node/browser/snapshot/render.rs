@@ -3,12 +3,16 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
+use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
+use super::Taken;
+use super::clicks::Click;
 use super::roles::{CONTENT, INTERACTIVE, OWN_ROLES, SILENT, STRUCTURAL};
 use super::text::{name, plain, quoted, tidy, url};
-use super::tree::{Click, Node, TEXT};
+use super::tree::{Node, TEXT};
+use crate::node::browser::error::BrowserError;
 use crate::node::browser::refs::Element;
 
 /// What a text ends with that was cut.
@@ -19,6 +23,15 @@ const MAX_LINKS: usize = 100;
 
 /// Letters of a name that an element has from its texts.
 const MAX_CONTENT: usize = 100;
+
+/// Nodes in which texts for such a name are looked for.
+const MAX_SEARCHED: usize = 1_000;
+
+/// Elements around a text of which it is looked whether they say it already.
+const MAX_NAMING: usize = 16;
+
+/// Nodes that are rendered between two looks at the clock.
+const TURN: usize = 256;
 
 /// What a text shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -102,12 +115,25 @@ enum Kind {
     Target,
 }
 
-/// The lines of a page, whose nodes are of these documents, by the frame whose session reaches them.
-pub fn text(nodes: &[Node], style: &Style, documents: &HashMap<Option<String>, String>) -> Text {
-    let entries = entries(nodes);
-    let (lines, elements) = lines(&entries, style, documents);
+/// The lines of a page.
+///
+/// # Errors
+/// [`BrowserError::TimedOut`].
+pub fn text(taken: &Taken, style: &Style, deadline: Instant) -> Result<Text, BrowserError> {
+    let entries = entries(&taken.nodes, deadline)?;
+    let mut writer = Writer::new(taken, style);
+    for turn in entries.chunks(TURN) {
+        in_time(deadline)?;
+        turn.iter().for_each(|entry| writer.add(entry));
+    }
+    let Writer {
+        lines, elements, ..
+    } = writer;
     let lines = joined(lines);
-    let mut text = Text::default();
+    let mut text = Text {
+        truncated: taken.cut,
+        ..Text::default()
+    };
     let mut left = style.max_chars;
     for line in &lines {
         let rendered = format!("{}- {}", "  ".repeat(line.depth), line.text);
@@ -149,14 +175,25 @@ pub fn text(nodes: &[Node], style: &Style, documents: &HashMap<Option<String>, S
     if style.urls {
         text.text.push_str(&links(&entries));
     }
-    text
+    Ok(text)
 }
 
-fn entries(nodes: &[Node]) -> Vec<Entry<'_>> {
+fn in_time(deadline: Instant) -> Result<(), BrowserError> {
+    if Instant::now() < deadline {
+        Ok(())
+    } else {
+        Err(BrowserError::TimedOut)
+    }
+}
+
+fn entries(nodes: &[Node], deadline: Instant) -> Result<Vec<Entry<'_>>, BrowserError> {
     let mut entries: Vec<Entry<'_>> = Vec::with_capacity(nodes.len());
     // The places of the nodes that the present one is in.
     let mut around: Vec<usize> = Vec::new();
     for (at, node) in nodes.iter().enumerate() {
+        if at % TURN == 0 {
+            in_time(deadline)?;
+        }
         around.truncate(node.depth);
         let mut entry = entry(node);
         if entry.referred && entry.name.is_empty() && entry.role == "generic" {
@@ -172,7 +209,7 @@ fn entries(nodes: &[Node]) -> Vec<Entry<'_>> {
         entries.push(entry);
         around.push(at);
     }
-    entries
+    Ok(entries)
 }
 
 fn entry(node: &Node) -> Entry<'_> {
@@ -211,7 +248,8 @@ fn entry(node: &Node) -> Entry<'_> {
 /// What the texts in the first of these nodes say, in short.
 fn content(nodes: &[Node]) -> String {
     let depth = nodes.first().map_or(0, |node| node.depth);
-    let inside = nodes.iter().skip(1).take_while(|node| node.depth > depth);
+    let searched = nodes.iter().take(MAX_SEARCHED).skip(1);
+    let inside = searched.take_while(|node| node.depth > depth);
     let mut content = String::new();
     for node in inside.filter(|node| node.role == TEXT) {
         if content.chars().count() > MAX_CONTENT {
@@ -227,65 +265,91 @@ fn content(nodes: &[Node]) -> String {
     }
 }
 
-/// The lines in their order, and the elements that some of them refer to, with whether those are worked with.
-fn lines(
-    entries: &[Entry<'_>],
-    style: &Style,
-    documents: &HashMap<Option<String>, String>,
-) -> (Vec<Line>, Vec<(Element, bool)>) {
-    let mut lines: Vec<Line> = Vec::new();
-    let mut elements = Vec::new();
-    let mut counts: HashMap<(&str, &str), usize> = HashMap::new();
-    // For every node that the present one is in: the depth of lines in it, and the texts that it says already.
-    let mut around: Vec<(usize, Option<&Entry<'_>>)> = Vec::new();
-    for entry in entries {
-        around.truncate(entry.node.depth);
-        let depth = around.last().map_or(0, |(depth, _)| *depth);
-        let too_deep = style.depth.is_some_and(|limit| depth > limit);
+/// The lines in their order, and the elements that some of them refer to, as far as they are written.
+struct Writer<'a> {
+    taken: &'a Taken,
+    style: &'a Style,
+    lines: Vec<Line>,
+    /// With whether they are worked with.
+    elements: Vec<(Element, bool)>,
+    /// How many elements have a role and a name so far.
+    counts: HashMap<(&'a str, &'a str), usize>,
+    /// For every node that the present one is in: the depth of lines in it.
+    around: Vec<usize>,
+    /// Those of them that say something, by how many nodes they are in.
+    naming: Vec<(usize, &'a Entry<'a>)>,
+}
+
+impl<'a> Writer<'a> {
+    fn new(taken: &'a Taken, style: &'a Style) -> Self {
+        Self {
+            taken,
+            style,
+            lines: Vec::new(),
+            elements: Vec::new(),
+            counts: HashMap::new(),
+            around: Vec::new(),
+            naming: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, entry: &'a Entry<'a>) {
+        let node = entry.node;
+        self.around.truncate(node.depth);
+        while self
+            .naming
+            .last()
+            .is_some_and(|(depth, _)| *depth >= node.depth)
+        {
+            self.naming.pop();
+        }
+        let depth = self.around.last().copied().unwrap_or(0);
+        let too_deep = self.style.depth.is_some_and(|limit| depth > limit);
         if entry.role == TEXT {
-            around.push((depth, None));
-            let said = tidy(&entry.node.name);
-            let known = around.iter().filter_map(|(_, outer)| *outer);
-            let repeats = |outer: &Entry<'_>| {
-                (outer.referred && outer.name.contains(&said))
-                    || outer.node.value.contains(said.as_str())
-            };
-            if too_deep || style.interactive || said.is_empty() || known.into_iter().any(repeats) {
-                continue;
+            self.around.push(depth);
+            let said = tidy(&node.name);
+            if !too_deep && !self.style.interactive && !said.is_empty() && !self.is_said(&said) {
+                add_text(&mut self.lines, depth, &said);
             }
-            add_text(&mut lines, depth, &said);
-            continue;
+            return;
         }
-        if !is_shown(entry, style) {
-            around.push((depth, None));
-            continue;
+        if !is_shown(entry, self.style) {
+            self.around.push(depth);
+            return;
         }
-        around.push((
-            if style.interactive { depth } else { depth + 1 },
-            Some(entry),
-        ));
-        if too_deep {
-            continue;
+        let inner = depth + usize::from(!self.style.interactive);
+        self.around.push(inner);
+        if entry.referred || !node.value.is_empty() {
+            self.naming.push((node.depth, entry));
         }
-        let nth = counts.entry((entry.role, entry.name.as_str())).or_default();
+        if !too_deep {
+            self.add_element(entry, depth);
+        }
+    }
+
+    /// Whether an element around says this text already.
+    fn is_said(&self, said: &str) -> bool {
+        let mut nearest = self.naming.iter().rev().take(MAX_NAMING);
+        nearest.any(|(_, outer)| {
+            (outer.referred && outer.name.contains(said)) || outer.node.value.contains(said)
+        })
+    }
+
+    fn add_element(&mut self, entry: &'a Entry<'a>, depth: usize) {
+        let nth = self
+            .counts
+            .entry((entry.role, entry.name.as_str()))
+            .or_default();
         let referred = entry.referred.then(|| {
-            let document = documents.get(&entry.node.frame).cloned();
-            let element = Element {
-                backend_node: entry.node.backend_node.unwrap_or_default(),
-                frame: entry.node.frame.clone(),
-                document: document.unwrap_or_default(),
-                role: entry.role.to_owned(),
-                name: entry.name.clone(),
-                nth: *nth,
-            };
-            elements.push((element, entry.interactive));
-            elements.len()
+            let element = element(self.taken, entry.node, entry.role, &entry.name, *nth);
+            self.elements.push((element, entry.interactive));
+            self.elements.len()
         });
-        lines.push(element_line(entry, depth, referred, *nth));
+        self.lines.push(element_line(entry, depth, referred, *nth));
         *nth += usize::from(entry.referred);
         let target = entry.node.url.as_deref().filter(|_| entry.role == "link");
-        if let Some(target) = target.filter(|_| style.targets) {
-            lines.push(Line {
+        if let Some(target) = target.filter(|_| self.style.targets) {
+            self.lines.push(Line {
                 depth: depth + 1,
                 text: format!("/url: {}", url(target)),
                 referred: None,
@@ -293,7 +357,19 @@ fn lines(
             });
         }
     }
-    (lines, elements)
+}
+
+/// What a ref of a node stands for.
+fn element(taken: &Taken, node: &Node, role: &str, name: &str, nth: usize) -> Element {
+    let document = taken.documents.get(&node.frame).cloned();
+    Element {
+        backend_node: node.backend_node.unwrap_or_default(),
+        frame: node.frame.as_deref().map(str::to_owned),
+        document: document.unwrap_or_default(),
+        role: role.to_owned(),
+        name: name.to_owned(),
+        nth,
+    }
 }
 
 fn is_shown(entry: &Entry<'_>, style: &Style) -> bool {
@@ -396,14 +472,10 @@ fn links(entries: &[Entry<'_>]) -> String {
 }
 
 /// The first nodes as they are, with refs.
-pub fn nodes(
-    nodes: &[Node],
-    limit: usize,
-    documents: &HashMap<Option<String>, String>,
-) -> (Vec<Value>, Vec<(String, Element)>) {
+pub fn nodes(taken: &Taken, limit: usize) -> (Vec<Value>, Vec<(String, Element)>) {
     let mut rendered = Vec::new();
     let mut refs = Vec::new();
-    for (node, number) in nodes.iter().take(limit).zip(1..) {
+    for (node, number) in taken.nodes.iter().take(limit).zip(1..) {
         let key = format!("ax{number}");
         let mut members = json!({"ref": key, "role": node.role, "name": tidy(&node.name)});
         for (member, text) in [("value", &node.value), ("description", &node.description)] {
@@ -413,17 +485,7 @@ pub fn nodes(
         }
         if let Some(backend_node) = node.backend_node {
             members["backendDOMNodeId"] = backend_node.into();
-            refs.push((
-                key,
-                Element {
-                    backend_node,
-                    frame: node.frame.clone(),
-                    document: documents.get(&node.frame).cloned().unwrap_or_default(),
-                    role: node.role.clone(),
-                    name: name(&node.name),
-                    nth: 0,
-                },
-            ));
+            refs.push((key, element(taken, node, &node.role, &name(&node.name), 0)));
         }
         members["depth"] = node.depth.into();
         rendered.push(members);

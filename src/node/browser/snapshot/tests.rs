@@ -1,11 +1,15 @@
 //! Small trees as the browser sends them, and what becomes of them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::Taken;
+use super::clicks::Click;
 use super::render::{self, Style, Text};
-use super::tree::{self, Click, Marks, Node};
+use super::tree::{self, Marks, Node};
 
 /// A node with this number, role and name, its children and its properties.
 fn node(id: u64, role: &str, name: &str, children: &[u64], properties: &Value) -> Value {
@@ -64,12 +68,25 @@ fn page() -> Value {
     ]})
 }
 
-fn marks() -> Marks {
-    let clicks = [(19, Click::Pointer), (26, Click::Heard)];
-    Marks {
-        clicks: clicks.into_iter().collect(),
+/// The list of a tree in which some elements take the mouse.
+fn flattened(tree: &Value, frame: Option<&str>, clicks: &[(u64, Click)], limit: usize) -> Taken {
+    let frame: Option<Arc<str>> = frame.map(Into::into);
+    let clicks = clicks.iter().copied().collect::<HashMap<_, _>>();
+    let marks = Marks {
+        clicks: &clicks,
         kept: None,
+    };
+    let tree = serde_json::from_str(&tree.to_string()).unwrap();
+    let (nodes, cut) = tree::flatten(tree, frame.as_ref(), marks, limit);
+    Taken {
+        nodes,
+        cut,
+        documents: HashMap::new(),
     }
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(60)
 }
 
 fn whole() -> Style {
@@ -80,7 +97,8 @@ fn whole() -> Style {
 }
 
 fn rendered(tree: &Value, style: &Style) -> Text {
-    render::text(&tree::flatten(tree, None, &marks()), style, &HashMap::new())
+    let clicks = [(19, Click::Pointer), (26, Click::Heard)];
+    render::text(&flattened(tree, None, &clicks, 1_000), style, soon()).unwrap()
 }
 
 #[test]
@@ -242,11 +260,7 @@ fn what_a_page_says_forges_neither_lines_nor_refs() {
         assert!(!text.text.contains(['\u{1b}', '\r', '\u{2028}']));
         assert_eq!(text.refs.len(), 2);
     }
-    let (nodes, _) = render::nodes(
-        &tree::flatten(&tree, None, &Marks::default()),
-        10,
-        &HashMap::new(),
-    );
+    let (nodes, _) = render::nodes(&flattened(&tree, None, &[], 1_000), 10);
     assert!(
         !nodes[0]["name"]
             .as_str()
@@ -257,8 +271,7 @@ fn what_a_page_says_forges_neither_lines_nor_refs() {
 
 #[test]
 fn nodes_are_listed_as_they_are() {
-    let list = tree::flatten(&page(), None, &Marks::default());
-    let (nodes, refs) = render::nodes(&list, 3, &HashMap::new());
+    let (nodes, refs) = render::nodes(&flattened(&page(), None, &[], 1_000), 3);
     let expected = json!([
         {"ref": "ax1", "role": "RootWebArea", "name": "Page", "backendDOMNodeId": 1, "depth": 0},
         {"ref": "ax2", "role": "heading", "name": "Hello you", "backendDOMNodeId": 3, "depth": 1},
@@ -267,8 +280,7 @@ fn nodes_are_listed_as_they_are() {
     assert_eq!(Value::Array(nodes), expected);
     assert_eq!((refs.len(), refs[1].1.backend_node), (3, 3));
     let bare = json!({"nodes": [{"nodeId": "1"}]});
-    let list = tree::flatten(&bare, None, &Marks::default());
-    let (nodes, refs) = render::nodes(&list, 9, &HashMap::new());
+    let (nodes, refs) = render::nodes(&flattened(&bare, None, &[], 1_000), 9);
     let expected = json!([{"ref": "ax1", "role": "unknown", "name": "", "depth": 0}]);
     assert_eq!((Value::Array(nodes), refs.len()), (expected, 0));
 }
@@ -281,35 +293,49 @@ fn a_tree_with_a_circle_or_without_an_end_is_read_once() {
         node(3, "button", "b", &[2], &none()),
     ]});
     let names = |nodes: Vec<Node>| nodes.into_iter().map(|node| node.name).collect::<Vec<_>>();
-    let list = tree::flatten(&circle, None, &Marks::default());
-    assert_eq!(names(list), ["", "a", "b"]);
+    let list = flattened(&circle, None, &[], 1_000);
+    assert_eq!(names(list.nodes), ["", "a", "b"]);
     let deep: Vec<Value> = (1..=20_000)
         .map(|id| node(id, "generic", "", &[id + 1], &none()))
         .collect();
-    let list = tree::flatten(&json!({"nodes": deep}), Some("F"), &Marks::default());
-    assert_eq!((list.len(), list[19_999].depth), (20_000, 19_999));
+    let deep = json!({"nodes": deep});
+    let taken = flattened(&deep, Some("F"), &[], 20_000);
+    let list = &taken.nodes;
+    assert_eq!(
+        (list.len(), list[19_999].depth, taken.cut),
+        (20_000, 19_999, false)
+    );
     assert_eq!(list[7].frame.as_deref(), Some("F"));
-    let text = render::text(&list, &whole(), &HashMap::new());
+    let text = render::text(&taken, &whole(), soon()).unwrap();
     assert_eq!(text.text, "(empty)");
+    // Part of it is told to be a part.
+    let taken = flattened(&deep, None, &[], 19_999);
+    assert_eq!((taken.nodes.len(), taken.cut), (19_999, true));
+    let text = render::text(&taken, &whole(), soon()).unwrap();
+    assert_eq!(text.text, "(empty)\n\n[...TRUNCATED - page too large]");
+    assert!(text.truncated);
 }
 
 #[test]
-fn what_takes_the_mouse_is_the_outermost_of_its_kind() {
-    let strings = [
-        "pointer", "auto", "HTML", "DIV", "SPAN", "onclick", "", "#text",
-    ];
-    // html > div (pointer) > span (pointer, inherited) > text; div with onclick; html is listened to.
-    let snapshot = json!({"strings": strings, "documents": [{
-        "nodes": {
-            "parentIndex": [-1, 0, 1, 2, 0],
-            "nodeName": [2, 3, 4, 7, 3],
-            "backendNodeId": [10, 11, 12, 13, 14],
-            "attributes": [[], [], [], [], [5, 6]],
-            "isClickable": {"index": [0]},
-        },
-        "layout": {"nodeIndex": [0, 1, 2, 3, 4], "styles": [[1], [0], [0], [0], [1]]},
-    }]});
-    let expected = [(11, Click::Pointer), (14, Click::Heard)];
-    assert_eq!(tree::clicks(&snapshot), expected.into_iter().collect());
-    assert!(tree::clicks(&json!({})).is_empty());
+fn a_page_that_is_nested_on_purpose_takes_no_more_time_than_another() {
+    // Everything is worked with, has no name of its own, and holds everything behind it; texts are the last.
+    let count = 20_000;
+    let focusable = json!({"focusable": true});
+    let mut nodes: Vec<Value> = (1..=count)
+        .map(|id| node(id, "generic", "", &[id + 1], &focusable))
+        .collect();
+    let texts: Vec<u64> = (count + 1..count + 2_000).collect();
+    nodes[count as usize - 1]["childIds"] = texts.iter().map(u64::to_string).collect();
+    nodes.extend(
+        texts
+            .iter()
+            .map(|id| node(*id, "StaticText", &"x".repeat(200), &[], &none())),
+    );
+    let taken = flattened(&json!({"nodes": nodes}), None, &[], 50_000);
+    assert_eq!(taken.nodes.len(), 21_999);
+    let text = render::text(&taken, &whole(), soon()).unwrap();
+    assert!(text.truncated);
+    // And what takes too long all the same is broken off.
+    let late = render::text(&taken, &whole(), Instant::now());
+    assert_eq!(late.unwrap_err().to_string(), "browser proxy timed out");
 }
