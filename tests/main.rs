@@ -13,6 +13,7 @@ mod bad_input;
 mod commands;
 mod device_tokens;
 mod dns;
+mod doctor;
 mod endurance;
 mod exec_approvals;
 mod exec_policy;

@@ -88,6 +88,7 @@ const COMMANDS: &[(&str, About, &[&str])] = &[
     ("dns setup", H, &["--domain", "claw.example.", "--apply"]),
     // The rest shows or changes this machine alone, or shows both.
     ("status", M, &[]),
+    ("doctor", M, &[]),
     ("gateway status", M, &[]),
     ("gateway probe", M, &[]),
     ("gateway discover", M, &[]),

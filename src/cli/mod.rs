@@ -30,6 +30,7 @@ pub mod config_set;
 pub mod devices;
 pub mod discover;
 pub mod dns;
+pub mod doctor;
 pub mod error;
 pub mod gateway_failure;
 pub mod gateway_limits;

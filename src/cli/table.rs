@@ -15,6 +15,7 @@ use crate::cli::{
     gateway_run, gateway_status, gateway_tls, node, node_setup, nodes, overview, pairing, qr,
 };
 
+mod doctor;
 pub mod service;
 
 /// Default budget of a command that talks to a gateway, in milliseconds.
@@ -95,6 +96,7 @@ pub static ROOT: Command = Command::group(
         CONFIG,
         QR,
         dns::DNS,
+        doctor::DOCTOR,
         HEALTH,
         STATUS,
         completion::COMPLETION,

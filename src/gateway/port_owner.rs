@@ -23,6 +23,12 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the look whether somebody listens may take; the port is on this machine.
 const LOOK_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// The state of a TCP socket that listens.
+const LISTENING: &str = "0A";
+
+/// The state of a UDP socket that receives from anybody.
+const UNCONNECTED: &str = "07";
+
 /// Bytes of the probe's answer that are looked at.
 const PROBE_BYTES: usize = 2048;
 
@@ -63,7 +69,19 @@ impl fmt::Display for Owner {
 
 /// Every process of this machine that listens on `port` and may be seen.
 pub fn owners(port: u16) -> Vec<Owner> {
-    let mut sockets = listening_sockets();
+    holders(listening_sockets(), port)
+}
+
+/// Every process of this machine that receives UDP on `port` and may be seen.
+pub fn udp_owners(port: u16) -> Vec<Owner> {
+    holders(
+        sockets(["/proc/net/udp", "/proc/net/udp6"], UNCONNECTED),
+        port,
+    )
+}
+
+/// The processes behind those of the `sockets` that are at `port`.
+fn holders(mut sockets: Vec<(SocketAddr, u64)>, port: u16) -> Vec<Owner> {
     sockets.retain(|(at, _)| at.port() == port);
     let mut found: Vec<Owner> = Vec::new();
     for pid in process_ids() {
@@ -186,24 +204,27 @@ fn probe(address: SocketAddr, pin: Option<Fingerprint>) -> Result<String, NetErr
 
 /// Every listening socket of this machine with its inode.
 fn listening_sockets() -> Vec<(SocketAddr, u64)> {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
+    sockets(["/proc/net/tcp", "/proc/net/tcp6"], LISTENING)
+}
+
+/// The sockets of these tables that are in `state`.
+fn sockets(tables: [&str; 2], state: &str) -> Vec<(SocketAddr, u64)> {
     tables
         .iter()
         .map(|table| fs::read_to_string(table).unwrap_or_default())
         .flat_map(|text| {
             text.lines()
                 .skip(1)
-                .filter_map(listening)
+                .filter_map(|line| socket(line, state))
                 .collect::<Vec<_>>()
         })
         .collect()
 }
 
-/// A line of `/proc/net/tcp`: the address and the inode of a listening socket.
-fn listening(line: &str) -> Option<(SocketAddr, u64)> {
-    const LISTEN: &str = "0A";
+/// A line of `/proc/net/tcp` or `udp`: the address and the inode of a socket in `state`.
+fn socket(line: &str, state: &str) -> Option<(SocketAddr, u64)> {
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-    if fields.get(3) != Some(&LISTEN) {
+    if fields.get(3) != Some(&state) {
         return None;
     }
     let (host, port) = fields.get(1)?.split_once(':')?;
@@ -293,12 +314,12 @@ mod tests {
         let connected = local.replace(" 0A ", " 01 ");
         if cfg!(target_endian = "little") {
             assert_eq!(
-                listening(local),
+                socket(local, LISTENING),
                 Some(("127.0.0.1:18789".parse().unwrap(), 12345))
             );
         }
-        assert_eq!(listening(&connected), None);
-        assert_eq!(listening("garbage"), None);
+        assert_eq!(socket(&connected, LISTENING), None);
+        assert_eq!(socket("garbage", LISTENING), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 pub mod account;
 pub mod ask;
+pub mod clock;
 pub mod coredns;
 pub mod definition;
 pub mod environment_file;

@@ -116,6 +116,7 @@ pub fn read(document: &str) -> Installed {
         arguments: strings("ProgramArguments", "</array>"),
         environment: pairs.collect(),
         environment_file: None,
+        memory_max: None,
         working_directory: strings("WorkingDirectory", "</string>\n")
             .into_iter()
             .next(),

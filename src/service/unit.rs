@@ -116,6 +116,8 @@ pub struct Installed {
     pub environment: Vec<(String, String)>,
     /// `EnvironmentFile=` of the unit, when it names exactly one file.
     pub environment_file: Option<PathBuf>,
+    /// `MemoryMax=`; `None` where the service may take all memory.
+    pub memory_max: Option<String>,
     /// `WorkingDirectory=`.
     pub working_directory: Option<String>,
 }
@@ -146,6 +148,10 @@ pub fn read(text: &str) -> Installed {
             "EnvironmentFile" => {
                 let path = value.trim_start_matches('-').replace("%%", "%");
                 found.environment_file = Some(Path::new(&unescaped(&path)).to_owned());
+            }
+            "MemoryMax" => {
+                let bounded = !matches!(value, "" | "infinity");
+                found.memory_max = bounded.then(|| value.to_owned());
             }
             "WorkingDirectory" => found.working_directory = Some(value.replace("%%", "%")),
             _ => {}

@@ -13,7 +13,7 @@ use crate::store::error::StoreError;
 
 /// Age after which a temporary file cannot belong to a write in progress. Only files that somebody
 /// may write without the lock (configuration, cached tokens) need this patience.
-const ABANDONED_AFTER: Duration = Duration::from_secs(60);
+pub(super) const ABANDONED_AFTER: Duration = Duration::from_secs(60);
 
 /// An existing state directory.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,6 +13,7 @@
 
 pub mod atomic;
 pub mod audit;
+pub mod care;
 pub mod clock;
 pub mod commit;
 pub mod confined;

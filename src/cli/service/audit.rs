@@ -11,7 +11,7 @@ use crate::service::definition::SECRETS;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// For programs.
-    pub code: &'static str,
+    pub code: String,
     /// For people, with what to do.
     pub message: String,
 }
@@ -21,12 +21,15 @@ pub fn audit(seen: &Seen, config: Option<&Config>) -> Vec<Finding> {
     if !seen.is_installed() {
         return Vec::new();
     }
-    let again = "openclaw gateway install --force";
+    let (noun, again) = (seen.noun(), seen.install_anew());
     let mut findings = Vec::new();
-    let mut found = |code, message: String| findings.push(Finding { code, message });
+    let mut found = |point: &str, message: String| {
+        let code = format!("{noun}-{point}");
+        findings.push(Finding { code, message });
+    };
     for name in SECRETS.iter().filter(|name| seen.variable(name).is_some()) {
         found(
-            "gateway-token-embedded",
+            "token-embedded",
             format!(
                 "The unit holds {name}, where every user of this machine can read it. Fix: {again}"
             ),
@@ -38,11 +41,12 @@ pub fn audit(seen: &Seen, config: Option<&Config>) -> Vec<Finding> {
         .filter(|it| *it != version)
     {
         found(
-            "gateway-version-mismatch",
+            "version-mismatch",
             format!("The unit was written by version {other}, this is {version}. Fix: {again}"),
         );
     }
-    let Some(config) = config else {
+    // A node host goes by node.json.
+    let Some(config) = config.filter(|_| seen.is_gateway()) else {
         return findings;
     };
     let configured = config.gateway.port.to_string();
@@ -51,7 +55,7 @@ pub fn audit(seen: &Seen, config: Option<&Config>) -> Vec<Finding> {
         .filter(|it| *it != configured)
     {
         found(
-            "gateway-port-mismatch",
+            "port-mismatch",
             format!("The service listens on port {port}, commands use {configured}. Fix: {again}"),
         );
     }
@@ -62,7 +66,7 @@ pub fn audit(seen: &Seen, config: Option<&Config>) -> Vec<Finding> {
     let token = config.gateway.auth.token.plain();
     if token.is_some_and(|token| kept.is_some_and(|(_, value)| value != token)) {
         found(
-            "gateway-token-drift",
+            "token-drift",
             "The service was given another token than gateway.auth.token, which wins. Fix: openclaw gateway uninstall, then \
              openclaw gateway install"
                 .to_owned(),

@@ -42,7 +42,11 @@ impl Seen {
     /// # Errors
     /// Places that cannot be found.
     pub fn look(invocation: &Invocation, kind: Kind) -> Result<Seen, CliError> {
-        let place = Place::of(invocation, kind)?;
+        Place::of(invocation, kind).map(Seen::at)
+    }
+
+    /// Looks at the service of a place; what its manager does not answer stays unknown.
+    pub fn at(place: Place) -> Seen {
         let manager = place.manager();
         let loaded = manager.is_loaded();
         // A manager that just could not be asked says nothing else when it is asked again.
@@ -50,13 +54,53 @@ impl Seen {
             Ok(_) => manager.runtime(),
             Err(fault) => Runtime::unknown(fault.to_string()),
         };
-        Ok(Seen {
+        Seen {
             loaded,
             runtime,
             installed: manager.installed(),
             manager,
             place,
-        })
+        }
+    }
+
+    /// `gateway` or `node`.
+    pub fn noun(&self) -> &'static str {
+        self.place.name.kind.word()
+    }
+
+    /// Whether it is a gateway's.
+    pub fn is_gateway(&self) -> bool {
+        self.place.name.kind == Kind::Gateway
+    }
+
+    /// The command that writes the unit anew.
+    pub fn install_anew(&self) -> String {
+        self.place.command("install --force")
+    }
+
+    /// The program of the unit.
+    pub fn program(&self) -> Option<String> {
+        self.installed.as_ref()?.arguments.first().cloned()
+    }
+
+    /// Whether the unit bounds the memory of the service.
+    pub fn is_bounded(&self) -> bool {
+        let unit = self.installed.as_ref();
+        unit.is_some_and(|unit| unit.memory_max.is_some())
+    }
+
+    /// Whether it starts by itself; `None` when its manager cannot be asked.
+    pub fn is_enabled(&self) -> Option<bool> {
+        self.loaded.as_ref().ok().copied()
+    }
+
+    /// Whether it runs; `None` when its manager does not say.
+    pub fn is_running(&self) -> Option<bool> {
+        match self.runtime.status {
+            "running" => Some(true),
+            "stopped" => Some(false),
+            _ => None,
+        }
     }
 
     fn is_loaded(&self) -> bool {

@@ -1,0 +1,530 @@
+//! `doctor` on a real machine: each fault is made, found, and mended where that is safe; nothing else changes.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, Permissions};
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::{Value, json};
+
+use crate::support::device::Device;
+use crate::support::home::Home;
+use crate::support::peer::Peer;
+use crate::support::process::{Gateway, Outcome, SECRET, free_port, openclaw, openclaw_with};
+
+const DAY_MS: u64 = 24 * 3_600 * 1_000;
+
+/// A search path without any service manager.
+const NO_MANAGER: (&str, &str) = ("PATH", "/nonexistent");
+
+fn doctor(home: &Home, more: &[&str]) -> Outcome {
+    let line = [&["doctor", "--json"], more].concat();
+    openclaw_with(home, &[NO_MANAGER], &line)
+}
+
+/// The check with this id.
+#[track_caller]
+fn check(report: &Value, id: &str) -> Value {
+    let checks = report["checks"].as_array().unwrap();
+    let found = checks.iter().find(|check| check["id"] == id);
+    found
+        .unwrap_or_else(|| panic!("no {id} in {report:#}"))
+        .clone()
+}
+
+#[track_caller]
+fn state(report: &Value, id: &str) -> String {
+    check(report, id)["state"].as_str().unwrap().to_owned()
+}
+
+/// Everything is private as the program itself keeps it.
+fn tidy(home: &Home) {
+    for path in below(&home.state()) {
+        let mode = if path.is_dir() { 0o700 } else { 0o600 };
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+    }
+}
+
+fn below(path: &Path) -> Vec<PathBuf> {
+    let mut found = vec![path.to_owned()];
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        found.extend(below(&entry.path()));
+    }
+    found
+}
+
+/// Every file below the state directory: mode and content.
+fn files(home: &Home) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
+    let seen = |path: PathBuf| {
+        let mode = fs::symlink_metadata(&path).unwrap().permissions().mode();
+        let bytes = fs::read(&path).unwrap_or_default();
+        (path, (mode & 0o7777, bytes))
+    };
+    below(&home.state()).into_iter().map(seen).collect()
+}
+
+fn mode(home: &Home, name: &str) -> u32 {
+    fs::metadata(home.state().join(name))
+        .unwrap()
+        .permissions()
+        .mode()
+        & 0o7777
+}
+
+/// Makes a file look as if nobody had written to it for an hour.
+fn age(path: &Path) {
+    let file = File::options().write(true).open(path).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_secs(3_600))
+        .unwrap();
+}
+
+#[test]
+fn a_healthy_gateway_has_no_failure_and_is_left_without_a_trace() {
+    let gateway = Gateway::start();
+    tidy(&gateway.home);
+    let before = files(&gateway.home);
+    let outcome = doctor(&gateway.home, &[]);
+    let report = outcome.json();
+    assert_eq!(
+        (outcome.code, &report["ok"]),
+        (0, &json!(true)),
+        "{report:#}"
+    );
+    for id in [
+        "config.valid",
+        "state.modes",
+        "state.owner",
+        "state.leftovers",
+        "state.files",
+        "secrets.token",
+        "port.owner",
+        "clock.time",
+        "clock.gateway",
+        "gateway.reachable",
+        "gateway.version",
+        "discovery.mdns",
+        "nodes.stale",
+        "requests.pending",
+    ] {
+        assert_eq!(state(&report, id), "ok", "{}", check(&report, id));
+    }
+    for id in [
+        "tls.certificate",
+        "node.settings",
+        "gateway-service.unit",
+        "node-service.unit",
+    ] {
+        assert_eq!(state(&report, id), "skipped", "{}", check(&report, id));
+    }
+    assert_eq!(report["counts"]["fail"], 0);
+    let checks = report["checks"].as_array().unwrap();
+    for check in checks {
+        let odd = ["warn", "fail"].contains(&check["state"].as_str().unwrap());
+        assert_eq!(odd, check["fix"].is_string(), "{check}");
+        assert!(!check["what"].as_str().unwrap().is_empty(), "{check}");
+    }
+    assert_eq!(files(&gateway.home), before, "it leaves a trace");
+    let mut operator = Peer::operator(gateway.address, SECRET);
+    let listed = operator.call("device.pair.list", json!({})).unwrap();
+    assert_eq!(
+        (&listed["paired"], &listed["pending"]),
+        (&json!([]), &json!([]))
+    );
+
+    let text = openclaw_with(&gateway.home, &[NO_MANAGER], &["doctor"]).success();
+    assert!(
+        text.stdout.contains("ok      gateway.reachable"),
+        "{}",
+        text.stdout
+    );
+    assert!(
+        text.stdout.trim_end().ends_with("skipped"),
+        "{}",
+        text.stdout
+    );
+    assert!(
+        !format!("{report}{text:?}").contains(SECRET),
+        "the secret is shown"
+    );
+}
+
+#[test]
+fn modes_and_leftovers_are_found_and_fixed_once_without_widening_anything() {
+    let home = Home::with_gateway(free_port(), SECRET);
+    openclaw(&home, &["devices", "list"]);
+    tidy(&home);
+    let id = "0f0e0d0c-0b0a-4908-8706-050403020100";
+    let leftover = format!("devices/paired.json.{id}.tmp");
+    for name in [
+        leftover.as_str(),
+        "mine.txt",
+        "devices/paired.json.tmp",
+        "node-audit.jsonl",
+    ] {
+        home.write(name, b"x");
+        fs::set_permissions(home.state().join(name), Permissions::from_mode(0o600)).unwrap();
+    }
+    age(&home.state().join(&leftover));
+    home.write("elsewhere/other", b"x");
+    symlink(
+        home.state().join("elsewhere/other"),
+        home.state().join("gateway-token"),
+    )
+    .unwrap();
+    let set = |name: &str, mode| {
+        fs::set_permissions(home.state().join(name), Permissions::from_mode(mode)).unwrap();
+    };
+    for (name, mode) in [
+        ("", 0o755),
+        ("openclaw.json", 0o644),
+        ("identity", 0o711),
+        ("identity/device.json", 0o440),
+        ("node-audit.jsonl", 0o640),
+        ("mine.txt", 0o644),
+        ("elsewhere/other", 0o644),
+    ] {
+        set(name, mode);
+    }
+    let before = files(&home);
+    let outcome = doctor(&home, &[]);
+    let report = outcome.json();
+    assert_eq!(
+        (outcome.code, &report["ok"]),
+        (1, &json!(false)),
+        "{report:#}"
+    );
+    let modes = check(&report, "state.modes");
+    assert_eq!(
+        (&modes["state"], &modes["fix"]),
+        (&json!("fail"), &json!("openclaw doctor --fix"))
+    );
+    assert_eq!(modes["items"].as_array().unwrap().len(), 5, "{modes:#}");
+    let left = check(&report, "state.leftovers");
+    assert_eq!(
+        (&left["state"], left["items"].as_array().unwrap().len()),
+        (&json!("warn"), 1)
+    );
+    assert_eq!(files(&home), before, "a look changes nothing");
+
+    let fixed = doctor(&home, &["--fix"]);
+    let report = fixed.json();
+    assert_eq!(fixed.code, 0, "{report:#}");
+    assert_eq!(report["fixed"].as_array().unwrap().len(), 6, "{report:#}");
+    assert_eq!(report["notFixed"], json!([]));
+    for (name, expected) in [
+        ("", 0o700),
+        ("openclaw.json", 0o600),
+        ("identity", 0o700),
+        ("identity/device.json", 0o400),
+        ("node-audit.jsonl", 0o600),
+        ("mine.txt", 0o644),
+        ("elsewhere/other", 0o644),
+    ] {
+        assert_eq!(mode(&home, name), expected, "{name}");
+    }
+    assert!(!home.state().join(&leftover).exists());
+    assert!(
+        home.state().join("devices/paired.json.tmp").exists(),
+        "no file of ours"
+    );
+    for (path, (_, bytes)) in before {
+        // The lock names who held it last.
+        let ours = [leftover.as_str(), "gateway.lock"].map(|name| home.state().join(name));
+        if !ours.contains(&path) {
+            assert_eq!(
+                fs::read(&path).unwrap_or_default(),
+                bytes,
+                "{}",
+                path.display()
+            );
+        }
+    }
+    let again = doctor(&home, &["--fix"]).success().json();
+    assert_eq!(
+        (&again["fixed"], &again["notFixed"]),
+        (&json!([]), &json!([]))
+    );
+}
+
+#[test]
+fn a_running_gateway_keeps_its_leftovers_to_itself() {
+    let gateway = Gateway::start();
+    tidy(&gateway.home);
+    let leftover = "devices/paired.json.0f0e0d0c-0b0a-4908-8706-050403020100.tmp";
+    gateway.home.write(leftover, b"x");
+    fs::set_permissions(
+        gateway.home.state().join(leftover),
+        Permissions::from_mode(0o600),
+    )
+    .unwrap();
+    age(&gateway.home.state().join(leftover));
+    let report = doctor(&gateway.home, &["--fix"]).success().json();
+    assert_eq!(report["fixed"], json!([]), "{report:#}");
+    let left = report["notFixed"][0].as_str().unwrap();
+    assert!(left.contains(&gateway.process.pid().to_string()), "{left}");
+    assert_eq!(
+        check(&report, "state.leftovers")["fix"],
+        "openclaw gateway restart"
+    );
+}
+
+#[test]
+fn files_that_do_not_parse_are_named_with_line_and_column() {
+    let home = Home::with_gateway(free_port(), SECRET);
+    for (name, text) in [
+        ("devices/paired.json", "{\n  \"a\": ]"),
+        ("nodes/pending.json", "[]"),
+        ("identity/device-auth.json", "{\n\n  oops"),
+        ("exec-approvals.json", "{\n  \"version\": 1, \"wat\": 2}"),
+        ("node.json", "[1]"),
+    ] {
+        home.write(name, text.as_bytes());
+    }
+    tidy(&home);
+    let before = files(&home);
+    let outcome = doctor(&home, &["--fix"]);
+    assert_eq!(outcome.code, 1);
+    let found = check(&outcome.json(), "state.files");
+    let items: Vec<&str> = found["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item.as_str().unwrap())
+        .collect();
+    for place in [
+        "devices/paired.json:2:8",
+        "nodes/pending.json:1:1",
+        "identity/device-auth.json:3:3",
+        "exec-approvals.json",
+        "node.json:1:0",
+    ] {
+        assert!(
+            items.iter().any(|item| item.contains(place)),
+            "{place}: {items:#?}"
+        );
+    }
+    assert_eq!(
+        files(&home),
+        before,
+        "what does not parse is nobody's to mend"
+    );
+}
+
+#[test]
+fn a_broken_configuration_is_named_and_everything_else_is_looked_at() {
+    let home = Home::new();
+    home.write_config("{ gateway: { port: 'x', bogus: 1 } }");
+    let outcome = doctor(&home, &[]);
+    assert_eq!(outcome.code, 1);
+    let report = outcome.json();
+    let config = check(&report, "config.valid");
+    assert_eq!(
+        (&config["state"], &config["fix"]),
+        (&json!("fail"), &json!("openclaw config validate"))
+    );
+    assert_eq!(config["items"].as_array().unwrap().len(), 2, "{config:#}");
+    assert_eq!(state(&report, "state.files"), "ok");
+    assert_eq!(state(&report, "clock.time"), "ok");
+}
+
+#[test]
+fn secrets_are_told_by_fingerprint_and_sources_that_disagree_are_a_warning() {
+    let gateway = Gateway::start();
+    let other = "another-secret-19c2";
+    let variables = [NO_MANAGER, ("OPENCLAW_GATEWAY_TOKEN", other)];
+    gateway.home.write("gateway-token", b"third-secret-8f\n");
+    tidy(&gateway.home);
+    let outcome = openclaw_with(&gateway.home, &variables, &["doctor", "--json"]);
+    let report = outcome.json();
+    let token = check(&report, "secrets.token");
+    assert_eq!(
+        (&token["state"], &token["fix"]),
+        (&json!("warn"), &json!("unset OPENCLAW_GATEWAY_TOKEN")),
+        "{token:#}"
+    );
+    let items = token["items"].to_string();
+    for place in [
+        "env OPENCLAW_GATEWAY_TOKEN: sha256:",
+        "config gateway.auth.token: sha256:",
+        "gateway-token: sha256:",
+    ] {
+        assert!(items.contains(place), "{items}");
+    }
+    assert!(
+        token["what"]
+            .as_str()
+            .unwrap()
+            .contains("commands use the token of env"),
+        "{token}"
+    );
+    // The wrong one wins, so the gateway refuses.
+    assert_eq!(state(&report, "gateway.reachable"), "fail");
+    assert_eq!(outcome.code, 1);
+    for secret in [SECRET, other, "third-secret-8f"] {
+        assert!(
+            !outcome.stdout.contains(secret) && !outcome.stderr.contains(secret),
+            "{outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn a_port_that_somebody_else_holds_and_a_gateway_that_does_not_run_are_told() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let home = Home::with_gateway(port, SECRET);
+    tidy(&home);
+    let report = doctor(&home, &["--timeout", "2000"]).json();
+    let held = check(&report, "port.owner");
+    assert_eq!(held["state"], "fail", "{held:#}");
+    assert!(
+        held["what"]
+            .as_str()
+            .unwrap()
+            .contains(&format!("pid {} ", std::process::id())),
+        "{held}"
+    );
+    drop(listener);
+    let outcome = doctor(&home, &[]);
+    let report = outcome.json();
+    assert_eq!(state(&report, "port.owner"), "ok");
+    assert_eq!(state(&report, "gateway.reachable"), "warn");
+    assert_eq!(outcome.code, 0, "{report:#}");
+    assert!(
+        !home.state().join("identity").exists(),
+        "it makes no device"
+    );
+}
+
+#[test]
+fn a_machine_without_anything_is_no_failure_and_nothing_is_made() {
+    let home = Home::new();
+    let outcome = doctor(&home, &["--fix"]);
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    assert!(!home.state().exists(), "it makes a state directory");
+}
+
+#[test]
+fn it_ends_within_its_time_whatever_does_not_answer() {
+    // Accepts and says nothing.
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let home = Home::with_gateway(listener.local_addr().unwrap().port(), SECRET);
+    let begun = Instant::now();
+    let line = ["doctor", "--json", "--timeout", "1500"];
+    let outcome = openclaw_with(&home, &[NO_MANAGER], &line);
+    assert!(
+        begun.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert!(outcome.json()["checks"].as_array().unwrap().len() > 5);
+}
+
+#[test]
+fn nodes_that_nobody_saw_for_long_are_named_with_the_command_that_removes_them() {
+    let gateway = Gateway::start();
+    let device = Device::new();
+    let mut operator = Peer::operator(gateway.address, SECRET);
+    let node = Peer::node(gateway.address, SECRET, &device, &["system.which"]).unwrap();
+    let request = operator.event("node.pair.requested")["payload"]["requestId"].clone();
+    operator
+        .call("node.pair.approve", json!({"requestId": request}))
+        .unwrap();
+    drop((node, operator));
+    let (home, mut process) = (gateway.home, gateway.process);
+    process.signal("TERM");
+    assert_eq!(process.exit_code(), 0);
+    let mut paired = home.json("nodes/paired.json");
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap();
+    let old = u64::try_from(now.as_millis()).unwrap() - 100 * DAY_MS;
+    for name in [
+        "createdAtMs",
+        "approvedAtMs",
+        "lastConnectedAtMs",
+        "lastSeenAtMs",
+    ] {
+        paired[&device.id][name] = json!(old);
+    }
+    home.write("nodes/paired.json", paired.to_string().as_bytes());
+    tidy(&home);
+    let report = doctor(&home, &[]).success().json();
+    let stale = check(&report, "nodes.stale");
+    let remove = format!("openclaw nodes remove --node {}", device.id);
+    assert_eq!(
+        (&stale["state"], &stale["fix"]),
+        (&json!("warn"), &json!(remove)),
+        "{stale:#}"
+    );
+    // The command is right.
+    let words: Vec<&str> = remove.split(' ').skip(1).collect();
+    openclaw(&home, &words).success();
+    assert_eq!(state(&doctor(&home, &[]).json(), "nodes.stale"), "ok");
+}
+
+#[test]
+fn a_certificate_that_another_pin_names_is_found() {
+    let gateway = Gateway::start_tls();
+    let port = gateway.address.port();
+    let write = |pin: &str| {
+        let gateway_part =
+            json!({"host": "127.0.0.1", "port": port, "tls": true, "tlsFingerprint": pin});
+        let text = json!({"version": 1, "nodeId": "n", "gateway": gateway_part}).to_string();
+        gateway.home.write("node.json", text.as_bytes());
+        tidy(&gateway.home);
+    };
+    let own = gateway.cli(&["gateway", "fingerprint"]).success().stdout;
+    write(own.trim());
+    let report = doctor(&gateway.home, &[]).success().json();
+    for id in [
+        "tls.certificate",
+        "tls.pins",
+        "node.settings",
+        "node.gateway",
+        "node.approvals",
+        "gateway.reachable",
+    ] {
+        assert_eq!(state(&report, id), "ok", "{}", check(&report, id));
+    }
+    write(&"ab".repeat(32));
+    let outcome = doctor(&gateway.home, &[]);
+    assert_eq!(outcome.code, 1);
+    let report = outcome.json();
+    let pins = check(&report, "tls.pins");
+    assert_eq!(pins["state"], "fail", "{pins:#}");
+    assert!(pins["fix"].as_str().unwrap().contains(own.trim()), "{pins}");
+    assert_eq!(
+        state(&report, "node.gateway"),
+        "fail",
+        "{}",
+        check(&report, "node.gateway")
+    );
+}
+
+#[test]
+fn in_remote_mode_the_gateway_elsewhere_is_asked_and_this_machine_is_no_gateway() {
+    let gateway = Gateway::start();
+    let home = Home::new();
+    let url = format!("ws://{}", gateway.address);
+    home.write_config(&format!(
+        "{{ gateway: {{ mode: 'remote', remote: {{ url: '{url}', token: '{SECRET}' }} }} }}"
+    ));
+    tidy(&home);
+    let report = doctor(&home, &[]).success().json();
+    assert_eq!(state(&report, "gateway.reachable"), "ok");
+    for id in ["port.owner", "tls.certificate", "nodes.stale"] {
+        assert_eq!(state(&report, id), "skipped", "{}", check(&report, id));
+    }
+    home.write_config("{ gateway: { mode: 'remote' } }");
+    tidy(&home);
+    let outcome = doctor(&home, &[]);
+    assert_eq!(outcome.code, 1);
+    let missing = check(&outcome.json(), "gateway.reachable");
+    assert_eq!(
+        missing["fix"],
+        "openclaw config set gateway.remote.url <wss-url>"
+    );
+}
