@@ -178,6 +178,7 @@ fn modes_and_leftovers_are_found_and_fixed_once_without_widening_anything() {
     };
     for (name, mode) in [
         ("", 0o755),
+        ("devices", 0o700),
         ("openclaw.json", 0o644),
         ("identity", 0o711),
         ("identity/device.json", 0o440),
