@@ -157,7 +157,7 @@ fn a_page_whose_script_never_ends_costs_its_requests_their_time_alone() {
     let busy = site.page(
         "/busy",
         "Busy",
-        "<script>setTimeout(() => { for (;;); }, 50)</script>",
+        "<script>setTimeout(() => { for (;;); }, 2_000)</script>",
     );
     node.post("/tabs/open", json!({"url": fine, "label": "fine"}))
         .unwrap();
