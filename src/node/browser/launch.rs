@@ -111,26 +111,13 @@ impl Launch {
         arguments
     }
 
-    /// Makes the folder, with what tells the browser that downloads belong there too: where nobody waits for one, it
-    /// goes where the desktop's settings say.
+    /// Makes its directories.
     ///
     /// # Errors
-    /// It cannot be made or written to.
+    /// One cannot be made.
     pub fn prepare(&self) -> std::io::Result<()> {
-        let config = self.folder.join("config");
-        for directory in [&self.folder, &self.user_data, &config] {
-            create_private_directory(directory)?;
-        }
-        let downloads = self.folder.join("downloads");
-        let mut quoted = String::new();
-        for letter in downloads.to_string_lossy().chars() {
-            if ['\\', '"', '$', '`'].contains(&letter) {
-                quoted.push('\\');
-            }
-            quoted.push(letter);
-        }
-        let text = format!("XDG_DOWNLOAD_DIR=\"{quoted}\"\n");
-        std::fs::write(config.join("user-dirs.dirs"), text)
+        create_private_directory(&self.folder)?;
+        create_private_directory(&self.user_data)
     }
 
     /// The variables that say where programs keep their things.

@@ -198,7 +198,7 @@ fn launch(
     };
     launch.prepare().map_err(|error| {
         let (folder, data) = (plan.folder.display(), plan.user_data.display());
-        BrowserError::Launch(format!("cannot write below {folder} and {data}: {error}"))
+        BrowserError::Launch(format!("cannot create {folder} and {data}: {error}"))
     })?;
     let mut tried = 0;
     loop {
