@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help build release static cross install uninstall deb image-context package newcomer check fmt clippy doc test generate shells demo demo-lan browser interop attack fault endurance fuzz lan bench deps service
+.PHONY: help build release static cross install uninstall deb image-context package newcomer check fmt clippy doc test generate shells demo demo-lan browser interop attack fault endurance soak fuzz lan bench deps service
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -105,9 +105,14 @@ fault: deps ## broken on purpose: kill -9, disks, syncs, cut networks, an idle m
 	rm -f target/fault.txt
 	code=0; $(CARGO) test --locked --release --test fault -- --test-threads=1 --nocapture || code=$$?; cat target/fault.txt; exit $$code
 
+MINUTES ?= 30
+
+soak: deps ## random faults in random order for MINUTES (30), under leak checks; SOAK_SEED=n repeats a run (as root)
+	SOAK_MINUTES=$(MINUTES) $(CARGO) test --locked --release --test fault -- --nocapture soak::
+
 TIME ?= 60
 
-fuzz: deps ## random frames, connect params, HTTP heads and shell scripts for TIME seconds (60); FUZZ_SEED=n repeats a run
+fuzz: deps ## random frames, connect params, heads, scripts, DNS answers, configurations, state files for TIME seconds (60); FUZZ_SEED=n repeats a run
 	FUZZ_SECONDS=$(TIME) $(CARGO) test --locked --test fuzz
 
 bench: release ## the budget, measured (about 15 minutes); QUICK=1 for rough figures, FILTER=name for sections by name

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::Ipv6Addr;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -93,7 +94,8 @@ impl SshTarget {
             let letter = |letter: char| letter.is_ascii_alphanumeric() || more.contains(letter);
             !word.is_empty() && !word.starts_with('-') && word.chars().all(letter)
         };
-        if !plain(user, "._-") || !plain(host, "._-:") || port == Some(0) {
+        let no_address = host.contains(':') && host.parse::<Ipv6Addr>().is_err();
+        if no_address || !plain(user, "._-") || !plain(host, "._-:") || port == Some(0) {
             return Err(bad());
         }
         Ok(SshTarget {
@@ -295,6 +297,8 @@ mod tests {
             "pi@a@b",
             "pi@[fd00::7",
             "pi@[h]x",
+            "pi@[h:22]",
+            "pi@a:b:c",
             "p$i@h",
             "pi@h/x",
             "pi@host:70000",

@@ -23,6 +23,8 @@ pub enum UrlFault {
     Credentials,
     /// No host.
     Host,
+    /// A blank, a control character or a letter that no URL has behind the host.
+    Path,
     /// A port that is none.
     Port,
     /// Neither `ws://` nor `wss://`.
@@ -84,6 +86,10 @@ impl GatewayUrl {
             return Err(UrlFault::Host);
         }
         let tail = tail.split('#').next().unwrap_or("");
+        // It goes into the first line of a request, and to terminals.
+        if !tail.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(UrlFault::Path);
+        }
         let path = if tail.starts_with('/') {
             tail.to_owned()
         } else {
@@ -168,6 +174,7 @@ impl fmt::Display for UrlFault {
         out.write_str(match self {
             UrlFault::Credentials => "it must not contain a user name or password",
             UrlFault::Host => "it has no usable host",
+            UrlFault::Path => "its path holds a blank or another character that no URL has",
             UrlFault::Port => "its port is not a number from 1 to 65535",
             UrlFault::Scheme => "it must start with ws:// or wss://",
         })
@@ -218,6 +225,13 @@ mod tests {
             ("wss://a`id`", Err(UrlFault::Host)),
             ("wss://a&b", Err(UrlFault::Host)),
             ("wss://[fe80::1%$(id)]", Err(UrlFault::Host)),
+            ("ws://host/a b", Err(UrlFault::Path)),
+            (
+                "ws://host/x HTTP/1.1\r\nX-Forwarded-For: 10.0.0.1",
+                Err(UrlFault::Path),
+            ),
+            ("ws://host/\u{1b}[2J", Err(UrlFault::Path)),
+            ("ws://host/\u{202e}", Err(UrlFault::Path)),
             ("ws://host:0", Err(UrlFault::Port)),
             ("ws://host:65536", Err(UrlFault::Port)),
             ("ws://[::1]x", Err(UrlFault::Port)),

@@ -100,7 +100,7 @@ fn trouble_mid_write(test: &str, trouble: Trouble) {
 }
 
 /// Temporary files below a directory.
-fn leftovers(directory: &std::path::Path) -> Vec<PathBuf> {
+pub fn leftovers(directory: &std::path::Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).unwrap().flatten() {
         let path = entry.path();

@@ -51,6 +51,17 @@ impl Ledger {
         acknowledged.insert(node.to_owned(), token.to_owned());
     }
 
+    /// Some of what is in it.
+    pub fn some(&self, count: usize) -> Vec<String> {
+        let acknowledged = self.acknowledged.lock().unwrap();
+        acknowledged.keys().take(count).cloned().collect()
+    }
+
+    /// It was removed, which was acknowledged.
+    pub fn forget(&self, node: &str) {
+        self.acknowledged.lock().unwrap().remove(node);
+    }
+
     /// Requests and approves one node; whether that was acknowledged.
     pub fn approve(&self, peer: &mut Peer, node: &str) -> Answer {
         let wanted = json!({"nodeId": node, "platform": "linux"});

@@ -47,10 +47,15 @@ impl Shim {
     /// A command of the program under its influence.
     pub fn command(&self, home: &Home, arguments: &[&str]) -> Command {
         let mut line = command(&program(), home);
-        line.env("LD_PRELOAD", library().unwrap())
-            .env("FAULT_SHIM", &self.path)
-            .args(arguments);
+        self.load_into(&mut line);
+        line.args(arguments);
         line
+    }
+
+    /// Puts a prepared command under its influence.
+    pub fn load_into(&self, line: &mut Command) {
+        line.env("LD_PRELOAD", library().unwrap())
+            .env("FAULT_SHIM", &self.path);
     }
 
     /// A gateway under its influence.

@@ -67,6 +67,7 @@ fn main() -> ExitCode {
             }
         }
     }
+    fuzz::states::tidy();
     let peak = peak_memory_kib();
     println!("peak memory {} MiB", peak / 1024);
     if peak > MOST_MEMORY_KIB {

@@ -18,8 +18,8 @@ use openclaw::protocol::params;
 use openclaw::protocol::scope::{Role, Scopes};
 use serde_json::{Value, json};
 
-use super::dns;
 use super::mutate::{Dice, vary_document, vary_head, vary_script};
+use super::{configs, dns, states, words};
 
 /// One thing that reads what a stranger sent.
 pub struct Target {
@@ -36,7 +36,7 @@ pub struct Target {
     pub check: fn(&[u8]) -> Result<(), String>,
 }
 
-pub static TARGETS: [Target; 6] = [
+pub static TARGETS: [Target; 9] = [
     Target {
         name: "frames",
         corpus: include_str!("corpus/frames.jsonl"),
@@ -95,6 +95,30 @@ pub static TARGETS: [Target; 6] = [
         accepts: dns::accepts,
         check: dns::check,
     },
+    Target {
+        name: "configs",
+        corpus: include_str!("corpus/configs.txt"),
+        separator: "\n---\n",
+        vary: configs::vary,
+        accepts: configs::accepts,
+        check: configs::check,
+    },
+    Target {
+        name: "states",
+        corpus: include_str!("corpus/states.jsonl"),
+        separator: "\n",
+        vary: vary_document,
+        accepts: states::accepts,
+        check: states::check,
+    },
+    Target {
+        name: "words",
+        corpus: include_str!("corpus/words.txt"),
+        separator: "\n",
+        vary: words::vary,
+        accepts: words::accepts,
+        check: words::check,
+    },
 ];
 
 impl Target {
@@ -103,8 +127,7 @@ impl Target {
             .corpus
             .split(self.separator)
             .filter(|entry| !entry.trim().is_empty());
-        let heads = self.separator != "\n";
-        let entry = |entry: &str| match heads {
+        let entry = |entry: &str| match self.name == "heads" {
             true => (entry.replace('\n', "\r\n") + "\r\n\r\n").into_bytes(),
             false => entry.as_bytes().to_vec(),
         };

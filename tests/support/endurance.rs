@@ -34,10 +34,10 @@ const FILE_SLACK: usize = 8;
 /// What a process holds.
 #[derive(Clone, Copy, Debug)]
 pub struct Held {
-    resident_kib: u64,
-    descriptors: usize,
-    threads: usize,
-    children: usize,
+    pub resident_kib: u64,
+    pub descriptors: usize,
+    pub threads: usize,
+    pub children: usize,
     files: usize,
     file_kib: u64,
 }
@@ -58,7 +58,7 @@ impl fmt::Display for Held {
 }
 
 impl Held {
-    fn by(process: &Running, home: &Home) -> Held {
+    pub fn by(process: &Running, home: &Home) -> Held {
         let folder = format!("/proc/{}", process.pid());
         let count = |name: &str| {
             std::fs::read_dir(format!("{folder}/{name}"))
@@ -128,15 +128,15 @@ fn files(folder: &Path) -> (usize, u64) {
 }
 
 /// A way to the gateway that can be cut.
-struct Way {
-    address: SocketAddr,
+pub struct Way {
+    pub address: SocketAddr,
     streams: Arc<Mutex<Vec<TcpStream>>>,
     stopping: Arc<AtomicBool>,
     acceptor: Option<JoinHandle<()>>,
 }
 
 impl Way {
-    fn to(gateway: SocketAddr) -> Way {
+    pub fn to(gateway: SocketAddr) -> Way {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let streams = Arc::<Mutex<Vec<TcpStream>>>::default();
@@ -147,7 +147,10 @@ impl Way {
                 if stop.load(Ordering::SeqCst) {
                     return;
                 }
-                let far = TcpStream::connect(gateway).unwrap();
+                // Nobody there: the near end is told by its end.
+                let Ok(far) = TcpStream::connect(gateway) else {
+                    continue;
+                };
                 for (from, to) in [(&near, &far), (&far, &near)] {
                     let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
                     std::thread::spawn(move || {
@@ -166,7 +169,7 @@ impl Way {
         }
     }
 
-    fn cut(&self) {
+    pub fn cut(&self) {
         for stream in self.streams.lock().unwrap().drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }

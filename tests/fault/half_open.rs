@@ -1,0 +1,154 @@
+//! Peers that vanish without a word, in every phase of a connection: the gateway lets go of each within its
+//! deadlines, answers who waited for them, and serves everybody else meanwhile.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::report;
+use crate::support::home::Home;
+use crate::support::network::{GATEWAY, Network, Place};
+use crate::support::process::{Running, SECRET, free_port};
+use crate::support::{wait_for, wait_within};
+
+/// What a peer says before it is silent, for printf.
+const PHASES: [(&str, &str); 4] = [
+    ("accepted", ""),
+    ("in the head", r"GET / HTTP/1.1\r\nHost: x\r\nUpgr"),
+    (
+        "upgraded, before connect",
+        r"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+    ),
+    (
+        "in its first frame",
+        r"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n\201\376\100\000abcd",
+    ),
+];
+
+/// What a TLS client says first: a record that is never complete.
+const IN_TLS: &str = r"\026\003\001\002\000\001\000\001\374";
+
+/// Two tick intervals and what a busy machine adds, for those that were admitted.
+const LET_GO_WITHIN: Duration = Duration::from_secs(100);
+
+fn descriptors(process: &Running) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", process.pid()))
+        .unwrap()
+        .count()
+}
+
+fn gateway(network: &Network, tls: &str) -> (Home, u16, Running) {
+    let (home, port) = (Home::new(), free_port());
+    home.write_config(&format!(
+        r#"{{ gateway: {{ mode: "local", port: {port}, bind: "lan", {tls} auth: {{ mode: "token", token: "{SECRET}" }} }} }}"#
+    ));
+    let mut start = network.command(Place::Gateway, &home);
+    start.args(["gateway", "run"]);
+    let mut gateway = Running::start(start);
+    gateway.wait_for_output("[gateway] ready");
+    (home, port, gateway)
+}
+
+/// A shell on the node's machine that connects, says this and holds the connection.
+fn silent(network: &Network, home: &Home, port: u16, words: &str) -> Running {
+    let mut line: Command = network.command_of(Place::Node, home, Path::new("/bin/bash"));
+    let script = format!(
+        "exec 3<>/dev/tcp/{GATEWAY}/{port} && printf '{words}' >&3 && echo there && sleep 10000"
+    );
+    line.args(["-c", &script]);
+    let mut shell = Running::start_group(line);
+    shell.wait_for_output("there");
+    shell
+}
+
+#[test]
+fn a_peer_that_vanishes_in_any_phase_is_let_go() {
+    let test = "a_peer_that_vanishes_in_any_phase_is_let_go";
+    let Some(network) = Network::or_skip(test) else {
+        return;
+    };
+    let elsewhere = Home::new();
+    let (home, port, plain) = gateway(&network, "");
+    let (_tls_home, tls_port, tls) = gateway(&network, "tls: { enabled: true },");
+    let cli = |arguments: &[&str]| network.openclaw(Place::Gateway, &home, arguments);
+    elsewhere.write(
+        "exec-approvals.json",
+        br#"{"version":1,"defaults":{"security":"full","ask":"off"}}"#,
+    );
+    // The first commands of this machine are part of what it is like at rest.
+    cli(&["nodes", "list", "--json"]).success();
+    let rest = [descriptors(&plain), descriptors(&tls)];
+    let mut peers: Vec<Running> = PHASES
+        .iter()
+        .map(|(_, words)| silent(&network, &elsewhere, port, words))
+        .collect();
+    peers.push(silent(&network, &elsewhere, tls_port, IN_TLS));
+    peers.push(silent(&network, &elsewhere, tls_port, ""));
+    // Admitted ones: a node in the middle of a run, which is idle to the gateway.
+    let node = network.node_host(&elsewhere, port, SECRET);
+    let id = wait_for("the node to be approved", || {
+        let pending = cli(&["nodes", "pending", "--json"]).success().json();
+        for row in pending.as_array().unwrap() {
+            cli(&[
+                "nodes",
+                "approve",
+                row["requestId"].as_str().unwrap(),
+                "--json",
+            ])
+            .success();
+        }
+        let status = cli(&["nodes", "status", "--connected", "--json"])
+            .success()
+            .json();
+        let row = &status["nodes"][0];
+        let ready = row["commands"].to_string().contains("system.run");
+        ready.then(|| row["nodeId"].as_str().unwrap().to_owned())
+    });
+    let params = json!({"nodeId": id, "command": "system.run", "timeoutMs": 600_000, "idempotencyKey": "k",
+        "params": {"command": ["/bin/sleep", "500"], "timeoutMs": 600_000}});
+    let mut call = network.command(Place::Gateway, &home);
+    let text = params.to_string();
+    call.args([
+        "gateway",
+        "call",
+        "node.invoke",
+        "--timeout",
+        "300000",
+        "--json",
+        "--params",
+        &text,
+    ]);
+    let mut call = Running::start(call);
+    wait_for("the run", || {
+        let listed = cli(&["gateway", "limits", "list", "--json"])
+            .success()
+            .json();
+        let budgets = listed["budgets"].as_array().unwrap();
+        let open = budgets.iter().find(|row| row["name"] == "open-invokes");
+        (open.unwrap()["used"] == 1).then_some(())
+    });
+    network.mute();
+    let muted = Instant::now();
+    wait_within(LET_GO_WITHIN, "the invoke to be answered", || {
+        (!call.alive()).then_some(())
+    });
+    let answered = muted.elapsed();
+    assert_eq!(call.exit_code(), 1, "{}", call.output());
+    wait_within(LET_GO_WITHIN, "every peer to be let go", || {
+        cli(&["nodes", "list", "--json"]).success();
+        (descriptors(&plain) <= rest[0] && descriptors(&tls) <= rest[1]).then_some(())
+    });
+    let let_go = muted.elapsed();
+    drop((node, peers));
+    report::row(
+        "half-open peers",
+        &format!(
+            "{} phases, TLS, an invoke: answered after {answered:.0?}, all let go after {let_go:.0?}",
+            PHASES.len() + 3
+        ),
+        1,
+        0,
+    );
+}
