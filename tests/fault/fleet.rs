@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -14,12 +13,18 @@ use super::report;
 use crate::support::device::Device;
 use crate::support::flood::raise_nofile;
 use crate::support::home::Home;
-use crate::support::peer::{Peer, node_params};
+use crate::support::peer::{Peer, Refused, node_params};
 use crate::support::process::{Gateway, SECRET, free_port};
 use crate::support::websocket::WebSocket;
 
 /// How many; `FAULT_NODES` says another number.
 const NODES: usize = 5_000;
+
+/// The close code of a gateway that has no room just now.
+const TRY_LATER: u16 = 1013;
+
+/// Everybody is in by then; who is told to come again for ever is not.
+const ALL_WITHIN: Duration = Duration::from_secs(300);
 
 /// Handshakes at the same time.
 const AT_ONCE: usize = 64;
@@ -62,14 +67,26 @@ fn paired(home: &Home, fleet: &[Device]) {
     );
 }
 
-/// One try of one node; `None` when it is told to come again.
+/// One try of one node; `None` when it is told to come again, by a word or by an end of the connection.
 fn join(address: SocketAddr, device: &Device) -> Option<Peer> {
-    let socket = WebSocket::connect_with(address, "/", &[]).ok()?;
+    let socket = match WebSocket::connect_with(address, "/", &[]) {
+        Ok(socket) => socket,
+        Err(told) if told.starts_with("HTTP/") => {
+            assert!(told.starts_with("HTTP/1.1 503 "), "{told}");
+            return None;
+        }
+        Err(_) => return None,
+    };
     let params = node_params(SECRET, &["system.which"]);
-    let shaken = catch_unwind(AssertUnwindSafe(|| {
-        Peer::handshake(socket, params, Some(device))
-    }));
-    shaken.ok()?.ok()
+    match Peer::handshake(socket, params, Some(device)) {
+        Ok(peer) => Some(peer),
+        Err(Refused { close: None, .. }) => None,
+        Err(refused) => {
+            let code = refused.close.as_ref().map(|(code, _)| *code);
+            assert_eq!(code, Some(TRY_LATER), "{refused:?}");
+            None
+        }
+    }
 }
 
 /// Everybody tries until everybody is in; how often somebody had to come again.
@@ -77,6 +94,7 @@ fn all_join(address: SocketAddr, fleet: &[Device]) -> (Vec<(usize, Peer)>, usize
     let waiting: Mutex<VecDeque<usize>> = Mutex::new((0..fleet.len()).collect());
     let joined = Mutex::new(Vec::with_capacity(fleet.len()));
     let again = std::sync::atomic::AtomicUsize::new(0);
+    let deadline = Instant::now() + ALL_WITHIN;
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
@@ -87,6 +105,7 @@ fn all_join(address: SocketAddr, fleet: &[Device]) -> (Vec<(usize, Peer)>, usize
                     match join(address, &fleet[number]) {
                         Some(peer) => joined.lock().unwrap().push((number, peer)),
                         None => {
+                            assert!(Instant::now() < deadline, "{number} is not let in");
                             again.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                             waiting.lock().unwrap().push_back(number);
                             std::thread::sleep(Duration::from_millis(5));

@@ -1,8 +1,7 @@
 //! What a gateway acknowledged, in the test's own books, and whether it is still there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -104,8 +103,8 @@ impl Ledger {
         }
     }
 
-    /// Every acknowledged approval is in the files of this state directory, whole and with its token; the
-    /// newest of them verify at the gateway. The number that is not: none.
+    /// How many acknowledged approvals are lost: not in the files of this state directory, whole and with their
+    /// token, or, of the newest, not verified by the gateway. A test writes its row with it, which judges it.
     #[track_caller]
     pub fn check(&self, state: &Path, address: SocketAddr) -> usize {
         let files = ["devices/paired", "devices/pending", "nodes/pending"];
@@ -114,18 +113,21 @@ impl Ledger {
         }
         let paired = read(&state.join("nodes/paired.json"));
         let acknowledged = self.acknowledged.lock().unwrap();
-        let lost: Vec<&String> = acknowledged
+        let mut lost: BTreeSet<&String> = acknowledged
             .iter()
             .filter(|(node, token)| paired[node.as_str()]["token"] != json!(token))
             .map(|(node, _)| node)
             .collect();
-        assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
         let mut peer = Peer::operator(address, SECRET);
         for (node, token) in acknowledged.iter().rev().take(20) {
-            let verified = peer
-                .call("node.pair.verify", json!({"nodeId": node, "token": token}))
-                .unwrap();
-            assert_eq!(verified["ok"], true, "{node}");
+            let asked = json!({"nodeId": node, "token": token});
+            let verified = peer.call("node.pair.verify", asked);
+            if !verified.is_ok_and(|verified| verified["ok"] == true) {
+                lost.insert(node);
+            }
+        }
+        if !lost.is_empty() {
+            eprintln!("acknowledged and lost: {lost:?}");
         }
         lost.len()
     }
@@ -146,9 +148,7 @@ pub fn read(path: &Path) -> Value {
 pub fn operator(address: SocketAddr) -> Option<Peer> {
     let socket = WebSocket::connect_with(address, "/", &[]).ok()?;
     let params = operator_params(SECRET, &ALL_SCOPES);
-    // The harness panics where a gateway says nothing at all.
-    let shaken = catch_unwind(AssertUnwindSafe(|| Peer::handshake(socket, params, None)));
-    shaken.ok()?.ok()
+    Peer::handshake(socket, params, None).ok()
 }
 
 /// One call.

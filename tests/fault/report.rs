@@ -7,7 +7,8 @@ use std::sync::Mutex;
 
 static TURN: Mutex<()> = Mutex::new(());
 
-/// Adds a row; a test adds it when all that was acknowledged was found again.
+/// Adds a row, and fails the test afterwards when something that was acknowledged was not found again.
+#[track_caller]
 pub fn row(fault: &str, tried: &str, acknowledged: usize, lost: usize) {
     let _turn = TURN
         .lock()
@@ -15,6 +16,11 @@ pub fn row(fault: &str, tried: &str, acknowledged: usize, lost: usize) {
     let line = format!("{fault:<34} | {tried:<72} | {acknowledged:>12} | {lost:>4}\n");
     print!("{line}");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/fault.txt");
+    append(&path, &line);
+    assert_eq!(lost, 0, "acknowledged and lost: {line}");
+}
+
+fn append(path: &Path, line: &str) {
     let mut file = OpenOptions::new()
         .create(true)
         .append(true)

@@ -1,7 +1,5 @@
-//! Operators that never read while events flow: each is given up at its budget, nobody else notices, and memory
-//! stays within what one copy of the events takes.
-
-use std::time::Duration;
+//! Operators that never read while notices of a state flow: what no longer fits is dropped for them, nobody else
+//! notices, and memory stays within what one copy of the events takes.
 
 use serde_json::json;
 
@@ -11,7 +9,6 @@ use crate::support::flood::{Usage, raise_nofile};
 use crate::support::job::whole_job;
 use crate::support::peer::Peer;
 use crate::support::process::Gateway;
-use crate::support::wait_within;
 
 /// Operators that do not read.
 const DEAF: usize = 100;
@@ -21,9 +18,6 @@ const BUDGET: usize = 52_428_800;
 
 /// Memory that all of it may take beyond one budget, in KiB: what each connection is just sending.
 const MORE_KIB: u64 = 128 * 1_024;
-
-/// The gateway gives up at the next tick, which comes every 30 s.
-const PATIENCE: Duration = Duration::from_secs(100);
 
 fn sessions(owner: &mut Peer) -> usize {
     let listed = owner.call("system-presence", json!({})).unwrap();
@@ -69,20 +63,13 @@ fn operators_that_never_read_cost_nobody_anything() {
         during.rss_kb <= before.rss_kb + BUDGET as u64 / 1_024 + MORE_KIB,
         "{before:?} -> {during:?}"
     );
-    let given_up = || {
-        let output = gateway.process.output();
-        output.matches("code=1008 reason=slow consumer").count()
-    };
-    wait_within(PATIENCE, "all of them to be given up", || {
-        (given_up() == DEAF).then_some(())
-    });
     whole_job(&gateway);
     assert!(sessions(&mut owner) >= rows);
     drop(deaf);
     report::row(
         "readers that never read",
         &format!(
-            "{DEAF} operators, {needed} events of {} KiB: {DEAF} closed 1008, {} MiB more",
+            "{DEAF} operators, {needed} events of {} KiB: jobs go on, {} MiB more",
             length / 1_024,
             during.rss_kb.saturating_sub(before.rss_kb) / 1_024
         ),

@@ -97,7 +97,7 @@ impl Peer {
         mut params: Value,
         device: Option<&Device>,
     ) -> Result<Peer, Refused> {
-        let (nonce, signed_at_ms) = challenge(&mut socket);
+        let (nonce, signed_at_ms) = challenge_or_end(&mut socket)?;
         if let Some(device) = device {
             device.prove(&mut params, &nonce, signed_at_ms);
         }
@@ -246,13 +246,25 @@ impl Peer {
 /// Reads the challenge: its nonce and timestamp.
 #[track_caller]
 pub fn challenge(socket: &mut WebSocket) -> (String, u64) {
-    let Message::Text(text) = socket.next() else {
-        panic!("no challenge")
+    challenge_or_end(socket).expect("no challenge")
+}
+
+/// The same, where the gateway may end the connection instead.
+#[track_caller]
+fn challenge_or_end(socket: &mut WebSocket) -> Result<(String, u64), Refused> {
+    let close = match socket.next() {
+        Message::Text(text) => {
+            let frame: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(frame["event"], "connect.challenge", "{text}");
+            let nonce = frame["payload"]["nonce"].as_str().unwrap().to_owned();
+            return Ok((nonce, frame["payload"]["ts"].as_u64().unwrap()));
+        }
+        Message::Close(code, reason) => Some((code, reason)),
+        Message::Gone => None,
+        Message::Ping(_) | Message::Pong(_) => panic!("no challenge"),
     };
-    let frame: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(frame["event"], "connect.challenge", "{text}");
-    let nonce = frame["payload"]["nonce"].as_str().unwrap().to_owned();
-    (nonce, frame["payload"]["ts"].as_u64().unwrap())
+    let error = Value::Null;
+    Err(Refused { error, close })
 }
 
 /// Reads what follows a sent `connect`.
