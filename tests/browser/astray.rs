@@ -90,6 +90,18 @@ fn tab_called(node: &mut Node, title: &str) -> Value {
     })
 }
 
+/// The tab whose title and address may not be told, as soon as there is one that may not be read.
+fn untold_tab(node: &mut Node) -> Value {
+    wait_for("a tab that is not told", || {
+        let listed = node.get("/tabs").unwrap();
+        let tabs = listed["tabs"].as_array().unwrap();
+        let untold = |tab: &&Value| tab.get("title").is_none() && tab.get("url").is_none();
+        let tab = tabs.iter().find(untold).cloned()?;
+        let read = json!({"targetId": tab["targetId"]});
+        is_blocked(node.get_with("/snapshot", read)).then_some(tab)
+    })
+}
+
 /// Whether a request of a page was refused before it was made.
 fn told_refused(request: &Value) -> bool {
     let text = request["failureText"].as_str().unwrap_or_default();
@@ -145,8 +157,7 @@ fn a_tab_that_shows_a_file_is_told_to_nobody_whoever_opened_it() {
     stream.write_all(request.as_bytes()).unwrap();
     // It has opened the tab when it answers; it does not hang up.
     stream.read_exact(&mut [0; 12]).unwrap();
-    let tab = tab_called(&mut node, "hosts");
-    assert_eq!(tab.get("url"), None);
+    let tab = untold_tab(&mut node);
     assert_untold(&mut node, &tab["targetId"]);
     let away = json!({"url": "about:blank", "targetId": tab["targetId"]});
     assert_eq!(node.post("/navigate", away).unwrap()["url"], "about:blank");
@@ -158,13 +169,82 @@ fn a_popup_that_was_led_astray_is_told_to_nobody() {
     let secret = public(&site);
     site.page("/", "Opener", &format!("<script>open('{secret}')</script>"));
     node.show(&site.named("/"));
-    let popup = tab_called(&mut node, "Secret");
+    let popup = untold_tab(&mut node);
     assert_untold(&mut node, &popup["targetId"]);
     let opener = tab_called(&mut node, "Opener");
     let read = json!({"targetId": opener["targetId"]});
     assert!(node.get_with("/snapshot", read).is_ok());
     let path = format!("/tabs/{}", popup["targetId"].as_str().unwrap());
     assert_eq!(node.delete(&path), Ok(json!({"ok": true})));
+}
+
+#[test]
+fn what_fails_on_a_page_that_was_led_astray_meanwhile_tells_nothing() {
+    let (mut node, site) = start();
+    let secret = public(&site);
+    let url = site
+        .page("/", "Page", "<p>page</p>")
+        .replace("127.0.0.1", "localhost");
+    let thrown =
+        format!("async () => {{ throw new Error(await (await fetch('{secret}')).text()) }}");
+    let waited = format!(
+        "async () => {{ const got = await fetch('{secret}'); document.title = 'x'; throw new Error(await got.text()) }}"
+    );
+    for body in [
+        json!({"kind": "evaluate", "fn": thrown}),
+        json!({"kind": "wait", "fn": waited, "timeoutMs": 20_000}),
+    ] {
+        node.show(&url);
+        assert_eq!(
+            node.post("/act", body.clone()),
+            Err(BLOCKED.to_owned()),
+            "{body}"
+        );
+    }
+    // One that was not is told of as before.
+    node.show(&url);
+    let fine = json!({"kind": "evaluate", "fn": "() => { throw new Error('fine') }"});
+    let told = node.post("/act", fine).unwrap_err();
+    assert!(told.contains("fine"), "{told}");
+}
+
+#[test]
+fn a_file_that_a_page_makes_of_an_answer_from_inside_is_not_kept() {
+    let (mut node, site) = start();
+    let secret = public(&site);
+    let body = format!(
+        "<p>page</p><script>setTimeout(async () => {{
+           const got = await (await fetch('{secret}')).blob(), link = document.createElement('a');
+           link.href = URL.createObjectURL(got); link.download = 'f.bin'; link.click() }}, 3000)</script>"
+    );
+    site.page("/", "Page", &body);
+    node.show(&site.named("/"));
+    let answer = node.post("/wait/download", json!({"timeoutMs": 30_000}));
+    assert_eq!(answer, Err(BLOCKED.to_owned()));
+    let kept = node.home.state().join("media/downloads");
+    assert_eq!(std::fs::read_dir(kept).unwrap().count(), 0);
+}
+
+#[test]
+fn cookies_of_hosts_where_pages_may_not_be_are_neither_told_nor_set() {
+    let both = "ssrfPolicy: { allowedHostnames: [\"localhost\", \"127.0.0.1\"] }";
+    let (mut node, site) = (Node::with(both, ""), Site::start());
+    site.page("/", "Page", "");
+    node.show(&site.named("/"));
+    let cookie = |host: &str| json!({"cookie": {"name": "c", "value": host, "url": site.url("/").replace("127.0.0.1", host)}});
+    for host in ["localhost", "127.0.0.1"] {
+        node.post("/cookies/set", cookie(host)).unwrap();
+    }
+    let told = |node: &mut Node| {
+        let listed = node.get("/cookies").unwrap();
+        listed["cookies"].as_array().unwrap().len()
+    };
+    assert_eq!(told(&mut node), 2);
+    let one = "ssrfPolicy: { allowedHostnames: [\"localhost\"] }";
+    node.home.write_config(&config(node.port, one, ""));
+    assert_eq!(told(&mut node), 1);
+    let refused = node.post("/cookies/set", cookie("127.0.0.1"));
+    assert_eq!(refused, Err(BLOCKED.to_owned()));
 }
 
 #[test]

@@ -132,6 +132,7 @@ fn a_policy_that_changes_counts_at_the_next_request() {
     assert_eq!(node.post("/act", read), Err(BLOCKED.to_owned()));
     let tabs = node.get("/tabs").unwrap();
     assert_eq!(tabs["tabs"][0].get("url"), None);
+    assert_eq!(tabs["tabs"][0].get("title"), None);
     // It can be sent elsewhere, and closed.
     assert_eq!(node.show("about:blank")["url"], "about:blank");
     assert_eq!(

@@ -180,6 +180,7 @@ fn an_endpoint_that_a_caller_gives_to_a_profile_is_judged_like_a_page() {
         ("ws://[::1]:9222/devtools/browser/x", blocked),
         ("http://169.254.169.254:80", blocked),
         ("http://0x7f.1:9222", blocked),
+        ("http://8.8.8.8\\evil.example:9222", form),
         ("http://localhost:9222", named),
         ("http://debugger.example:9222", named),
         ("http://8.8.8.8:9222/${HOME}", form),

@@ -105,7 +105,11 @@ fn cookies_are_set_listed_and_cleared() {
     for (cookie, error) in [
         (
             json!({"name": "a", "value": "b", "url": "nonsense"}),
-            "Error: Error: ",
+            "Error: Invalid URL: nonsense",
+        ),
+        (
+            json!({"name": "a", "value": "b", "domain": "a b", "path": "/"}),
+            "Error: browser navigation blocked by policy",
         ),
         (
             json!({"name": "a", "value": "b", "url": url, "secure": "yes"}),

@@ -1,7 +1,7 @@
 //! What a route works with: the request, its profile's browser, its time.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
@@ -37,9 +37,12 @@ pub struct Context<'a> {
     pub instance: Arc<Instance>,
     /// When the request's time is over.
     pub deadline: Instant,
+    /// The tab that the request reads or works on, once that passed the judgement.
+    pub judged: OnceLock<Tab>,
 }
 
 /// A tab that a request works on.
+#[derive(Clone)]
 pub struct Tab {
     /// Its page.
     pub page: Arc<Page>,
@@ -61,7 +64,22 @@ impl Context<'_> {
         if route.start == Start::Running && self.instance.running().is_none() {
             return Err(BrowserError::NotRunning);
         }
-        (route.handle)(self)
+        (route.handle)(self).map_err(|error| self.told(error))
+    }
+
+    /// What is told of a failure: its text may be the page's, which may have been led astray meanwhile.
+    fn told(&self, error: BrowserError) -> BrowserError {
+        let Some(tab) = self.judged.get() else {
+            return error;
+        };
+        // That text is this program's, and no time is left to look.
+        if error == BrowserError::TimedOut {
+            return error;
+        }
+        let targets = self.instance.update(&tab.browser, self.deadline);
+        self.judge_again(tab, targets.unwrap_or_default())
+            .err()
+            .unwrap_or(error)
     }
 
     /// The browser, started if need be.
@@ -120,13 +138,14 @@ impl Context<'_> {
     }
 
     /// The same as [`Context::any_tab`], if pages may be where it is: a popup, a tab of a browser that runs already, or
-    /// one whose policy was tightened meanwhile may be anywhere.
+    /// one whose policy was tightened meanwhile may be anywhere. When the request fails, it is judged again.
     ///
     /// # Errors
     /// As [`Context::any_tab`] and [`Context::judge`].
     pub fn tab(&self) -> Result<Tab, BrowserError> {
         let tab = self.any_tab()?;
         self.judge(&tab.page, &tab.target.url)?;
+        let _ = self.judged.set(tab.clone());
         Ok(tab)
     }
 
@@ -188,14 +207,48 @@ impl Context<'_> {
             result.extend(members);
         }
         result.insert("targetId".to_owned(), tab.target.id.as_str().into());
-        let target = targets
-            .into_iter()
-            .find(|target| target.id == tab.target.id);
-        if let Some(target) = target {
-            self.judge(&tab.page, &target.url)?;
+        if let Some(target) = self.judge_again(tab, targets)? {
             result.insert("url".to_owned(), target.url.into());
         }
         Ok(Value::Object(result))
+    }
+
+    /// Judges a tab that passed before, which may have gone elsewhere since; gives its place among the `targets` that the
+    /// browser lists now, if it is still there.
+    ///
+    /// # Errors
+    /// As [`Context::judge`].
+    fn judge_again(&self, tab: &Tab, targets: Vec<Target>) -> Result<Option<Target>, BrowserError> {
+        let mut targets = targets.into_iter();
+        let target = targets.find(|target| target.id == tab.target.id);
+        let url = &target.as_ref().unwrap_or(&tab.target).url;
+        self.judge(&tab.page, url)?;
+        Ok(target)
+    }
+
+    /// Judges a file that a tab has given to the browser to keep: where it came from, and the tab once more.
+    ///
+    /// # Errors
+    /// As [`Running::targets`] and [`Context::judge`].
+    pub fn check_download(&self, tab: &Tab, url: &str) -> Result<(), BrowserError> {
+        if let Some(site) = guard::document(url).map_err(|_| BrowserError::Blocked)? {
+            guard::check_site(&self.settings.policy, &site, self.deadline)?;
+        }
+        let targets = self.instance.update(&tab.browser, self.deadline)?;
+        self.judge_again(tab, targets).map(drop)
+    }
+
+    /// Whether title and URL of a listed page may be told, as far as that is known without a look at the network.
+    pub fn may_list(&self, browser: &Running, target: &Target) -> bool {
+        let judged = |page: Arc<Page>| {
+            page.shown(|shown| shown.judge(&self.settings.policy, self.settings.is_proxied()))
+        };
+        // One that nobody listens to yet is listed with both in a moment.
+        self.may_show(&target.url)
+            && browser
+                .pages
+                .known(&target.id)
+                .is_some_and(|page| judged(page).is_ok())
     }
 
     /// Whether a URL may be told: it is one that a navigation could have asked for, as far as that is known without

@@ -1,10 +1,12 @@
 //! The debugging endpoint of a browser: what it says about itself over HTTP, and where its socket is.
 
+use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::cdp::Socket;
+use super::guard::is_of_host;
 use crate::net::{NetError, dial, http};
 
 /// Bytes of the answer that are read.
@@ -40,8 +42,8 @@ impl Endpoint {
         }
     }
 
-    /// Reads a `cdpUrl`; `None` for one with TLS, without a host, or with what no URL holds and a request line
-    /// must not.
+    /// Reads a `cdpUrl`; `None` for one with TLS, without a host or with one that others may read in another way, or
+    /// with what no URL holds and a request line must not.
     pub fn parse(url: &str) -> Option<Self> {
         let url = url.trim();
         if !url.chars().all(|letter| letter.is_ascii_graphic()) {
@@ -56,8 +58,15 @@ impl Endpoint {
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (place, path) = rest.split_at(end);
         let (host, port) = place.rsplit_once(':').unwrap_or((place, "80"));
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        if host.is_empty() {
+        let bracketed = host
+            .strip_prefix('[')
+            .and_then(|inside| inside.strip_suffix(']'));
+        let host = bracketed.unwrap_or(host);
+        let known = match host.contains(':') {
+            true => host.parse::<Ipv6Addr>().is_ok(),
+            false => bracketed.is_none() && !host.is_empty() && host.bytes().all(is_of_host),
+        };
+        if !known {
             return None;
         }
         Some(Self {
@@ -140,6 +149,13 @@ mod tests {
             "ws://h:1/x HTTP/1.1",
             "ws://h:1/x\r\nHost: other",
             "http://h\t:1",
+            "http://8.8.8.8\\evil.example:1",
+            "http://8.8.8.8@evil.example:1",
+            "http://8.8.8.8%2eevil.example:1",
+            "http://8.8.8.8;evil.example:1",
+            "http://[8.8.8.8]:1",
+            "http://[::1]evil.example:1",
+            "http://a:b:1",
         ] {
             assert_eq!(parsed(url), None, "{url}");
         }

@@ -5,6 +5,9 @@
 //! made by pages themselves: `about:srcdoc`, `data:`, `blob:`. The ports where browsers are debugged are nobody's,
 //! whatever the policy says: who reaches one reads every file of this user. The judgement is pure over the addresses
 //! that a host has; only [`check`] looks them up.
+//!
+//! Not held: the browser looks names up itself. One that is public here and private there (DNS rebinding) can be read
+//! through workers, or when the page has moved on; the cure is a proxy of the node's own that dials what was judged.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -167,6 +170,18 @@ pub fn addresses(host: &str, deadline: Instant) -> Result<Vec<IpAddr>, NetError>
     Ok(found.iter().map(|address| address.ip()).collect())
 }
 
+/// Whether a host, other than an IPv6 address, may have this byte. Escapes and full-width letters are read in the
+/// browser's own way, and others in the dialler's: nothing that needs that is judged.
+pub fn is_of_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._".contains(&byte)
+}
+
+/// The host of a cookie's domain, which may begin with a dot; `None` for what is no host.
+pub fn domain_host(domain: &str) -> Option<String> {
+    let host = domain.strip_prefix('.').unwrap_or(domain);
+    site_of(host, 0).map(|site| site.host)
+}
+
 /// Reads `host[:port]`.
 fn site_of(place: &str, usual: u16) -> Option<Site> {
     let (host, port) = match place.strip_prefix('[') {
@@ -185,8 +200,7 @@ fn site_of(place: &str, usual: u16) -> Option<Site> {
         port => port.parse().ok()?,
     };
     let host = host.strip_suffix('.').unwrap_or(host);
-    // Escapes and full-width letters are read in the browser's own way: nothing that needs that is judged.
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
+    let plain = |byte: u8| is_of_host(byte) || byte == b':';
     let parts = !host.is_empty() && !host.ends_with('.') && host.len() <= MAX_HOST;
     if !parts || !host.bytes().all(plain) {
         return None;
@@ -254,6 +268,15 @@ impl Policy {
         } else {
             Verdict::LookUp
         }
+    }
+
+    /// Whether pages may be at a host on some port, as far as that is known without a look at its addresses.
+    pub fn may_know(&self, host: &str) -> bool {
+        let site = Site {
+            host: host.to_owned(),
+            port: 0,
+        };
+        self.verdict(&site) != Verdict::Refused
     }
 
     /// Whether pages may be at a place whose host has these addresses.

@@ -73,8 +73,8 @@ impl Pages {
     pub fn page(&self, target: &str, deadline: Instant) -> Result<Arc<Page>, CdpError> {
         let mut state = self.lock();
         loop {
-            if let Some(page) = state.sessions.values().find(|page| page.target == target) {
-                return Ok(Arc::clone(page));
+            if let Some(page) = state.page(target) {
+                return Ok(page);
             }
             if state.over {
                 return Err(CdpError::Closed);
@@ -86,6 +86,11 @@ impl Pages {
             let waited = self.changed.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// The page of a target, if it is attached to.
+    pub fn known(&self, target: &str) -> Option<Arc<Page>> {
+        self.lock().page(target)
     }
 
     fn attached(&self, connection: &Arc<Connection>, parent: Option<&str>, params: &Value) {
@@ -137,6 +142,11 @@ impl Pages {
 }
 
 impl State {
+    fn page(&self, target: &str) -> Option<Arc<Page>> {
+        let mut pages = self.sessions.values();
+        pages.find(|page| page.target == target).cloned()
+    }
+
     /// A page opens; the pages that are too many now. Those that callers opened stay: only what pages opened makes
     /// room for more of that.
     fn opens(&mut self, target: &str, opener: Option<&str>) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! Profiles: who may use which, and making, removing and resetting them (node-host specification, section 4.3).
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -8,7 +9,7 @@ use super::addresses::literal;
 use super::context::Context;
 use super::endpoint::{self, Endpoint};
 use super::error::BrowserError;
-use super::guard;
+use super::guard::{self, Policy, Site, Verdict};
 use super::request::{Method, Request};
 use super::settings::{Profile, Settings};
 use super::status;
@@ -149,19 +150,29 @@ fn is_color(text: &str) -> bool {
 }
 
 /// Judges the endpoint that a caller gives to a new profile as if a page was sent there. Names may lead elsewhere when
-/// they are asked later, so it has an address, or a host that the policy names.
+/// they are asked later, so it has an address that is dialled as it stands, or a host that the policy names.
 fn admit_endpoint(context: &Context<'_>, url: &str) -> Result<(), BrowserError> {
-    let endpoint = Endpoint::parse(url).filter(|_| !url.contains('$'));
-    let endpoint = endpoint
-        .ok_or_else(|| BrowserError::invalid(format!("cdpUrl must be {}", endpoint::FORM)))?;
-    let site = guard::destination(&format!("http://{}/", endpoint.authority()))?;
     let policy = &context.settings.policy;
-    let site = site.ok_or(BrowserError::Blocked)?;
-    if literal(&site.host).is_none() && !policy.trusts(&site.host) {
+    let site = endpoint_site(policy, url)?;
+    guard::check_site(policy, &site, context.deadline)
+}
+
+/// The place of an endpoint that a caller gives, which is the one that is dialled.
+fn endpoint_site(policy: &Policy, url: &str) -> Result<Site, BrowserError> {
+    let form = || BrowserError::invalid(format!("cdpUrl must be {}", endpoint::FORM));
+    let endpoint = Endpoint::parse(url).filter(|_| !url.contains('$'));
+    let endpoint = endpoint.ok_or_else(form)?;
+    let site = guard::destination(&format!("http://{}/", endpoint.authority()))?;
+    let dialled = Site::of(&endpoint);
+    let site = site.filter(|site| *site == dialled).ok_or_else(form)?;
+    if policy.verdict(&site) == Verdict::Refused && literal(&site.host).is_some() {
+        return Err(BrowserError::Blocked);
+    }
+    if endpoint.host.parse::<IpAddr>().is_err() && !policy.trusts(&site.host) {
         let text = "cdpUrl must have an IP address for its host, or one that browser.ssrfPolicy of the node names";
         return Err(BrowserError::invalid(text));
     }
-    guard::check_site(policy, &site, context.deadline)
+    Ok(site)
 }
 
 /// `DELETE /profiles/<name>`: its browser ends, its section goes, its data go.
@@ -274,5 +285,32 @@ mod tests {
         }
         let of_default = Request::parse(&json!({"path": "/tabs"})).unwrap();
         assert_eq!(admit(&[MANAGED.to_owned()], MANAGED, &of_default), Ok(()));
+    }
+
+    #[test]
+    fn the_endpoint_that_is_judged_is_the_one_that_is_dialled() {
+        let policy = Policy {
+            hosts: vec!["debugger.example".to_owned()],
+            ..Policy::default()
+        };
+        let read = |url: &str| endpoint_site(&policy, url).map(|site| (site.host, site.port));
+        for (url, host) in [
+            ("http://8.8.8.8:1/", "8.8.8.8"),
+            ("ws://[2001:4860::8888]:1/x", "2001:4860::8888"),
+            ("http://Debugger.Example:1", "debugger.example"),
+        ] {
+            assert_eq!(read(url), Ok((host.to_owned(), 1)), "{url}");
+        }
+        for url in [
+            "http://8.8.8.8\\evil.example:1",
+            "http://8.8.8.8.:1",
+            "http://8.8.8.8@evil.example:1",
+            // Resolvers read these in ways of their own.
+            "http://0x08080808:1",
+            "http://010.8.8.8:1",
+            "http://evil.example:1",
+        ] {
+            assert!(matches!(read(url), Err(BrowserError::Invalid(_))), "{url}");
+        }
     }
 }

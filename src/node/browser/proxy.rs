@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -165,6 +165,7 @@ impl BrowserProxy {
             last,
             instance: self.instance(name),
             deadline: deadline_after(request.timeout),
+            judged: OnceLock::new(),
         };
         context.run(route)
     }

@@ -1,7 +1,8 @@
 //! What a page and its frames show, and which address each document came from: the look at a name before a request
 //! says where it leads then, this says where it led the browser.
 //!
-//! Fed by what the browser says of frames and answers; nothing here is up to the page's scripts.
+//! Fed by what the browser says of frames and answers; nothing here is up to the page's scripts. What workers of the page
+//! were answered is not known here, nor what an earlier page read and kept; requests that outlive a page go out unseen.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;

@@ -196,14 +196,15 @@ impl TabBook {
         Ok(())
     }
 
-    /// The pages as callers see them, in the order of their numbers; the sockets are at `port` of `host`. A URL that
-    /// may not be `shown` is left out.
-    pub fn render(&self, host: &str, port: u16, shown: impl Fn(&str) -> bool) -> Vec<Value> {
+    /// The pages as callers see them, in the order of their numbers; the sockets are at `port` of `host`. Title and URL
+    /// of one that may not be `shown` are left out.
+    pub fn render(&self, host: &str, port: u16, shown: impl Fn(&Target) -> bool) -> Vec<Value> {
         let tab = |tab: &Tab| {
             let target = &tab.target;
             let id = tab_id(tab.number);
-            let mut rendered = json!({"targetId": target.id, "title": target.title});
-            if shown(&target.url) {
+            let mut rendered = json!({"targetId": target.id});
+            if shown(target) {
+                rendered["title"] = target.title.as_str().into();
                 rendered["url"] = target.url.as_str().into();
             }
             rendered["wsUrl"] = format!("ws://{host}:{port}/devtools/page/{}", target.id).into();
@@ -337,9 +338,9 @@ mod tests {
         }
         book.label("A", " a.b:c_d-1 ").unwrap();
         book.label("B", "a.b:c_d-1").unwrap();
-        let tabs = book.render("127.0.0.1", 5, |url| url != "v");
+        let tabs = book.render("127.0.0.1", 5, |target| target.url != "v");
         assert_eq!(tabs[0].get("label"), None);
-        let expected = json!({"targetId": "B", "title": "title of B", "wsUrl": "ws://127.0.0.1:5/devtools/page/B",
+        let expected = json!({"targetId": "B", "wsUrl": "ws://127.0.0.1:5/devtools/page/B",
             "type": "page", "suggestedTargetId": "a.b:c_d-1", "tabId": "t2", "label": "a.b:c_d-1"});
         assert_eq!(tabs[1], expected);
     }

@@ -1,9 +1,11 @@
-//! `/cookies*`: the cookies of a profile's browser.
+//! `/cookies*`: the cookies of a profile's browser. Those of hosts that the policy refuses by their names or addresses
+//! are neither told nor set; no name is looked up for that, so one that leads to such an address is not known.
 
 use serde_json::{Map, Value, json};
 
 use super::super::context::Context;
 use super::super::error::BrowserError;
+use super::super::guard::{self, Policy};
 
 /// Members of a cookie that are passed on as they are.
 const MEMBERS: [&str; 9] = [
@@ -15,7 +17,10 @@ pub fn list(context: &Context<'_>) -> Result<Value, BrowserError> {
     let tab = context.tab()?;
     let answer = call(context, &tab, "Storage.getCookies", json!({}))?;
     let cookies = answer.get("cookies").and_then(Value::as_array);
-    let cookies: Vec<Value> = cookies.into_iter().flatten().map(shown).collect();
+    let policy = &context.settings.policy;
+    let cookies = cookies.into_iter().flatten();
+    let cookies = cookies.filter(|cookie| admit(policy, cookie).is_ok());
+    let cookies: Vec<Value> = cookies.map(shown).collect();
     context.result(&tab, json!({"cookies": cookies}))
 }
 
@@ -28,6 +33,7 @@ pub fn set(context: &Context<'_>) -> Result<Value, BrowserError> {
         .and_then(Value::as_object);
     let given = given.ok_or_else(|| BrowserError::invalid("cookie is required"))?;
     let cookie = checked(given)?;
+    admit(&context.settings.policy, &cookie)?;
     let tab = context.tab()?;
     call(
         context,
@@ -55,6 +61,26 @@ fn call(
         .browser
         .connection
         .call(None, method, params, context.deadline)?)
+}
+
+/// Judges the places that a cookie names.
+fn admit(policy: &Policy, cookie: &Value) -> Result<(), BrowserError> {
+    let text = |name: &str| {
+        let text = cookie.get(name).and_then(Value::as_str);
+        text.filter(|text| !text.is_empty())
+    };
+    let mut hosts = Vec::new();
+    if let Some(url) = text("url") {
+        hosts.extend(guard::destination(url)?.map(|site| site.host));
+    }
+    if let Some(domain) = text("domain") {
+        hosts.push(guard::domain_host(domain).ok_or(BrowserError::Blocked)?);
+    }
+    if hosts.iter().all(|host| policy.may_know(host)) {
+        Ok(())
+    } else {
+        Err(BrowserError::Blocked)
+    }
 }
 
 /// A cookie as the browser takes it.
@@ -100,6 +126,39 @@ fn shown(cookie: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cookies_of_hosts_that_the_policy_refuses_are_nobodys() {
+        let policy = Policy {
+            hosts: vec!["10.0.0.1".to_owned()],
+            ..Policy::default()
+        };
+        let admitted = |cookie: Value| admit(&policy, &cookie).is_ok();
+        for (domain, expected) in [
+            (".a.example", true),
+            ("8.8.8.8", true),
+            ("10.0.0.1", true),
+            ("10.0.0.2", false),
+            ("[::1]", false),
+            ("[2001:4860::8888]", true),
+            ("LOCALHOST.", false),
+            (".a.localhost", false),
+            ("0x7f.1", false),
+            ("%6cocalhost", false),
+            ("printer.local", false),
+        ] {
+            assert_eq!(admitted(json!({"domain": domain})), expected, "{domain}");
+        }
+        for (url, expected) in [
+            ("http://a.example:9/x", true),
+            ("http://127.0.0.1:9/x", false),
+            ("http://%6cocalhost/", false),
+        ] {
+            assert_eq!(admitted(json!({"url": url})), expected, "{url}");
+        }
+        let both = json!({"url": "http://a.example/", "domain": "127.0.0.1"});
+        assert!(!admitted(both));
+    }
 
     #[test]
     fn a_cookie_needs_a_name_a_value_and_a_place() {

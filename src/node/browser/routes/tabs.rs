@@ -10,7 +10,7 @@ use super::super::error::BrowserError;
 use super::super::guard::BLANK;
 use super::super::instance::Running;
 use super::super::start;
-use super::super::tabs::{MAX_TABS, checked_label};
+use super::super::tabs::{MAX_TABS, Target, checked_label};
 use super::navigate::{LOAD_LIMIT, visit};
 
 /// `GET /tabs`.
@@ -157,7 +157,7 @@ fn new_tab(context: &Context<'_>, url: &str, label: Option<&str>) -> Result<Valu
 fn rendered(context: &Context<'_>, browser: &Running) -> Result<Vec<Value>, BrowserError> {
     context.instance.update(browser, context.deadline)?;
     let Endpoint { host, port, .. } = start::endpoint(context.profile)?;
-    let shown = |url: &str| context.may_show(url);
+    let shown = |target: &Target| context.may_list(browser, target);
     Ok(context.instance.book().render(&host, port, shown))
 }
 

@@ -148,6 +148,8 @@ fn receive(
             }
             error => error.into(),
         })?;
+        // What is refused goes with everything that was not taken.
+        context.check_download(&tab, &download.url)?;
         let fault = match end {
             End::BrokenOff => Some("was broken off"),
             End::Complete => None,
