@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::answers::{Answer, piecewise};
+use super::answers::{self, Answer, piecewise};
 use crate::net::diversion::Taker;
 use crate::net::{NetError, Outbox, Peer, Side, Step, Text, dial, upgrade};
 
@@ -294,7 +294,7 @@ impl Connection {
             return self.answered(id, Answer::Whole(text));
         }
         // What a browser says that is no message of the protocol concerns nobody.
-        let Ok(message) = serde_json::from_str::<Incoming>(&text) else {
+        let Ok(message) = answers::parsed::<Incoming>(text.as_bytes()) else {
             return;
         };
         if let Some(id) = message.id {

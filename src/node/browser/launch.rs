@@ -14,13 +14,14 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use serde_json::{Map, Value, json};
 
 use super::cdp::Socket;
 use super::endpoint::Endpoint;
 use super::executable::Executable;
 use super::guard::BLANK;
 use crate::node::run::Children;
-use crate::store::atomic::create_private_directory;
+use crate::store::atomic::{self, create_private_directory};
 
 /// How long a browser may take to end in order.
 const STOP_GRACE: Duration = Duration::from_millis(2_500);
@@ -40,6 +41,10 @@ const MAX_LINE_BYTES: usize = 512;
 
 /// The threads beside a browser sit in one system call each.
 const WATCHER_STACK: usize = 64 * 1024;
+
+/// The preference that says whether pages are fetched before somebody goes there, and its value for never.
+const PREFETCHING: &str = "network_prediction_options";
+const NEVER: u64 = 2;
 
 /// Ends its process group when its input ends, and becomes the browser otherwise. `$0` is the grace in seconds.
 const LIFELINE: &str = r#"exec 3<&0 </dev/null
@@ -87,7 +92,7 @@ impl Launch {
             "--disable-sync",
             "--disable-background-networking",
             "--disable-component-update",
-            "--disable-features=Translate,MediaRouter",
+            "--disable-features=Translate,MediaRouter,FedCm",
             "--disable-session-crashed-bubble",
             "--hide-crash-restore-bubble",
             "--password-store=basic",
@@ -117,7 +122,36 @@ impl Launch {
     /// One cannot be made.
     pub fn prepare(&self) -> std::io::Result<()> {
         create_private_directory(&self.folder)?;
-        create_private_directory(&self.user_data)
+        create_private_directory(&self.user_data)?;
+        // Another's directory keeps the preferences of its owner.
+        if self.user_data.starts_with(&self.folder) {
+            self.fetch_nothing_ahead()?;
+        }
+        Ok(())
+    }
+
+    /// Has the browser fetch no page before somebody goes there: it would do so itself, and nobody could hold that.
+    fn fetch_nothing_ahead(&self) -> std::io::Result<()> {
+        let directory = self.user_data.join("Default");
+        let path = directory.join("Preferences");
+        let read = std::fs::read(&path).ok();
+        // What a browser that was killed left half written it replaces itself.
+        let read = read.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let mut preferences: Map<String, Value> = read.unwrap_or_default();
+        let net = preferences.entry("net").or_insert_with(|| json!({}));
+        if net[PREFETCHING] == NEVER {
+            return Ok(());
+        }
+        if !net.is_object() {
+            *net = json!({});
+        }
+        net[PREFETCHING] = NEVER.into();
+        create_private_directory(&directory)?;
+        atomic::write(
+            &path,
+            json!(preferences).to_string().as_bytes(),
+            atomic::PRIVATE_FILE,
+        )
     }
 
     /// The variables that say where programs keep their things.

@@ -9,6 +9,9 @@ use super::error::BrowserError;
 /// How long a request may take that does not say so.
 const DEFAULT_TIMEOUT: u64 = 20_000;
 
+/// How long a request may take at most: each holds one of the node's few places for browser requests.
+const MAX_TIMEOUT: f64 = 600_000.0;
+
 /// What a request wants to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
@@ -88,7 +91,7 @@ impl Request {
             profile,
             // Fractions of a millisecond are nobody's.
             timeout: Duration::from_millis(
-                timeout.map_or(DEFAULT_TIMEOUT, |it| it.max(1.0) as u64),
+                timeout.map_or(DEFAULT_TIMEOUT, |it| it.clamp(1.0, MAX_TIMEOUT) as u64),
             ),
         })
     }
@@ -184,6 +187,8 @@ mod tests {
         assert!(bare.profile.is_none() && bare.body.is_empty());
         let slow = Request::parse(&json!({"path": "/tabs"})).unwrap();
         assert_eq!(slow.timeout, Duration::from_secs(20));
+        let endless = Request::parse(&json!({"path": "/tabs", "timeoutMs": 1e15})).unwrap();
+        assert_eq!(endless.timeout, Duration::from_secs(600));
     }
 
     #[test]

@@ -85,19 +85,59 @@ fn holds(condition: &Condition, answer: &Value) -> bool {
     }
 }
 
-/// Whether an address fits a pattern: `*` stands for anything but a slash, `**` for anything.
+/// Characters of an address of which a pattern is compared with the first ones alone; a page may make its own longer.
+const MAX_ADDRESS: usize = 65_536;
+
+/// Whether an address fits a pattern: `*` stands for anything but a slash, `**` for anything. The time it takes is
+/// their lengths multiplied, whatever both are.
 fn fits(pattern: &str, url: &str) -> bool {
-    let Some(at) = pattern.find('*') else {
-        return pattern == url;
-    };
-    let Some(rest) = url.strip_prefix(&pattern[..at]) else {
-        return false;
-    };
-    let all = pattern[at..].starts_with("**");
-    let pattern = pattern[at..].trim_start_matches('*');
-    let ends = rest.char_indices().map(|(at, _)| at).chain([rest.len()]);
-    ends.take_while(|&end| all || !rest[..end].contains('/'))
-        .any(|end| fits(pattern, &rest[end..]))
+    let mut tokens = Vec::new();
+    let mut letters = pattern.chars().peekable();
+    while let Some(letter) = letters.next() {
+        let mut stars = usize::from(letter == '*');
+        while letter == '*' && letters.next_if_eq(&'*').is_some() {
+            stars += 1;
+        }
+        tokens.push(match stars {
+            0 => Token::Letter(letter),
+            1 => Token::Segment,
+            _ => Token::Anything,
+        });
+    }
+    // Where in the pattern one may stand after what was read of the address.
+    let mut places = vec![false; tokens.len() + 1];
+    places[0] = true;
+    pass_stars(&tokens, &mut places);
+    let mut read = url.chars();
+    for letter in read.by_ref().take(MAX_ADDRESS) {
+        let mut next = vec![false; tokens.len() + 1];
+        for (at, token) in tokens.iter().enumerate().filter(|(at, _)| places[*at]) {
+            match token {
+                Token::Letter(wanted) => next[at + 1] |= *wanted == letter,
+                Token::Segment => next[at] |= letter != '/',
+                Token::Anything => next[at] = true,
+            }
+        }
+        pass_stars(&tokens, &mut next);
+        places = next;
+    }
+    places[tokens.len()] && read.next().is_none()
+}
+
+/// One piece of a pattern.
+enum Token {
+    Anything,
+    Letter(char),
+    Segment,
+}
+
+/// A star may stand for nothing.
+fn pass_stars(tokens: &[Token], places: &mut [bool]) {
+    for (at, token) in tokens.iter().enumerate() {
+        if places[at] && !matches!(token, Token::Letter(_)) {
+            places[at + 1] = true;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -120,6 +160,13 @@ mod tests {
         ] {
             assert_eq!(fits(pattern, url), expected, "{pattern} {url}");
         }
+    }
+
+    #[test]
+    fn no_pattern_of_a_caller_takes_long_or_deep() {
+        let long = "a".repeat(60_000);
+        assert!(fits(&"*a".repeat(500), &long));
+        assert!(!fits(&format!("{}b", "**a".repeat(300)), &long[..5_000]));
     }
 
     #[test]

@@ -17,6 +17,9 @@ const LONGEST_INTERACTION: u64 = 60_000;
 const WAIT: u64 = 20_000;
 const LONGEST_WAIT: u64 = 120_000;
 
+/// Characters of the pattern of an address that is waited for at most.
+const LONGEST_PATTERN: usize = 1_024;
+
 /// Milliseconds between two halves of an action at most.
 const LONGEST_DELAY: u64 = 5_000;
 
@@ -194,7 +197,7 @@ impl<'a> Reader<'a> {
             owned("text").map(Condition::Text),
             owned("textGone").map(Condition::TextGone),
             owned("selector").map(Condition::Selector),
-            owned("url").map(Condition::Url),
+            owned("url").map(address_pattern).transpose()?,
             state.map(Condition::Loaded),
             owned("fn").map(Condition::Function),
         ];
@@ -355,6 +358,15 @@ fn field(given: &Value) -> Option<Field> {
 
 fn invalid(text: &str) -> BrowserError {
     BrowserError::invalid(text)
+}
+
+/// The condition of an address, whose pattern may not be longer than any that a person writes.
+fn address_pattern(pattern: String) -> Result<Condition, BrowserError> {
+    if pattern.chars().count() > LONGEST_PATTERN {
+        let text = format!("wait url must be at most {LONGEST_PATTERN} characters");
+        return Err(BrowserError::invalid(text));
+    }
+    Ok(Condition::Url(pattern))
 }
 
 #[cfg(test)]
