@@ -41,6 +41,7 @@ mod services;
 mod sessions;
 mod setup_codes;
 mod shell_reading;
+mod shipped;
 mod silent_ssh;
 mod socket_activation;
 mod ssh_tunnel;

@@ -8,7 +8,7 @@ top=$(cd "$(dirname "$0")/../.." && pwd)
 scratch=$(mktemp -d)
 gateway_pid= attic_pid=
 tidy() {
-  for pid in $gateway_pid $attic_pid; do kill "$pid" 2>/dev/null || true; done
+  for pid in $gateway_pid $attic_pid; do kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null || true; done
   rm -rf "$scratch"
 }
 trap tidy EXIT
