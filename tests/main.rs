@@ -21,6 +21,7 @@ mod floods;
 mod fuzz;
 mod gateway_probe;
 mod guards;
+mod installing;
 mod join_keys;
 mod joining;
 mod logging;

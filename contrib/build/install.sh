@@ -5,6 +5,11 @@ set -eu
 cd "$(dirname "$0")/../.."
 prefix=${PREFIX:-/usr/local}
 root=${DESTDIR:-}
+doc=$prefix/share/doc/openclaw
+
+# zsh looks for a distribution's completions in one place and for everybody else's in another.
+zsh=site-functions
+[ "$prefix" != /usr ] || zsh=vendor-completions
 
 # Where it goes and with which mode: mode, source, destination.
 files() {
@@ -13,7 +18,7 @@ files() {
     echo "644 $page $prefix/share/man/man${page##*.}/${page##*/}"
   done
   echo "644 contrib/completions/bash/openclaw $prefix/share/bash-completion/completions/openclaw"
-  echo "644 contrib/completions/zsh/_openclaw $prefix/share/zsh/vendor-completions/_openclaw"
+  echo "644 contrib/completions/zsh/_openclaw $prefix/share/zsh/$zsh/_openclaw"
   echo "644 contrib/completions/fish/openclaw.fish $prefix/share/fish/vendor_completions.d/openclaw.fish"
   for scope in user system; do
     for unit in contrib/systemd/$scope/*; do
@@ -22,10 +27,10 @@ files() {
   done
   echo "644 contrib/systemd/sysusers.conf $prefix/lib/sysusers.d/openclaw.conf"
   for text in README.md CHANGELOG.md LICENSE; do
-    echo "644 $text $prefix/share/doc/openclaw/$text"
+    echo "644 $text $doc/$text"
   done
   for example in contrib/examples/* contrib/avahi/* contrib/bind/*; do
-    echo "644 $example $prefix/share/doc/openclaw/examples/${example##*/}"
+    echo "644 $example $doc/examples/${example##*/}"
   done
 }
 
@@ -45,9 +50,9 @@ case ${1:-} in
   uninstall)
     files | while read -r _ _ destination; do
       rm -f "$root$destination"
-      # Directories of its own; those of others are not empty.
-      rmdir -p "$root${destination%/*}" 2>/dev/null || true
     done
+    # The two directories that are nobody else's, unless somebody put something there.
+    rmdir "$root$doc/examples" "$root$doc" 2>/dev/null || true
     ;;
   *) echo "usage: install.sh install|uninstall"; exit 2 ;;
 esac

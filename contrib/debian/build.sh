@@ -40,8 +40,9 @@ fi
 # What the program is linked with; nothing for a static one. dpkg-shlibdeps wants to be in a source tree.
 mkdir -p "$out/source/debian"
 printf 'Source: openclaw\n\nPackage: openclaw\nArchitecture: any\n' >"$out/source/debian/control"
-depends=$(cd "$out/source" && dpkg-shlibdeps -O ${SHLIBDEPS_FLAGS:-} "$(realpath "../root/usr/bin/openclaw")" 2>/dev/null \
-  | sed -n 's/^shlibs:Depends=//p')
+substitutions=$(cd "$out/source" && dpkg-shlibdeps -O ${SHLIBDEPS_FLAGS:-} "$(realpath "../root/usr/bin/openclaw")" 2>../shlibdeps.log) \
+  || { cat "$out/shlibdeps.log"; echo "dpkg-shlibdeps cannot tell what $program is linked with"; exit 1; }
+depends=$(printf '%s\n' "$substitutions" | sed -n 's/^shlibs:Depends=//p')
 sed -e "s/@VERSION@/$version/" -e "s/@ARCHITECTURE@/$architecture/" -e "s/@DEPENDS@/$depends/" \
   -e "s/@SIZE@/$(du -sk --apparent-size "$root/usr" | cut -f1)/" -e '/^Depends: $/d' $here/control >"$root/DEBIAN/control"
 install -m 755 $here/postinst "$root/DEBIAN/postinst"
@@ -51,7 +52,7 @@ find "$root" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
 
 package=$out/openclaw_${version}_$architecture.deb
 dpkg-deb --root-owner-group -Zxz --build "$root" "$package"
-rm -rf "$root" "$out/source"
+rm -rf "$root" "$out/source" "$out/shlibdeps.log"
 if [ "${LINTIAN:-yes}" = yes ]; then
   lintian --fail-on error,warning --allow-root "$package"
   echo "lintian: clean"

@@ -48,16 +48,16 @@ in_attic ip link set eth0 up
 inside ip address add 10.77.0.2/24 dev cellar0
 inside ip link set cellar0 up
 mkdir -p "$scratch/attic/tmp"
-gateway() {
-  in_attic env -i PATH="$PATH" HOME="$scratch/attic" TMPDIR="$scratch/attic/tmp" OPENCLAW_DISABLE_BONJOUR=1 "$program" "$@"
-}
+# As words, so that the gateway in the background is the process itself and not a shell around it.
+on_first=(nsenter -t "$attic_pid" -n env -i PATH="$PATH" HOME="$scratch/attic" TMPDIR="$scratch/attic/tmp"
+  OPENCLAW_DISABLE_BONJOUR=1 "$program")
+gateway() { "${on_first[@]}" "$@"; }
 started=$(date +%s%N)
 
 gateway config set gateway.mode local
 gateway config set gateway.bind lan
 gateway config set gateway.tls.enabled true
-nsenter -t "$attic_pid" -n env -i PATH="$PATH" HOME="$scratch/attic" TMPDIR="$scratch/attic/tmp" OPENCLAW_DISABLE_BONJOUR=1 \
-  "$program" gateway run >"$scratch/gateway.log" 2>&1 &
+"${on_first[@]}" gateway run >"$scratch/gateway.log" 2>&1 &
 gateway_pid=$!
 until_true "the gateway" grep -q ready "$scratch/gateway.log"
 step "first host: a gateway with TLS on its network"

@@ -14,7 +14,7 @@ trap 'rm -rf "$work"' EXIT
 fail() { echo "FAILED: $1"; exit 1; }
 version="OpenClaw $(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)"
 
-# Installed by nobody, into a directory of theirs; and away again without a trace.
+# Installed by nobody, into a directory of theirs; and away again but for the directories that others use as well.
 mkdir "$work/destination" && chown nobody "$work/destination"
 cp "$program" "$work/openclaw"
 as_nobody() { setpriv --reuid nobody --regid nogroup --clear-groups env HOME=/nonexistent DESTDIR="$work/destination" PREFIX=/usr/local PROGRAM="$work/openclaw" "$@"; }
@@ -23,8 +23,9 @@ as_nobody contrib/build/install.sh install
 grep -q "^ExecStart=/usr/local/bin/openclaw " "$work/destination/usr/local/lib/systemd/user/openclaw-node.service" || fail "the path in a unit"
 man -l "$work/destination/usr/local/share/man/man1/openclaw-nodes.1" | grep -q "nodes approve" || fail "an installed manual page"
 as_nobody contrib/build/install.sh uninstall
-left=$(find "$work/destination" -mindepth 1)
+left=$(find "$work/destination" ! -type d -o -name openclaw)
 [ -z "$left" ] || fail "uninstall left $left"
+[ -d "$work/destination/usr/local/bin" ] || fail "uninstall removed a directory that is not its own"
 echo "ok  make install and uninstall, as nobody, with DESTDIR"
 
 # The package: the same bytes again, and what is in it runs where it was unpacked.
@@ -51,17 +52,15 @@ chown -R 65532:65532 "$work/image/openclaw" "$work/image/state"
 cat >"$work/image.sh" <<'SCRIPT'
 set -e
 ip link set lo up
-inside() { chroot --userspec=65532:65532 "$1" /usr/bin/env 2>/dev/null || true; }
-run() { env -i HOME=/state OPENCLAW_STATE_DIR=/state OPENCLAW_CONTAINER=1 TMPDIR=/state/tmp PATH=/ chroot --userspec=65532:65532 "$image" /openclaw "$@"; }
-env -i HOME=/state OPENCLAW_STATE_DIR=/state OPENCLAW_CONTAINER=1 TMPDIR=/state/tmp PATH=/ /usr/sbin/chroot --userspec=65532:65532 "$image" /openclaw gateway run >"$image.log" 2>&1 &
+inside=(env -i HOME=/state OPENCLAW_STATE_DIR=/state OPENCLAW_CONTAINER=1 TMPDIR=/state/tmp PATH=/ /usr/sbin/chroot --userspec=65532:65532 "$image" /openclaw)
+"${inside[@]}" gateway run >"$image.log" 2>&1 &
 gateway=$!
 for _ in $(seq 300); do grep -q ready "$image.log" && break; sleep 0.1; done
-run gateway health
-run config get gateway.auth.token --reveal | grep -Eq '^[0-9a-f]{48}$'
+"${inside[@]}" gateway health
+"${inside[@]}" config get gateway.auth.token --reveal | grep -Eq '^[0-9a-f]{48}$'
 grep VmRSS "/proc/$gateway/status"
 kill -TERM "$gateway" && wait "$gateway"
 SCRIPT
-sed -i '/^inside()/d' "$work/image.sh"
 image=$work/image unshare --net --mount --fork --kill-child=KILL bash "$work/image.sh" || { cat "$work/image.log"; fail "the files of the image"; }
 [ "$(find "$work/image/state" ! -user 65532)" = "" ] || fail "a file of somebody else in the volume"
 echo "ok  the image's files: started, healthy and stopped as user 65532 in an empty root (without Docker)"

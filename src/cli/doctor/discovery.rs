@@ -1,5 +1,7 @@
 //! Whether the gateway lets itself be found on the network, and who stands in the way.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use crate::cli::doctor::check::Check;
@@ -11,13 +13,35 @@ const ID: &str = "discovery.mdns";
 /// The port of multicast DNS.
 const PORT: u16 = 5353;
 
+/// The beacon that Avahi publishes instead: where packages and `make install` put it.
+const BEACONS: [&str; 2] = [
+    "/usr/share/doc/openclaw/examples/openclaw-gateway.service",
+    "/usr/local/share/doc/openclaw/examples/openclaw-gateway.service",
+];
+
+/// The same in the sources.
+const BEACON_OF_THE_SOURCES: &str = "contrib/avahi/openclaw-gateway.service";
+
 /// `discovery.mdns`: `standing` is what the gateway of this machine says of itself, `Null` where none answered.
 pub fn check(standing: &Value) -> Check {
     let in_container = Traces::look().of_a_container();
-    judge(standing, in_container, &udp_owners(PORT))
+    let beacon = BEACONS.into_iter().find(|path| Path::new(path).exists());
+    judge(standing, in_container, &udp_owners(PORT), beacon)
 }
 
-fn judge(standing: &Value, in_container: bool, owners: &[Owner]) -> Check {
+/// Copies the beacon to where Avahi looks; where no package put it, from a checkout of the sources.
+fn publish(beacon: Option<&str>) -> String {
+    match beacon {
+        Some(path) => format!("sudo cp {path} /etc/avahi/services/"),
+        None => {
+            format!(
+                "sudo cp {BEACON_OF_THE_SOURCES} /etc/avahi/services/  # in the sources of openclaw"
+            )
+        }
+    }
+}
+
+fn judge(standing: &Value, in_container: bool, owners: &[Owner], beacon: Option<&str>) -> Check {
     let text = |name: &str| standing.get(name).and_then(Value::as_str);
     let reason = text("reason").unwrap_or_default();
     match text("state") {
@@ -40,8 +64,8 @@ fn judge(standing: &Value, in_container: bool, owners: &[Owner]) -> Check {
             };
             let what = format!("the gateway is not announced: {reason}{container}");
             let fix = match others.is_empty() {
-                true => "openclaw config set discovery.mdns.mode off",
-                false => "sudo cp contrib/avahi/openclaw-gateway.service /etc/avahi/services/",
+                true => "openclaw config set discovery.mdns.mode off".to_owned(),
+                false => publish(beacon),
             };
             Check::warn(ID, what, fix).items(others)
         }
@@ -83,7 +107,7 @@ mod tests {
                 "taken; this is a container",
             ),
         ] {
-            let check = judge(&standing, true, &[owner("avahi-daemon")]);
+            let check = judge(&standing, true, &[owner("avahi-daemon")], None);
             assert_eq!(check.state, state, "{check:?}");
             assert!(check.what.contains(word), "{check:?}");
         }
@@ -92,9 +116,14 @@ mod tests {
             &degraded,
             false,
             &[owner("avahi-daemon"), owner("openclaw")],
+            Some(BEACONS[0]),
         );
         assert_eq!(held.items, ["pid 7 avahi: avahi-daemon (0.0.0.0:5353)"]);
-        let free = judge(&degraded, false, &[owner("openclaw")]);
+        let installed = "sudo cp /usr/share/doc/openclaw/examples/openclaw-gateway.service /etc/avahi/services/";
+        assert_eq!(held.fix.as_deref(), Some(installed));
+        let no_package = judge(&degraded, false, &[owner("avahi-daemon")], None);
+        assert!(no_package.fix.unwrap().contains("in the sources"));
+        let free = judge(&degraded, false, &[owner("openclaw")], None);
         assert!(free.items.is_empty());
         assert_ne!(held.fix, free.fix);
     }

@@ -1,13 +1,13 @@
 //! The state directory: modes, owners, leftovers, content, room on the disk.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
 use crate::cli::doctor::check::Check;
 use crate::cli::doctor::scene::Scene;
-use crate::cli::output::text::counted;
+use crate::cli::output::text::{counted, quoted};
 use crate::exec::ApprovalsFile;
 use crate::identity::KeyFile;
 use crate::pairing::Part;
@@ -139,55 +139,68 @@ fn leftovers(found: &[Kept], holder: Option<u32>) -> Check {
     Check::warn(ID, what, fix).items(items.take(MOST_ITEMS).collect())
 }
 
+/// A file that cannot be used, or not all of it.
+struct Fault {
+    path: PathBuf,
+    text: String,
+}
+
+impl Fault {
+    fn new(path: impl Into<PathBuf>, text: impl ToString) -> Fault {
+        let (path, text) = (path.into(), text.to_string());
+        Fault { path, text }
+    }
+}
+
 /// Reads every file as the program would.
 fn contents(directory: &StateDir) -> Check {
     let mut faults = Vec::new();
     let mut odd = Vec::new();
     for part in Part::ALL {
+        let path = directory.root().join(part.file());
         match look_at(directory, part) {
             Ok(state) => {
                 let number = state.unreadable(part).len() as u64;
                 if number > 0 {
-                    let entries = counted(number, "malformed record");
-                    odd.push(format!(
-                        "{}: {entries}, whose owners are refused",
-                        part.file()
-                    ));
+                    let records = counted(number, "malformed record");
+                    let text = format!("{}: {records}, whose owners are refused", part.file());
+                    odd.push(Fault::new(path, text));
                 }
             }
-            Err(fault) => faults.push(fault.to_string()),
+            Err(fault) => faults.push(Fault::new(path, fault)),
         }
     }
     faults.extend(key(&directory.device_key()));
     for path in [directory.device_auth(), directory.node_file()] {
         faults.extend(object(&path));
     }
-    let policy = ApprovalsFile::new(directory.root(), None).look();
-    faults.extend(policy.document.err());
-    judge_contents(faults, odd)
+    let policy = ApprovalsFile::new(directory.root(), None);
+    let fault = policy.look().document.err();
+    faults.extend(fault.map(|text| Fault::new(policy.path(), text)));
+    judge_contents(&faults, &odd)
 }
 
-fn key(path: &Path) -> Option<String> {
+fn key(path: &Path) -> Option<Fault> {
     match read_optional(path) {
         Ok(None) => None,
         Ok(Some(text)) => KeyFile::parse(&text).err().map(|fault| {
             let path = path.to_owned();
-            StoreError::Key { path, fault }.to_string()
+            Fault::new(path.clone(), StoreError::Key { path, fault })
         }),
-        Err(fault) => Some(fault.to_string()),
+        Err(fault) => Some(Fault::new(path, fault)),
     }
 }
 
-fn object(path: &Path) -> Option<String> {
+fn object(path: &Path) -> Option<Fault> {
     let text = match read_optional(path) {
         Ok(text) => text?,
-        Err(fault) => return Some(fault.to_string()),
+        Err(fault) => return Some(Fault::new(path, fault)),
     };
     let fault = serde_json::from_str::<Map<String, Value>>(&text).err()?;
-    Some(StoreError::malformed(path, &fault).to_string())
+    Some(Fault::new(path, StoreError::malformed(path, &fault)))
 }
 
-fn judge_contents(faults: Vec<String>, odd: Vec<String>) -> Check {
+fn judge_contents(faults: &[Fault], odd: &[Fault]) -> Check {
     const ID: &str = "state.files";
     let fails = !faults.is_empty();
     if !fails && odd.is_empty() {
@@ -200,8 +213,12 @@ fn judge_contents(faults: Vec<String>, odd: Vec<String>) -> Check {
         ),
         false => "entries that cannot be used".to_owned(),
     };
-    let fix = "repair the place that is named, or restore the file from a backup";
-    Check::bad(ID, fails, what, fix).items(faults.into_iter().chain(odd).collect())
+    let what = format!("{what}; repair the place, or take the file from a backup");
+    let all = || faults.iter().chain(odd);
+    let paths: Vec<String> = all().map(|it| quoted(&it.path.to_string_lossy())).collect();
+    let fix = format!("\"${{EDITOR:-vi}}\" {}", paths.join(" "));
+    let items = all().map(|fault| fault.text.clone()).collect();
+    Check::bad(ID, fails, what, fix).items(items)
 }
 
 fn disk(root: &Path, room: &Room) -> Check {
@@ -298,14 +315,16 @@ mod tests {
 
     #[test]
     fn files_that_cannot_be_used_fail_and_odd_entries_warn() {
-        let fault = || vec!["malformed state file /s/a:3:4: x".to_owned()];
+        let fault = || vec![Fault::new("/s/a", "malformed state file /s/a:3:4: x")];
         for (faults, odd, state, items) in [
             (vec![], vec![], State::Ok, 0),
             (vec![], fault(), State::Warn, 1),
             (fault(), fault(), State::Fail, 2),
         ] {
-            let check = judge_contents(faults, odd);
+            let check = judge_contents(&faults, &odd);
             assert_eq!((check.state, check.items.len()), (state, items));
+            let command = ["\"${EDITOR:-vi}\"", " /s/a".repeat(items).as_str()].concat();
+            assert_eq!(check.fix, (items > 0).then_some(command));
         }
     }
 }
