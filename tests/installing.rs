@@ -37,12 +37,16 @@ fn uninstall_takes_its_files_and_no_directory_of_others() {
     let destination = home.path().join("destination");
     install("install", &destination, "/usr/local");
     let local = destination.join("usr/local");
-    assert!(local.join("bin/openclaw").is_file());
-    assert!(
-        local
-            .join("share/doc/openclaw/examples/lan-tls.json5")
-            .is_file()
-    );
+    for file in [
+        "bin/openclaw",
+        "share/doc/openclaw/examples/lan-tls.json5",
+        // A link of the installed README leads there.
+        "share/doc/openclaw/contrib/NETWORK.md",
+        // Where doctor looks for it.
+        "share/doc/openclaw/examples/openclaw-gateway.service",
+    ] {
+        assert!(local.join(file).is_file(), "{file}");
+    }
     install("uninstall", &destination, "/usr/local");
     assert!(files(&destination).is_empty(), "{:?}", files(&destination));
     assert!(!local.join("share/doc/openclaw").exists());

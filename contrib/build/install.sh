@@ -26,7 +26,7 @@ files() {
     done
   done
   echo "644 contrib/systemd/sysusers.conf $prefix/lib/sysusers.d/openclaw.conf"
-  for text in README.md CHANGELOG.md LICENSE; do
+  for text in README.md CHANGELOG.md LICENSE contrib/*.md; do
     echo "644 $text $doc/$text"
   done
   for example in contrib/examples/* contrib/avahi/* contrib/bind/*; do
@@ -51,8 +51,8 @@ case ${1:-} in
     files | while read -r _ _ destination; do
       rm -f "$root$destination"
     done
-    # The two directories that are nobody else's, unless somebody put something there.
-    rmdir "$root$doc/examples" "$root$doc" 2>/dev/null || true
+    # The directories that are nobody else's, unless somebody put something there.
+    rmdir "$root$doc/examples" "$root$doc/contrib" "$root$doc" 2>/dev/null || true
     ;;
   *) echo "usage: install.sh install|uninstall"; exit 2 ;;
 esac
