@@ -35,7 +35,7 @@ pub mod trail;
 pub mod turn;
 mod write_order;
 
-pub use audit::{AuditLog, Trail};
+pub use audit::{AuditLog, AuditTrail};
 pub use clock::{Clock, ManualClock, SteadyClock, SystemClock};
 pub use device_auth::{DeviceAuth, StoredToken};
 pub use directory::StateDir;

@@ -18,7 +18,7 @@ use crate::net::FileEvents;
 use crate::net::file_events::LOOK_INTERVAL;
 use crate::net::readiness::wait_all;
 use crate::store::audit::files::Follower;
-use crate::store::{Clock, SystemClock, Trail};
+use crate::store::{AuditTrail, Clock, SystemClock};
 
 /// Which lines are wanted.
 #[derive(Debug, Default)]
@@ -70,7 +70,7 @@ impl Query {
     }
 
     /// What is wanted of the whole lines of a trail, the oldest first.
-    fn newest(&self, trail: &Trail) -> io::Result<VecDeque<Value>> {
+    fn newest(&self, trail: &AuditTrail) -> io::Result<VecDeque<Value>> {
         let mut found = VecDeque::new();
         trail.each(|line| {
             found.extend(self.select(&line.bytes).filter(|_| line.ended));
@@ -92,7 +92,7 @@ pub fn tail(invocation: &Invocation) -> Result<Answer, CliError> {
     let query = Query::read(invocation, now)?;
     let place = Place::of(invocation)?;
     let read = || {
-        let trail = Trail::open(&place.file)?;
+        let trail = AuditTrail::open(&place.file)?;
         Ok((query.newest(&trail)?, trail.follow()?))
     };
     let (found, follower) = read().map_err(|fault: io::Error| place.unreadable(&fault))?;

@@ -10,7 +10,7 @@ use crate::cli::error::{CliError, Failed};
 use crate::cli::invocation::Invocation;
 use crate::cli::output::text::{counted, plain};
 use crate::pairing::{Part, State};
-use crate::store::Trail;
+use crate::store::AuditTrail;
 use crate::store::audit::chain::{self, Fault, Link, Tally, Verifier};
 use crate::store::audit::explained::{Approvals, Unexplained};
 use crate::store::pairing_files::look_at;
@@ -43,7 +43,7 @@ struct Whole {
 pub fn verify(invocation: &Invocation) -> Result<Answer, CliError> {
     let expected = invocation.text("expect").map(expectation).transpose()?;
     let place = Place::of(invocation)?;
-    let trail = Trail::open(&place.file).map_err(|fault| place.unreadable(&fault))?;
+    let trail = AuditTrail::open(&place.file).map_err(|fault| place.unreadable(&fault))?;
     let whole = match check(&trail, expected.as_ref()) {
         Ok(whole) => whole,
         Err(Stop::Unreadable(fault)) => return Err(place.unreadable(&fault)),
@@ -78,7 +78,7 @@ pub fn verify(invocation: &Invocation) -> Result<Answer, CliError> {
     Ok(answer)
 }
 
-fn check(trail: &Trail, expected: Option<&Link>) -> Result<Whole, Stop> {
+fn check(trail: &AuditTrail, expected: Option<&Link>) -> Result<Whole, Stop> {
     let broken = |(place, fault)| Stop::Broken(place, fault);
     let mut verifier = Verifier::new(trail.is_rotated());
     let mut approvals = Approvals::default();
@@ -138,7 +138,7 @@ fn meets(expected: &Link, whole: &Whole) -> Result<(), CliError> {
     Err(CliError::failed("AUDIT_BROKEN", message))
 }
 
-fn broken(place: &Place, trail: &Trail, at: chain::Place, fault: &Fault) -> CliError {
+fn broken(place: &Place, trail: &AuditTrail, at: chain::Place, fault: &Fault) -> CliError {
     let files = trail.paths();
     let file = files.get(at.file).copied().unwrap_or(&place.file);
     let mut failed = Failed::new(

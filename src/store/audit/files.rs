@@ -36,7 +36,7 @@ pub(super) fn open_existing(path: &Path) -> io::Result<Option<File>> {
 
 /// A trail as it stands at one moment.
 #[derive(Debug)]
-pub struct Trail {
+pub struct AuditTrail {
     path: PathBuf,
     pieces: Vec<Piece>,
 }
@@ -61,12 +61,12 @@ pub struct Line {
     pub ended: bool,
 }
 
-impl Trail {
+impl AuditTrail {
     /// Opens the files of the trail at `path`, between two writes.
     ///
     /// # Errors
     /// One of them cannot be opened. None at all is no error.
-    pub fn open(path: &Path) -> io::Result<Trail> {
+    pub fn open(path: &Path) -> io::Result<AuditTrail> {
         loop {
             let newest = open_existing(path)?;
             // Without a turn the last line may be half of one; that is told as such.
@@ -99,7 +99,7 @@ impl Trail {
                 pieces.push(Piece { path, file, size });
             }
             let path = path.to_owned();
-            return Ok(Trail { path, pieces });
+            return Ok(AuditTrail { path, pieces });
         }
     }
 
@@ -276,7 +276,7 @@ mod tests {
         lines.into_iter().map(seq).collect()
     }
 
-    fn all(trail: &Trail) -> Vec<u64> {
+    fn all(trail: &AuditTrail) -> Vec<u64> {
         let mut lines = Vec::new();
         trail
             .each(|line| {
@@ -291,11 +291,11 @@ mod tests {
     fn a_follower_misses_and_repeats_no_line_over_rotations() {
         let temp = TempDir::new();
         let path = temp.join("audit.jsonl");
-        let mut nothing = Trail::open(&path).unwrap().follow().unwrap();
+        let mut nothing = AuditTrail::open(&path).unwrap().follow().unwrap();
         assert_eq!(texts(nothing.read().unwrap()), [0; 0]);
         let log = AuditLog::with_max_bytes(path.clone(), 400);
         log.append(1, &json!({"action": "a"})).unwrap();
-        let trail = Trail::open(&path).unwrap();
+        let trail = AuditTrail::open(&path).unwrap();
         assert_eq!(all(&trail), [1]);
         let mut follower = trail.follow().unwrap();
         let mut seen = Vec::new();
@@ -309,7 +309,7 @@ mod tests {
         let last = *seen.last().unwrap();
         assert_eq!(seen, (2..=last).collect::<Vec<u64>>());
         assert_eq!(texts(nothing.read().unwrap()).last(), Some(&last));
-        assert_eq!(all(&Trail::open(&path).unwrap()).last(), Some(&last));
+        assert_eq!(all(&AuditTrail::open(&path).unwrap()).last(), Some(&last));
     }
 
     #[test]
@@ -317,7 +317,7 @@ mod tests {
         let temp = TempDir::new();
         let path = temp.join("audit.jsonl");
         fs::write(&path, "one\ntw").unwrap();
-        let mut follower = Trail::open(&path).unwrap().follow().unwrap();
+        let mut follower = AuditTrail::open(&path).unwrap().follow().unwrap();
         let mut file = File::options().append(true).open(&path).unwrap();
         assert!(follower.read().unwrap().is_empty());
         file.write_all(b"o\nthr").unwrap();

@@ -24,7 +24,7 @@ pub mod chain;
 pub mod explained;
 pub mod files;
 
-pub use files::Trail;
+pub use files::AuditTrail;
 
 /// Size in bytes from which the file is moved aside: some ten thousand decisions.
 pub const MAX_BYTES: u64 = 4 * 1024 * 1024;
@@ -121,7 +121,7 @@ impl AuditLog {
     /// A file that exists cannot be read.
     pub fn newest(&self, limit: usize) -> io::Result<Vec<Value>> {
         let mut entries: Vec<Value> = Vec::new();
-        Trail::open(&self.path)?.each(|line| {
+        AuditTrail::open(&self.path)?.each(|line| {
             entries.extend(serde_json::from_slice(&line.bytes).ok());
             Ok::<(), io::Error>(())
         })?;

@@ -102,7 +102,7 @@ fn no_name_hides_in_a_line() {
 
 /// What the verifier says about the files at `path`.
 fn verify(path: &Path) -> Result<(Tally, u64), (u64, Fault)> {
-    let trail = Trail::open(path).unwrap();
+    let trail = AuditTrail::open(path).unwrap();
     let mut verifier = Verifier::new(trail.is_rotated());
     let broken = |(place, fault): (Place, Fault)| (place.line, fault);
     let mut found = None;
