@@ -109,13 +109,13 @@ fn watching_ends_in_time_with_success_and_fails_at_once_without_a_gateway() {
     let gateway = StandIn::new();
     let home = gateway.home();
     let mut watch = command(&program(), &home);
-    watch.args(["approvals", "pending", "--watch", "--until", "300ms"]);
+    watch.args(["approvals", "pending", "--watch", "--until", "3s"]);
     let mut watch = Running::start(watch);
     let mut visitor = gateway.welcome();
     visitor.answer("exec.approval.list", json!([]));
     assert_eq!(watch.exit_code(), 0, "{}", watch.output());
     assert!(watch.output().contains("No commands wait for approval."));
-    drop(gateway);
+    gateway.end();
     let failed = openclaw(&home, &["approvals", "pending", "--watch", "--json"]);
     assert_eq!(failed.code, 1);
     assert_eq!(

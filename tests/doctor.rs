@@ -335,7 +335,10 @@ fn secrets_are_told_by_fingerprint_and_sources_that_disagree_are_a_warning() {
     let gateway = Gateway::start();
     let other = "another-secret-19c2";
     let variables = [NO_MANAGER, ("OPENCLAW_GATEWAY_TOKEN", other)];
-    gateway.home.write("gateway-token", b"third-secret-8f\n");
+    let drawn = "xG0v3kq8_T1mVw5Zr2Yb7Nc4Ld9Hs6Pf0Jt-Ae3Ku1I";
+    gateway
+        .home
+        .write("gateway-token", format!("{drawn}\n").as_bytes());
     tidy(&gateway.home);
     let outcome = openclaw_with(&gateway.home, &variables, &["doctor", "--json"]);
     let report = outcome.json();
@@ -347,8 +350,8 @@ fn secrets_are_told_by_fingerprint_and_sources_that_disagree_are_a_warning() {
     );
     let items = token["items"].to_string();
     for place in [
-        "env OPENCLAW_GATEWAY_TOKEN: sha256:",
-        "config gateway.auth.token: sha256:",
+        "env OPENCLAW_GATEWAY_TOKEN: value A",
+        "config gateway.auth.token: value B",
         "gateway-token: sha256:",
     ] {
         assert!(items.contains(place), "{items}");
@@ -363,7 +366,25 @@ fn secrets_are_told_by_fingerprint_and_sources_that_disagree_are_a_warning() {
     // The wrong one wins, so the gateway refuses.
     assert_eq!(state(&report, "gateway.reachable"), "fail");
     assert_eq!(outcome.code, 1);
-    for secret in [SECRET, other, "third-secret-8f"] {
+    let status = |token: &str| {
+        let variables = [NO_MANAGER, ("OPENCLAW_GATEWAY_TOKEN", token)];
+        let line = ["gateway", "status", "--no-probe"];
+        let text = openclaw_with(&gateway.home, &variables, &line).stdout;
+        let line = [&line[..], &["--json"]].concat();
+        let report = openclaw_with(&gateway.home, &variables, &line).json();
+        let print = report["gateway"]["credentials"]["tokenFingerprint"].clone();
+        (text, print)
+    };
+    let (text, print) = status(drawn);
+    let print = print.as_str().unwrap();
+    assert!(
+        items.contains(&format!("gateway-token: {print}")),
+        "{items}"
+    );
+    assert!(text.contains(&format!(" ({print})\n")), "{text}");
+    let (text, print) = status(other);
+    assert!(print.is_null() && !text.contains("sha256:"), "{text}");
+    for secret in [SECRET, other, drawn] {
         assert!(
             !outcome.stdout.contains(secret) && !outcome.stderr.contains(secret),
             "{outcome:?}"
@@ -437,31 +458,45 @@ fn nodes_that_nobody_saw_for_long_are_named_with_the_command_that_removes_them()
     let (home, mut process) = (gateway.home, gateway.process);
     process.signal("TERM");
     assert_eq!(process.exit_code(), 0);
-    let mut paired = home.json("nodes/paired.json");
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap();
     let old = u64::try_from(now.as_millis()).unwrap() - 100 * DAY_MS;
-    for name in [
-        "createdAtMs",
-        "approvedAtMs",
-        "lastConnectedAtMs",
-        "lastSeenAtMs",
-    ] {
-        paired[&device.id][name] = json!(old);
-    }
-    home.write("nodes/paired.json", paired.to_string().as_bytes());
+    let away = |file: &str, names: &[&str]| {
+        let mut paired = home.json(file);
+        for name in names {
+            paired[&device.id][*name] = json!(old);
+        }
+        for token in paired[&device.id]["tokens"]
+            .as_object_mut()
+            .into_iter()
+            .flatten()
+        {
+            token.1["lastUsedAtMs"] = json!(old);
+        }
+        home.write(file, paired.to_string().as_bytes());
+    };
+    let names = ["createdAtMs", "approvedAtMs", "lastSeenAtMs"];
+    away(
+        "nodes/paired.json",
+        &[&names[..], &["lastConnectedAtMs"]].concat(),
+    );
+    // Its device has been seen, so the node is not away.
+    tidy(&home);
+    assert_eq!(state(&doctor(&home, &[]).json(), "nodes.stale"), "ok");
+    away("devices/paired.json", &names);
     tidy(&home);
     let report = doctor(&home, &[]).success().json();
     let stale = check(&report, "nodes.stale");
-    let remove = format!("openclaw nodes remove --node {}", device.id);
+    let remove = "openclaw nodes prune --not-seen 90d";
     assert_eq!(
         (&stale["state"], &stale["fix"]),
         (&json!("warn"), &json!(remove)),
         "{stale:#}"
     );
     // The command is right.
-    let words: Vec<&str> = remove.split(' ').skip(1).collect();
+    let mut words: Vec<&str> = remove.split(' ').skip(1).collect();
+    words.push("--yes");
     openclaw(&home, &words).success();
     assert_eq!(state(&doctor(&home, &[]).json(), "nodes.stale"), "ok");
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::device::Device;
 use crate::support::home::Home;
-use crate::support::peer::Peer;
+use crate::support::peer::{Peer, cli_params};
 use crate::support::process::{Gateway, Running, SECRET, command, program};
 use crate::support::wait_for;
 
@@ -174,6 +174,28 @@ fn a_condition_ends_it_and_a_time_limit_does_so_with_an_error() {
             "{refused:?}"
         );
     }
+}
+
+#[test]
+fn a_condition_of_an_operators_device_comes_true_too() {
+    let gateway = Gateway::start();
+    let device = Device::new();
+    let until = |condition: &str| {
+        let line = [
+            "devices", "list", "--watch", "--until", condition, "--device", &device.id,
+        ];
+        let mut watching = watch(&gateway.home, &line);
+        watching.wait_for_output("snapshot");
+        watching
+    };
+    let mut connected = until("connected");
+    let params = cli_params(json!({"token": SECRET}), &["operator.read"]);
+    let peer = Peer::connect(gateway.address, params, Some(&device)).unwrap();
+    assert_eq!(connected.exit_code(), 0);
+    let mut disconnected = until("disconnected");
+    assert!(disconnected.alive());
+    drop(peer);
+    assert_eq!(disconnected.exit_code(), 0);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::cli::invocation::Invocation;
 use crate::cli::pairing::sentence;
 use crate::cli::probe::{Finding, probe};
 use crate::cli::reach::endpoint;
+use crate::cli::secret_print::fingerprint;
 use crate::cli::service::Seen;
 use crate::cli::service::audit::{self, audit};
 use crate::client::credentials::Credential;
@@ -237,6 +238,11 @@ fn unreachable_because(finding: &Finding) -> Option<String> {
     finding.message().filter(|_| !nameless)
 }
 
+/// The fingerprint of the token that would be used, where it may be told.
+fn token_print(endpoint: &Endpoint) -> Option<String> {
+    fingerprint(&endpoint.credentials.token.as_ref()?.value)
+}
+
 fn log_file(paths: &Paths, loaded: Option<&Loaded>) -> Option<PathBuf> {
     let configured = loaded.and_then(|loaded| loaded.config.logging.file.as_deref());
     let place = LogPlace::find(configured, &paths.temp_dir)?;
@@ -330,6 +336,7 @@ impl Report {
             "probeNote": endpoint.map(|endpoint| format!("{}", endpoint.source)),
             "credentials": {
                 "token": endpoint.and_then(|endpoint| shown(endpoint.credentials.token.as_ref())),
+                "tokenFingerprint": endpoint.and_then(token_print),
                 "password": endpoint.and_then(|endpoint| shown(endpoint.credentials.password.as_ref())),
             },
         })
@@ -389,7 +396,9 @@ impl Report {
             ];
             for (name, credential) in secrets {
                 if let Some(found) = credential {
-                    out += &format!("{name}: from {}\n", found.source);
+                    let print = token_print(endpoint).filter(|_| name == "Token");
+                    let print = print.map(|print| format!(" ({print})")).unwrap_or_default();
+                    out += &format!("{name}: from {}{print}\n", found.source);
                 }
             }
         }

@@ -55,6 +55,7 @@ pub mod probe;
 pub mod qr;
 pub mod reach;
 pub mod row;
+pub mod secret_print;
 pub mod selectors;
 pub mod service;
 pub mod stay;

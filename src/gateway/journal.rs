@@ -12,6 +12,9 @@ use crate::pairing::AuditEntry;
 /// How many events are kept.
 const KEPT: usize = 1_024;
 
+/// Bytes of events that are kept, as they are told; what devices say of themselves is in some of them.
+const KEPT_BYTES: usize = 256 * 1_024;
+
 /// Characters of a name that an event carries.
 const BOOT_CHARS: usize = 8;
 
@@ -41,7 +44,9 @@ pub struct Journal {
 struct Ring {
     /// Number of the newest event.
     last: u64,
-    events: VecDeque<Map<String, Value>>,
+    events: VecDeque<(usize, Map<String, Value>)>,
+    /// Together.
+    bytes: usize,
 }
 
 impl Default for Journal {
@@ -65,10 +70,15 @@ impl Journal {
         for (name, value) in about.as_object().into_iter().flatten() {
             entry.entry(name.clone()).or_insert_with(|| value.clone());
         }
-        if ring.events.len() == KEPT {
-            ring.events.pop_front();
+        let bytes = json!(entry).to_string().len();
+        ring.bytes += bytes;
+        ring.events.push_back((bytes, entry));
+        while ring.events.len() > KEPT || ring.bytes > KEPT_BYTES {
+            let Some((gone, _)) = ring.events.pop_front() else {
+                break;
+            };
+            ring.bytes -= gone;
         }
-        ring.events.push_back(entry);
     }
 
     /// Takes note of a line of the trail, if it is an event.
@@ -103,6 +113,7 @@ impl Journal {
             .events
             .iter()
             .skip(told)
+            .map(|(_, event)| event)
             .filter(|event| visible(event))
             .collect();
         json!({"boot": self.boot, "last": self.id(ring.last), "complete": seen.is_some(), "events": events})
@@ -166,5 +177,35 @@ mod tests {
         assert_eq!(journal.after(Some(&id(2)), all)["complete"], false);
         let kept = journal.after(Some(&id(3)), all);
         assert_eq!((&kept["complete"], ids(&kept).len()), (&json!(true), KEPT));
+    }
+
+    #[test]
+    fn large_events_take_the_room_of_many_and_one_too_large_is_not_kept() {
+        let journal = Journal::default();
+        let all = |_: &Map<String, Value>| true;
+        let note = |bytes: usize| {
+            let about = json!({"displayName": "x".repeat(bytes)});
+            journal.note(1, "device.pair.requested", &about);
+        };
+        for _ in 0..100 {
+            note(KEPT_BYTES / 10);
+        }
+        let answer = journal.after(Some(&journal.id(91)), all);
+        assert_eq!(
+            (&answer["complete"], ids(&answer).len()),
+            (&json!(true), 9),
+            "nine and what is around their names"
+        );
+        assert_eq!(journal.after(Some(&journal.id(90)), all)["complete"], false);
+        note(KEPT_BYTES);
+        assert_eq!(
+            journal.after(Some(&journal.id(100)), all)["complete"],
+            false
+        );
+        note(1);
+        assert_eq!(
+            ids(&journal.after(Some(&journal.id(101)), all)),
+            [journal.id(102)]
+        );
     }
 }

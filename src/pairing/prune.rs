@@ -125,7 +125,7 @@ pub fn prune(
 
 impl Idle {
     /// Since when nothing is known of it, epoch milliseconds.
-    fn since(&self) -> u64 {
+    pub fn since(&self) -> u64 {
         self.last_seen_at_ms
             .max(Some(self.approved_at_ms))
             .unwrap_or_default()

@@ -12,11 +12,12 @@ use super::{
     Caller, Entropy, State,
     change::{AuditEntry, Change, Changes, Part, SessionEnd},
     device,
-    device_record::{DeviceRecord, TokenEntry},
-    node,
-    node_record::NodeRecord,
+    device_record::{DeviceRecord, DeviceRequest, TokenEntry},
+    expiry, node,
+    node_record::{NodeRecord, NodeRequest},
     policy,
     refusal::Refusal,
+    resolution::{self, Resolution},
     scopes,
     state::Entry,
 };
@@ -309,7 +310,8 @@ pub struct Imported {
     pub nodes: Vec<Row>,
 }
 
-/// Merges an export into the state; with `replace` it wins over what was decided later here.
+/// Merges an export into the state; with `replace` it wins over what was decided later here. Requests that ask for
+/// nothing more than was imported are approved with it.
 ///
 /// # Errors
 /// `MissingScope` for a scope that the caller could not grant, `RecordUnreadable`; then nothing changes.
@@ -344,6 +346,15 @@ pub fn import(
     for (rows, part) in [(&nodes, Part::NodesPaired), (&devices, Part::DevicesPaired)] {
         if rows.iter().any(|row| row.outcome.changes()) {
             changes.push(Change::Save(part));
+        }
+    }
+    for (part, mut ended) in [
+        (Part::NodesPending, settle_nodes(state, &nodes, &how)),
+        (Part::DevicesPending, settle_devices(state, &devices, &how)),
+    ] {
+        if !ended.is_empty() {
+            changes.push(Change::Save(part));
+            lines.append(&mut ended);
         }
     }
     changes.extend(lines);
@@ -440,6 +451,63 @@ fn take_device(
         display_name: theirs.display_name.clone(),
         outcome,
     }
+}
+
+/// Ends the requests of imported nodes that are fulfilled now.
+fn settle_nodes(state: &mut State, rows: &[Row], how: &How<'_>) -> Changes {
+    let fulfilled = |request: &&NodeRequest| {
+        let id = &request.node_id;
+        let is_new = |row: &Row| row.node_id.as_ref() == Some(id) && row.outcome.changes();
+        let record = state.nodes.paired.record(id.as_str());
+        let approved = record
+            .map(NodeRecord::approved_commands)
+            .unwrap_or_default();
+        rows.iter().any(is_new)
+            && !expiry::is_expired(request.ts, how.now)
+            && request
+                .requested_commands()
+                .iter()
+                .all(|command| approved.contains(command))
+    };
+    let requests = state.nodes.pending.records().filter(fulfilled);
+    let requests: Vec<NodeRequest> = requests.cloned().collect();
+    let mut changes = Changes::new();
+    for request in &requests {
+        state.nodes.pending.remove(request.request_id.as_str());
+        changes.push(node::resolved(request, "approved", how.now));
+        let end = Resolution::of_node(request, resolution::Fate::Approved, how.now);
+        changes.push(resolution::note(state, end.by(&how.caller.label)));
+    }
+    changes
+}
+
+/// Ends the requests of imported devices that are fulfilled now.
+fn settle_devices(state: &mut State, rows: &[Row], how: &How<'_>) -> Changes {
+    let fulfilled = |request: &&DeviceRequest| {
+        let id = &request.device_id;
+        let is_new = |row: &Row| row.device_id.as_ref() == Some(id) && row.outcome.changes();
+        let gives = |record: &DeviceRecord| {
+            let alive = record.effective_roles();
+            let asked = request.requested_roles();
+            asked.iter().all(|role| {
+                let scopes = scopes::family(role, &request.scopes);
+                alive.contains(role) && record.approves(role, &scopes)
+            })
+        };
+        rows.iter().any(is_new)
+            && !expiry::is_expired(request.ts, how.now)
+            && state.devices.paired.record(id.as_str()).is_some_and(gives)
+    };
+    let requests = state.devices.pending.records().filter(fulfilled);
+    let requests: Vec<DeviceRequest> = requests.cloned().collect();
+    let mut changes = Changes::new();
+    for request in &requests {
+        state.devices.pending.remove(request.request_id.as_str());
+        changes.push(device::resolved(request, "approved", how.now));
+        let end = Resolution::of_device(request, resolution::Fate::Approved, how.now);
+        changes.push(resolution::note(state, end.by(&how.caller.label)));
+    }
+    changes
 }
 
 /// Whether everything may be imported, before anything is.
@@ -752,6 +820,52 @@ mod tests {
         )
         .unwrap();
         assert_eq!(token(&state).token, first.token);
+    }
+
+    #[test]
+    fn requests_that_an_import_fulfils_are_approved_with_it_and_others_stay() {
+        let admin = scopes(&["operator.admin"]);
+        let ((id, public), mut state) = (key(1), State::default());
+        let asks = |request: &str, role: &str, ts: u64| json!({"requestId": request, "deviceId": id, "publicKey": public, "role": role, "roles": [role], "ts": ts});
+        let waits = |request: &str, node: &str, commands: &[&str]| json!({"requestId": request, "nodeId": node, "commands": commands, "ts": NOW});
+        let devices = json!({"d1": asks("d1", "node", NOW), "d2": asks("d2", "operator", NOW), "d3": asks("d3", "node", 1)});
+        let nodes = json!({"n1": waits("n1", &id, &["system.which"]), "n2": waits("n2", "m", &["system.which"])});
+        state.read(Part::DevicesPending, devices).unwrap();
+        state.read(Part::NodesPending, nodes).unwrap();
+        let commands = &["system.run", "system.which"];
+        let bundle = read(
+            &[device(1, 5, json!({}))],
+            &[node(&id, 5, commands), node("m", 5, &[])],
+        );
+        let by = caller(&admin);
+        let (_, changes) = import(
+            &mut state,
+            &bundle,
+            false,
+            &by,
+            NOW,
+            &mut Counter::default(),
+        )
+        .unwrap();
+        let left = |request: &str| {
+            state.devices.pending.record(request).is_some()
+                || state.nodes.pending.record(request).is_some()
+        };
+        let waiting = ["d1", "d2", "d3", "n1", "n2"].map(left);
+        assert_eq!(waiting, [false, true, true, false, true]);
+        for part in [Part::DevicesPending, Part::NodesPending] {
+            assert!(changes.contains(&Change::Save(part)), "{changes:?}");
+        }
+        let ended: Vec<&str> = changes
+            .iter()
+            .filter_map(|change| match change {
+                Change::Emit { payload, .. } => payload["requestId"].as_str(),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(ended, ["n1", "d1"]);
+        let end = resolution::find(&state, "d1", NOW).unwrap();
+        assert_eq!(end.state, resolution::Fate::Approved);
     }
 
     #[test]

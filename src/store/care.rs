@@ -122,12 +122,14 @@ impl Kept {
     }
 }
 
-/// The state directory itself and everything of ours in it, links left out.
+/// The state directory itself and everything of ours in it, links in it left out. Where the directory is a link, what
+/// it leads to is meant, and named.
 ///
 /// # Errors
 /// The directory cannot be read.
 pub fn kept(root: &Path) -> io::Result<Vec<Kept>> {
     let now = SystemTime::now();
+    let root = &root.canonicalize()?;
     let mut found: Vec<Kept> = Kept::of(root, &fs::metadata(root)?, now)
         .into_iter()
         .collect();
@@ -239,6 +241,21 @@ mod tests {
             })
             .collect();
         assert_eq!(names, ["", "devices", "devices/paired.json", "node.json"]);
+    }
+
+    #[test]
+    fn a_directory_behind_a_link_is_looked_at_and_narrowed_where_it_is() {
+        let temp = TempDir::new();
+        let (real, link) = (temp.join("real"), temp.join("link"));
+        put(&real.join("node.json"), 0o644);
+        fs::set_permissions(&real, Permissions::from_mode(0o755)).unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let found = kept(&link).unwrap();
+        assert_eq!(found.iter().filter(|kept| kept.is_open()).count(), 2);
+        for kept in &found {
+            narrow(kept).unwrap();
+        }
+        assert!(kept(&link).unwrap().iter().all(|kept| !kept.is_open()));
     }
 
     #[test]

@@ -108,7 +108,8 @@ impl Store {
         if let Err(fault) = written {
             log::warn!("the clock was set, which cannot be written down now: {fault}");
         }
-        followed
+        // Somebody else may have followed it meanwhile.
+        followed.filter(|step_ms| step_ms.unsigned_abs() >= LEAST_STEP_MS)
     }
 
     /// The last durable state; files changed by somebody else are read again first. Costs one

@@ -62,13 +62,15 @@ impl Trail {
     /// Writes a line behind all that are owed. What cannot be written is owed, and said in the program's log.
     pub fn append(&self, now_ms: u64, entry: &AuditEntry) {
         let mut owed = self.owed();
+        let mut outcome = self.write(&mut owed);
         let kept = owed.len() < MOST_OWED;
         if kept {
             owed.push_back((now_ms, entry.clone()));
+            outcome = outcome.and_then(|()| self.write(&mut owed));
         } else {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
-        if let Err(error) = self.write(&mut owed) {
+        if let Err(error) = outcome {
             let fate = if kept {
                 "it is kept for later"
             } else {
@@ -148,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_bounded() {
+    fn what_waits_is_bounded_and_the_first_line_after_a_full_disk_is_not_lost() {
         let temp = TempDir::new();
         let path = temp.join("audit.jsonl");
         std::fs::create_dir(&path).unwrap();
@@ -163,8 +165,8 @@ mod tests {
             lost: 10,
         };
         assert_eq!(trail.figures(), figures(0, MOST_OWED as u64));
-        trail.settle();
-        assert_eq!(trail.figures(), figures(MOST_OWED as u64, 0));
-        assert_eq!(subjects(&trail), (0..MOST_OWED).collect::<Vec<_>>());
+        trail.append(2, &entry(MOST_OWED));
+        assert_eq!(trail.figures(), figures(MOST_OWED as u64 + 1, 0));
+        assert_eq!(subjects(&trail), (0..=MOST_OWED).collect::<Vec<_>>());
     }
 }

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket};
 
-use super::PATIENCE;
 use super::home::Home;
 use super::process::{Outcome, openclaw};
+use super::{PATIENCE, wait_for};
 
 /// The listener; nothing is answered by itself.
 pub struct StandIn(TcpListener);
@@ -45,6 +45,17 @@ impl StandIn {
             "{{ gateway: {{ mode: 'remote', remote: {{ url: 'ws://{address}', token: 't' }} }} }}"
         ));
         home
+    }
+
+    /// Ends it; nobody gets through to its port any more when this returns.
+    #[track_caller]
+    pub fn end(self) {
+        let address = self.0.local_addr().unwrap();
+        drop(self);
+        // A program that another test is just starting may hold the listener for a moment.
+        wait_for("the closed port", || {
+            TcpStream::connect(address).is_err().then_some(())
+        });
     }
 
     /// The next connection, welcomed with every scope it asks for.

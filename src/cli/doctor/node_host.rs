@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::cli::doctor::check::Check;
 use crate::cli::doctor::scene::Scene;
 use crate::cli::output::text::counted;
+use crate::config::paths::DEFAULT_GATEWAY_PORT;
 use crate::exec::ApprovalsFile;
 use crate::identity::Fingerprint;
 use crate::net::{NetError, Trust, dial, trust};
@@ -76,16 +77,19 @@ fn settings(gateway: Option<&NodeGateway>) -> Check {
 
 fn address(gateway: &NodeGateway) -> String {
     let scheme = if gateway.tls { "wss" } else { "ws" };
+    let (host, port) = place(gateway);
+    format!("{scheme}://{host}:{port}")
+}
+
+/// Host and port that the node connects to, where node.json leaves them out too.
+fn place(gateway: &NodeGateway) -> (&str, u16) {
     let host = gateway.host.as_deref().unwrap_or("127.0.0.1");
-    format!("{scheme}://{host}:{}", gateway.port.unwrap_or_default())
+    (host, gateway.port.unwrap_or(DEFAULT_GATEWAY_PORT))
 }
 
 /// Connects as far as the certificate, and says nothing.
 fn knock(gateway: &NodeGateway, limit: Duration) -> Result<(), NetError> {
-    let host = gateway.host.as_deref().unwrap_or("127.0.0.1");
-    let port = gateway
-        .port
-        .unwrap_or(crate::config::paths::DEFAULT_GATEWAY_PORT);
+    let (host, port) = place(gateway);
     let deadline = Instant::now() + limit;
     let stream = dial::connect(host, port, deadline)?;
     let pin = gateway
@@ -162,6 +166,8 @@ mod tests {
             assert_eq!(check.state, state, "{check:?}");
             assert!(check.what.contains(word), "{check:?}");
         }
+        let nowhere = settings(Some(&NodeGateway::default()));
+        assert_eq!(nowhere.what, "the node belongs to ws://127.0.0.1:18789");
         let silent = reached(&gateway(false, None), Err(NetError::TimedOut));
         assert_eq!(silent.state, State::Fail);
         assert_eq!(reached(&gateway(true, None), Ok(())).state, State::Ok);

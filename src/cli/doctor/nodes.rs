@@ -1,11 +1,13 @@
 //! Nodes that nobody has seen for long, and requests that nobody decided, as the files of this machine's gateway
 //! say.
 
+use std::collections::BTreeSet;
+
 use crate::cli::doctor::check::Check;
 use crate::cli::doctor::scene::Scene;
 use crate::cli::output::text::counted;
-use crate::pairing::node_record::NodeRecord;
-use crate::pairing::{Part, REQUEST_TTL_MS};
+use crate::pairing::prune::{Idle, Rule, idle};
+use crate::pairing::{Part, REQUEST_TTL_MS, State};
 use crate::protocol::limits::DAY_MS;
 use crate::store::pairing_files::look_at;
 
@@ -25,8 +27,9 @@ pub fn checks(scene: &Scene) -> Vec<Check> {
         )];
     };
     let read = |part| look_at(&directory, part);
-    let (Ok(paired), Ok(nodes), Ok(devices)) = (
+    let (Ok(mut paired), Ok(paired_devices), Ok(nodes), Ok(devices)) = (
         read(Part::NodesPaired),
+        read(Part::DevicesPaired),
         read(Part::NodesPending),
         read(Part::DevicesPending),
     ) else {
@@ -38,46 +41,39 @@ pub fn checks(scene: &Scene) -> Vec<Check> {
     let nodes_asked = nodes.nodes.pending.records().map(|request| request.ts);
     let devices_asked = devices.devices.pending.records().map(|request| request.ts);
     let asked: Vec<u64> = nodes_asked.chain(devices_asked).collect();
-    vec![
-        stale(paired.nodes.paired.records(), scene.now_ms),
-        pending(&asked, scene.now_ms),
-    ]
+    paired.devices.paired = paired_devices.devices.paired;
+    vec![stale(&paired, scene.now_ms), pending(&asked, scene.now_ms)]
 }
 
-fn stale<'a>(records: impl Iterator<Item = &'a NodeRecord>, now_ms: u64) -> Check {
+fn stale(paired: &State, now_ms: u64) -> Check {
     const ID: &str = "nodes.stale";
-    let mut number = 0_u64;
-    let mut old: Vec<(u64, String, String)> = Vec::new();
-    for record in records {
-        number += 1;
-        let times = [record.last_connected_at_ms, record.last_seen_at_ms];
-        let seen = times
-            .into_iter()
-            .flatten()
-            .max()
-            .unwrap_or(record.approved_at_ms);
-        let days = now_ms.saturating_sub(seen) / DAY_MS;
-        if days >= STALE_DAYS {
-            let id = record.node_id.to_string();
-            let name = record.metadata.display_name.as_ref().unwrap_or(&id);
-            old.push((
-                days,
-                id.clone(),
-                format!("{name}: not seen for {days} days"),
-            ));
-        }
-    }
-    old.sort_by(|left, right| right.cmp(left));
-    let Some((_, oldest, _)) = old.first() else {
-        let nodes = counted(number, "node");
-        return Check::ok(ID, format!("{nodes}, all seen within {STALE_DAYS} days"));
+    let away_for = |days: u64| {
+        let rule = Rule {
+            not_seen_ms: days * DAY_MS,
+            among: None,
+            connected: &BTreeSet::new(),
+        };
+        idle(paired, &rule, now_ms)
     };
+    let old = away_for(STALE_DAYS);
+    if old.is_empty() {
+        let nodes = counted(away_for(0).len() as u64, "node");
+        return Check::ok(ID, format!("{nodes}, all seen within {STALE_DAYS} days"));
+    }
     let what = format!(
         "{} not seen for {STALE_DAYS} days or more, whose tokens still open the gateway",
         counted(old.len() as u64, "node")
     );
-    let fix = format!("openclaw nodes remove --node {oldest}");
-    let items = old.iter().map(|(.., text)| text.clone()).take(MOST_ITEMS);
+    let named = |idle: &Idle| {
+        let name = idle.display_name.as_deref();
+        let days = now_ms.saturating_sub(idle.since()) / DAY_MS;
+        format!(
+            "{}: not seen for {days} days",
+            name.unwrap_or(idle.node_id.as_str())
+        )
+    };
+    let items = old.iter().map(named).take(MOST_ITEMS);
+    let fix = format!("openclaw nodes prune --not-seen {STALE_DAYS}d");
     Check::warn(ID, what, fix).items(items.collect())
 }
 
@@ -104,47 +100,64 @@ fn pending(asked: &[u64], now_ms: u64) -> Check {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::cli::doctor::check::State;
+    use crate::pairing;
 
     #[test]
     fn nodes_are_stale_by_the_last_sign_of_them() {
         let now = 1_795_221_070_445;
         let days = |days: u64| now - days * DAY_MS;
-        let record = |id: &str, approved: u64, connected: Option<u64>, seen: Option<u64>| {
-            let mut value =
-                json!({"nodeId": id, "token": "t", "createdAtMs": 1, "approvedAtMs": approved});
-            for (name, at) in [("lastConnectedAtMs", connected), ("lastSeenAtMs", seen)] {
-                if let Some(at) = at {
-                    value[name] = json!(at);
+        let state = |rows: &[(&str, u64, Value)], devices: Value| {
+            let mut nodes = json!({});
+            for (id, approved, more) in rows {
+                let mut value =
+                    json!({"nodeId": id, "token": "t", "createdAtMs": 1, "approvedAtMs": approved});
+                for (name, at) in more.as_object().into_iter().flatten() {
+                    value[name] = at.clone();
                 }
+                nodes[*id] = value;
             }
-            serde_json::from_value::<NodeRecord>(value).unwrap()
+            let mut state = pairing::State::default();
+            state.read(Part::NodesPaired, nodes).unwrap();
+            state.read(Part::DevicesPaired, devices).unwrap();
+            state
         };
         let fresh = [
-            record("a", days(400), Some(days(1)), None),
-            record("b", days(400), Some(days(300)), Some(days(89))),
-            record("c", days(2), None, None),
+            ("a", days(400), json!({"lastConnectedAtMs": days(1)})),
+            (
+                "b",
+                days(400),
+                json!({"lastConnectedAtMs": days(300), "lastSeenAtMs": days(89)}),
+            ),
+            ("c", days(2), json!({})),
+            ("f", days(400), json!({})),
         ];
-        let check = stale(fresh.iter(), now);
+        let device = json!({"f": {"deviceId": "f", "publicKey": "k", "role": "node", "roles": ["node"], "scopes": [],
+            "createdAtMs": 1, "approvedAtMs": 1, "lastSeenAtMs": days(3)}});
+        let check = stale(&state(&fresh, device.clone()), now);
         assert_eq!(
             (check.state, check.items.len()),
             (State::Ok, 0),
             "{check:?}"
         );
+        assert!(check.what.starts_with("4 nodes, all seen"), "{check:?}");
         let old = [
-            record("d", days(90), None, None),
-            record("e", days(400), Some(days(120)), None),
+            ("d", days(90), json!({})),
+            ("e", days(400), json!({"lastConnectedAtMs": days(120)})),
         ];
-        let check = stale(fresh.iter().chain(&old), now);
+        let check = stale(&state(&[&fresh[..], &old].concat(), device), now);
         assert_eq!(check.state, State::Warn);
         assert_eq!(
             check.items,
             ["e: not seen for 120 days", "d: not seen for 90 days"]
         );
-        assert_eq!(check.fix.as_deref(), Some("openclaw nodes remove --node e"));
+        assert_eq!(
+            check.fix.as_deref(),
+            Some("openclaw nodes prune --not-seen 90d")
+        );
     }
 
     #[test]

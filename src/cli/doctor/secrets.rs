@@ -1,18 +1,16 @@
-//! Where the shared secrets come from, told by the beginning of their SHA-256 and never by their value; and where
-//! two sources of one gateway disagree.
-
-use std::fmt;
+//! Where the shared secrets come from, and where two sources of one gateway disagree.
+//!
+//! Generated tokens are told by their fingerprint. Passwords and what somebody made up are not, for a fingerprint lets
+//! whoever reads it try guesses: of these only is said which places agree (value A, value B…).
 
 use crate::cli::doctor::check::Check;
 use crate::cli::doctor::scene::Scene;
+use crate::cli::secret_print::fingerprint;
 use crate::cli::service::Seen;
 use crate::client::credentials::{Credential, CredentialSource};
 use crate::config::Secret;
 use crate::identity::sha256_hex;
 use crate::store::directory::read_optional;
-
-/// Hex digits of a fingerprint: enough to tell two secrets apart, useless for guessing a long one.
-const DIGITS: usize = 8;
 
 /// Whose secret it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,35 +26,61 @@ enum Owner {
 struct Named {
     place: String,
     owner: Owner,
-    /// The fingerprint, or why the place gives no value.
-    value: Result<String, String>,
+    /// The value, or why the place gives none.
+    value: Result<Known, String>,
+}
+
+/// What is known of a value; equal where the values are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Known {
+    /// The whole SHA-256, never shown.
+    digest: String,
+    /// What may be shown of it, if anything.
+    print: Option<String>,
+}
+
+impl Known {
+    /// `kind`: `token` or `password`.
+    fn of(kind: &str, secret: &str) -> Known {
+        Known {
+            digest: sha256_hex(secret.trim().as_bytes()),
+            print: (kind == "token").then(|| fingerprint(secret)).flatten(),
+        }
+    }
+
+    /// The fingerprint, or a letter that is the same wherever the value is among `named`.
+    fn mark(&self, named: &[Named]) -> String {
+        if let Some(print) = &self.print {
+            return print.clone();
+        }
+        let mut secret: Vec<&Known> = Vec::new();
+        for known in named.iter().filter_map(|named| named.value.as_ref().ok()) {
+            if known.print.is_none() && !secret.contains(&known) {
+                secret.push(known);
+            }
+        }
+        let found = secret.iter().position(|known| *known == self);
+        let letter = ('A'..='Z').nth(found.unwrap_or(secret.len()));
+        format!("value {}", letter.unwrap_or('?'))
+    }
 }
 
 impl Named {
-    fn new(place: &str, owner: Owner, value: &str) -> Named {
-        let value = Ok(fingerprint(value));
+    fn new(kind: &str, place: &str, owner: Owner, value: &str) -> Named {
         Named {
             place: place.to_owned(),
             owner,
-            value,
+            value: Ok(Known::of(kind, value)),
         }
     }
-}
 
-impl fmt::Display for Named {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// One line about it, as one of `named`.
+    fn line(&self, named: &[Named]) -> String {
         match &self.value {
-            Ok(print) => write!(out, "{}: sha256:{print}", self.place),
-            Err(why) => write!(out, "{}: {why}", self.place),
+            Ok(known) => format!("{}: {}", self.place, known.mark(named)),
+            Err(why) => format!("{}: {why}", self.place),
         }
     }
-}
-
-/// `sha256:` of a secret, cut.
-fn fingerprint(secret: &str) -> String {
-    let mut digest = sha256_hex(secret.trim().as_bytes());
-    digest.truncate(DIGITS);
-    digest
 }
 
 /// `secrets.token` and `secrets.password`.
@@ -73,24 +97,27 @@ pub fn checks(scene: &Scene, gateway: Option<&Seen>, node: Option<&Seen>) -> Vec
                 "token" => found.token.as_ref(),
                 _ => found.password.as_ref(),
             });
-            judge(kind, &named, used.map(shown).as_ref(), scene.is_remote())
+            let used = used.map(|used| shown(kind, used));
+            judge(kind, &named, used.as_ref(), scene.is_remote())
         })
         .into()
 }
 
-/// Place and fingerprint of the secret that commands use.
-fn shown(used: &Credential) -> (String, String) {
+/// Place and value of the secret that commands use.
+fn shown(kind: &str, used: &Credential) -> (String, Known) {
     let place = match used.source {
         CredentialSource::Generated => "the file gateway-token".to_owned(),
         source => source.to_string(),
     };
-    (place, fingerprint(&used.value))
+    (place, Known::of(kind, &used.value))
 }
 
 fn named(scene: &Scene, kind: &str, gateway: Option<&Seen>, node: Option<&Seen>) -> Vec<Named> {
     let variable = format!("OPENCLAW_GATEWAY_{}", kind.to_uppercase());
     let mut found = Vec::new();
-    let mut add = |place: String, owner, value: &str| found.push(Named::new(&place, owner, value));
+    let mut add = |place: String, owner, value: &str| {
+        found.push(Named::new(kind, &place, owner, value));
+    };
     if let Some(value) = scene.environment.credential(&variable) {
         let owner = if scene.is_remote() {
             Owner::Elsewhere
@@ -139,7 +166,7 @@ fn named(scene: &Scene, kind: &str, gateway: Option<&Seen>, node: Option<&Seen>)
             let place = format!("config gateway.{section}.{kind}");
             match secret {
                 Secret::Absent => {}
-                Secret::Plain(value) => found.push(Named::new(&place, owner, value)),
+                Secret::Plain(value) => found.push(Named::new(kind, &place, owner, value)),
                 Secret::Unavailable { why, .. } => found.push(Named {
                     place,
                     owner,
@@ -151,10 +178,10 @@ fn named(scene: &Scene, kind: &str, gateway: Option<&Seen>, node: Option<&Seen>)
     found
 }
 
-/// `used`: place and fingerprint of what commands use.
-fn judge(kind: &str, named: &[Named], used: Option<&(String, String)>, remote: bool) -> Check {
+/// `used`: place and value of what commands use.
+fn judge(kind: &str, named: &[Named], used: Option<&(String, Known)>, remote: bool) -> Check {
     let id = format!("secrets.{kind}");
-    let items: Vec<String> = named.iter().map(Named::to_string).collect();
+    let items: Vec<String> = named.iter().map(|one| one.line(named)).collect();
     if named.is_empty() {
         return Check::skipped(&id, format!("no {kind} is named anywhere"));
     }
@@ -169,7 +196,9 @@ fn judge(kind: &str, named: &[Named], used: Option<&(String, String)>, remote: b
         .collect();
     let differ = own.windows(2).any(|pair| pair[0].value != pair[1].value);
     let wins = match used {
-        Some((place, print)) => format!("commands use the {kind} of {place} (sha256:{print})"),
+        Some((place, known)) => {
+            format!("commands use the {kind} of {place} ({})", known.mark(named))
+        }
         None => format!("commands use no {kind}"),
     };
     if differ && !remote {
@@ -189,23 +218,30 @@ mod tests {
     use crate::cli::doctor::check::State;
 
     #[test]
-    fn a_fingerprint_tells_secrets_apart_and_shows_none() {
-        let secret = "0123456789abcdef";
-        let print = fingerprint(secret);
-        assert_eq!(print, "9f9f5111");
-        assert_eq!(fingerprint(" 0123456789abcdef\n"), print);
-        assert_ne!(fingerprint("0123456789abcdeF"), print);
-        let shown = Named::new("env X", Owner::Here, secret).to_string();
-        assert_eq!(shown, "env X: sha256:9f9f5111");
+    fn passwords_and_made_up_tokens_are_told_by_where_they_agree_and_generated_ones_by_fingerprint()
+    {
+        let long = "0123456789abcdef0123456789abcdef";
+        for (kind, long_is) in [("token", "sha256:3eb1bd43"), ("password", "value C")] {
+            let new = |place: &str, value: &str| Named::new(kind, place, Owner::Here, value);
+            let named = [
+                new("a", "hunter2"),
+                new("b", "hunter3"),
+                new("c", " hunter2\n"),
+                new("d", long),
+            ];
+            let lines: Vec<String> = named.iter().map(|one| one.line(&named)).collect();
+            let last = format!("d: {long_is}");
+            assert_eq!(lines, ["a: value A", "b: value B", "c: value A", &last]);
+        }
     }
 
     #[test]
     #[rustfmt::skip]
     fn sources_of_one_gateway_that_disagree_are_a_warning() {
-        let here = |place: &str, value: &str| Named::new(place, Owner::Here, value);
-        let there = |place: &str, value: &str| Named::new(place, Owner::Elsewhere, value);
+        let here = |place: &str, value: &str| Named::new("token", place, Owner::Here, value);
+        let there = |place: &str, value: &str| Named::new("token", place, Owner::Elsewhere, value);
         let missing = Named { value: Err("gone".to_owned()), ..here("config gateway.auth.token", "") };
-        let used = ("env T".to_owned(), fingerprint("a"));
+        let used = ("env T".to_owned(), Known::of("token", "a"));
         for (named, remote, state, fix) in [
             (vec![], false, State::Skipped, None),
             (vec![here("env T", "a"), here("config c", "a")], false, State::Ok, None),

@@ -138,7 +138,7 @@ impl Watcher<'_> {
         if asked {
             let told = self.events(line, session)?;
             if row::flag(&told, "complete") {
-                self.picture = Picture::ask(line, session)?;
+                self.look(line, session)?;
                 return self.tell(&told);
             }
         }
@@ -151,10 +151,18 @@ impl Watcher<'_> {
         if !row::flag(&told, "complete") {
             return self.show(line, session, true);
         }
-        if !row::rows(&told, "events").is_empty() {
+        // That an operator's device comes and goes is no event of its own.
+        let is_silent = self.until.is_some() && self.what == Kind::Devices;
+        if is_silent || !row::rows(&told, "events").is_empty() {
             self.picture = Picture::ask(line, session)?;
         }
         self.tell(&told)
+    }
+
+    /// The picture that a connection begins with, in which a name means one node at most.
+    fn look(&mut self, line: &mut Line, session: &mut Session) -> Result<(), Lost> {
+        self.picture = Picture::ask(line, session)?;
+        Ok(self.selection.check(&self.picture).map_err(Stop::Failed)?)
     }
 
     fn events(&self, line: &mut Line, session: &mut Session) -> Result<Value, Lost> {
@@ -170,8 +178,7 @@ impl Watcher<'_> {
         // Looked at first: what happens while the lists are asked for is told once more, and nothing is lost.
         let position = line.ask(session, METHOD, &json!({}))?;
         self.last = row::text(&position, "last").map(str::to_owned);
-        self.picture = Picture::ask(line, session)?;
-        self.selection.check(&self.picture).map_err(Stop::Failed)?;
+        self.look(line, session)?;
         let mut document =
             json!({"id": self.last, "ts": SystemClock.now_ms(), "event": "snapshot"});
         if missed {

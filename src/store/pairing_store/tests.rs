@@ -292,6 +292,39 @@ impl Clock for SetClock {
     }
 }
 
+/// A clock that another thread lets follow whenever somebody has looked at it.
+struct Contended(SetClock);
+
+impl Clock for Contended {
+    fn now_ms(&self) -> u64 {
+        self.0.now_ms()
+    }
+
+    fn step_ms(&self) -> i64 {
+        let step_ms = self.0.step_ms();
+        self.0.follow(step_ms);
+        step_ms
+    }
+
+    fn follow(&self, step_ms: i64) {
+        self.0.follow(step_ms);
+    }
+}
+
+#[test]
+fn a_step_that_another_thread_followed_is_none() {
+    let place = Place::new();
+    let clock = Contended(SetClock {
+        shown: ManualClock::at(START_MS),
+        step: 5_000.into(),
+    });
+    let dir = StateDir::open(place.temp.path()).unwrap();
+    let lock = Lock::acquire_state(&dir, Purpose::Gateway).unwrap();
+    let store = Store::with_clock(lock, Arc::new(clock)).unwrap();
+    assert_eq!(store.follow_clock(), None);
+    assert_eq!(store.clock().now_ms(), START_MS + 5_000);
+}
+
 #[test]
 fn a_clock_that_is_set_takes_along_what_waits() {
     const DAY: i64 = 86_400_000;
