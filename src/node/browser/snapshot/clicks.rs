@@ -73,7 +73,7 @@ enum Word {
 
 /// The names of an element's attributes, by index.
 #[derive(Debug)]
-struct Names(Box<[u32]>);
+struct Names(Box<[i64]>);
 
 /// The computed `cursor`, by index.
 #[derive(Debug)]
@@ -123,10 +123,7 @@ impl Captured {
                 all.contains(&index) && !parent.is_some_and(|parent| all.contains(&parent))
             };
             let names = nodes.attributes.0.get(index).map(|names| &*names.0);
-            let mut names = names
-                .into_iter()
-                .flatten()
-                .map(|at| self.word(i64::from(*at)));
+            let mut names = names.into_iter().flatten().map(|at| self.word(*at));
             let click = if outermost(&pointed) {
                 Click::Pointer
             } else if outermost(&heard) || names.any(|name| name == Some(Word::OnClick)) {
@@ -165,7 +162,7 @@ impl<'de> Deserialize<'de> for Word {
 
 impl<'de> Deserialize<'de> for Names {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let pairs = List::<u32>::deserialize(deserializer)?;
+        let pairs = List::<i64>::deserialize(deserializer)?;
         Ok(Self(pairs.0.into_iter().step_by(2).collect()))
     }
 }
