@@ -211,13 +211,13 @@ mod tests {
         let strings = [
             "pointer", "auto", "HTML", "DIV", "SPAN", "onclick", "", "#text",
         ];
-        // html > div (pointer) > span (pointer, inherited) > text; div with onclick; html is listened to.
+        // html > div (pointer) > span (pointer, inherited) > text; div with an empty attribute and onclick; html is listened to.
         let snapshot = json!({"strings": strings, "documents": [{
             "nodes": {
                 "parentIndex": [-1, 0, 1, 2, 0],
                 "nodeName": [2, 3, 4, 7, 3],
                 "backendNodeId": [10, 11, 12, 13, 14],
-                "attributes": [[], [], [], [], [5, 6]],
+                "attributes": [[], [], [], [], [3, -1, 5, 6]],
                 "isClickable": {"index": [0]},
                 "nodeValue": [-1, -1, -1, 6, -1],
             },
