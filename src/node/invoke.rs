@@ -36,6 +36,9 @@ pub const MAX_QUERIES: usize = 16;
 /// Requests to browsers that may be under way at the same time; each waits for a page.
 pub const MAX_BROWSER_REQUESTS: usize = 16;
 
+/// Places beside these for whoever asks how a browser is, or stops it.
+const KEPT_BROWSER_REQUESTS: usize = 2;
+
 /// A thread of an invoke parses JSON of bounded depth and copies output.
 const INVOKE_STACK: usize = 512 * 1024;
 
@@ -215,6 +218,15 @@ impl Dispatcher {
     }
 }
 
+/// Whether a request to a browser is one of those that must get through when all others hang.
+fn is_kept_for(params_json: Option<&str>) -> bool {
+    let params: Option<Value> = params_json.and_then(|text| serde_json::from_str(text).ok());
+    let path = params
+        .as_ref()
+        .and_then(|params| params.get("path")?.as_str());
+    matches!(path, Some("/" | "/stop"))
+}
+
 /// One invoke on its way. Dropped without an answer, it answers that it failed: nobody waits for nothing.
 struct Work {
     dispatcher: Arc<Dispatcher>,
@@ -232,7 +244,10 @@ impl Work {
         if command != BROWSER && !COMMANDS.contains(&command.as_str()) {
             return self.finish(Err(ErrorShape::unavailable("command not supported")));
         }
-        let (used, limit) = self.dispatcher.slots(&command);
+        let (used, mut limit) = self.dispatcher.slots(&command);
+        if command == BROWSER && is_kept_for(params_json.as_deref()) {
+            limit += KEPT_BROWSER_REQUESTS;
+        }
         let free = |used: usize| (used < limit).then_some(used + 1);
         if used
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, free)

@@ -146,8 +146,8 @@ fn a_name_that_leads_the_browser_elsewhere_than_it_leads_here_is_refused() {
     let site = Site::start();
     let secret = site.page("/secret", "Secret", "");
     // Nothing leaves the machine: the browser takes this address for that of the site.
-    let rules = "extraArgs: [\"--host-resolver-rules=MAP 192.88.99.7 127.0.0.1\"]";
-    let mut node = Node::with(rules, "");
+    let rules = "--host-resolver-rules=MAP 192.88.99.7 127.0.0.1";
+    let mut node = Node::attached(&[rules], "ssrfPolicy: {}");
     let public = secret.replace("127.0.0.1", "192.88.99.7");
     assert_eq!(
         node.post("/navigate", json!({"url": public})),

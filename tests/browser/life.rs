@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::node::{Node, config, kill, no_process_of, payload, processes_of};
+use crate::site::Site;
 use crate::support::home::Home;
 use crate::support::process::free_port;
 use crate::support::scripted::{Scripted, node_host};
@@ -182,7 +183,7 @@ fn switches_are_obeyed_at_the_next_request() {
 #[test]
 fn several_requests_run_at_once_and_a_slow_one_delays_nobody() {
     let mut node = Node::start();
-    let site = crate::site::Site::start();
+    let site = Site::start();
     let silent = site.silent("/silent");
     node.post("/start", json!({})).unwrap();
     let slow = json!({"method": "POST", "path": "/navigate", "body": {"url": silent}, "timeoutMs": 60_000});
@@ -204,4 +205,30 @@ fn several_requests_run_at_once_and_a_slow_one_delays_nobody() {
     }
     answers.sort();
     assert_eq!(answers, ["slow", "stop"]);
+}
+
+#[test]
+fn a_browser_whose_requests_all_hang_can_be_looked_at_and_stopped() {
+    let (mut node, site) = (Node::start(), Site::start());
+    node.show(&site.page("/", "Page", ""));
+    let endless = json!({"kind": "wait", "text": "never", "timeoutMs": 60_000});
+    let endless = json!({"method": "POST", "path": "/act", "body": endless, "timeoutMs": 60_000});
+    for number in 0..16 {
+        let id = format!("w{number}");
+        node.caller.start_invoke(&id, "browser.proxy", &endless);
+    }
+    let result = node
+        .caller
+        .invoke("browser.proxy", &json!({"path": "/tabs"}));
+    let busy =
+        "node busy: 16 invokes of this kind are running already; retry when one has finished";
+    assert_eq!(result["error"]["message"], busy);
+    assert_eq!(node.get("/").unwrap()["running"], true);
+    let stop = json!({"method": "POST", "path": "/stop"});
+    node.caller.start_invoke("stop", "browser.proxy", &stop);
+    let mut ended = 0;
+    while ended < 17 {
+        let request = node.caller.request();
+        ended += usize::from(request["method"] == "node.invoke.result");
+    }
 }

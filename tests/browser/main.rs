@@ -19,6 +19,7 @@ mod life;
 mod logs;
 mod memory;
 mod node;
+mod outlet;
 mod pages;
 mod picture;
 mod pictures;

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::PATIENCE;
 use crate::support::home::Home;
-use crate::support::process::{Running, free_port};
+use crate::support::process::{Running, command, free_port};
 use crate::support::scripted::{Caller, Scripted, node_host};
+use crate::support::{PATIENCE, wait_for};
 
 /// A node host and its gateway.
 pub struct Node {
@@ -16,6 +16,8 @@ pub struct Node {
     pub host: Running,
     pub caller: Caller,
     pub port: u16,
+    /// A browser that somebody else started.
+    stranger: Option<(Running, Home)>,
     _gateway: Scripted,
 }
 
@@ -51,8 +53,37 @@ impl Node {
             host,
             caller,
             port,
+            stranger: None,
             _gateway: gateway,
         }
+    }
+
+    /// A node host that uses a browser which the test started with these flags.
+    pub fn attached(flags: &[&str], browser: &str) -> Node {
+        let (place, port) = (Home::new(), free_port());
+        let mut line = command(Path::new("chromium"), &place);
+        line.args(["--headless=new", "--disable-gpu", "--no-first-run"])
+            .args(["--disable-dev-shm-usage", "--disable-background-networking"])
+            .arg(format!(
+                "--user-data-dir={}",
+                place.path().join("data").display()
+            ))
+            .arg(format!("--remote-debugging-port={port}"))
+            .args(
+                rustix::process::geteuid()
+                    .is_root()
+                    .then_some("--no-sandbox"),
+            )
+            .args(flags)
+            .arg("about:blank");
+        let mut stranger = Running::start_group(line);
+        stranger.wait_for_output("DevTools listening on");
+        let home = Home::new();
+        let browser = format!("{browser}, cdpUrl: \"http://127.0.0.1:{port}\"");
+        home.write_config(&config(port, &browser, ""));
+        let mut node = Self::at(home, port);
+        node.stranger = Some((stranger, place));
+        node
     }
 
     /// One request; its payload or the text of its error.
@@ -108,6 +139,11 @@ impl Drop for Node {
     fn drop(&mut self) {
         let user_data = self.user_data();
         self.host.kill();
+        if let Some((browser, place)) = &mut self.stranger {
+            browser.kill();
+            let data = place.path().join("data");
+            wait_for("the browser of another to end", || no_process_of(&data));
+        }
         // Its browser goes with it; what is left of it would write into a directory that is being removed.
         let deadline = Instant::now() + PATIENCE;
         while !processes_of(&user_data).is_empty() && Instant::now() < deadline {

@@ -97,12 +97,11 @@ fn a_download_arrives_where_it_is_wanted() {
         assert_eq!(std::fs::read_to_string(path).unwrap(), "the report");
         assert_eq!(payload["files"][0]["path"], download["path"]);
         assert_eq!(payload["files"][0]["base64"], "dGhlIHJlcG9ydA==");
-        let left = std::fs::read_dir(&downloads).unwrap().flatten();
-        let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
-        let partial = left
-            .iter()
-            .any(|name| name.to_string_lossy().starts_with('.'));
-        assert!(!partial, "{left:?}");
+        let left = crate::downloads::files(&downloads);
+        assert!(
+            !left.iter().any(|name| name.contains("/.partial-")),
+            "{left:?}"
+        );
     }
     node.show(&site.page("/", "Link", "<a href='/file'>Report</a>"));
     let snapshot = taken(&mut node, json!({}));

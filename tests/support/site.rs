@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 /// What a path answers: status line, headers, body.
@@ -19,7 +19,7 @@ pub struct Answer {
 
 /// A site that lives as long as the test.
 pub struct Site {
-    port: u16,
+    pub port: u16,
     answers: Arc<Mutex<HashMap<String, Answer>>>,
     asked: Arc<Mutex<Vec<String>>>,
     held: Arc<Mutex<Vec<TcpStream>>>,
@@ -27,7 +27,12 @@ pub struct Site {
 
 impl Site {
     pub fn start() -> Site {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at(([127, 0, 0, 1], 0).into())
+    }
+
+    /// A site at an address of this machine.
+    pub fn at(address: SocketAddr) -> Site {
+        let listener = TcpListener::bind(address).unwrap();
         let site = Site {
             port: listener.local_addr().unwrap().port(),
             answers: Arc::default(),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 
 use super::error::BrowserError;
-use super::guard::{self, Verdict};
+use super::guard::{self, Site, Verdict};
 use super::instance::{Instance, Means, Running};
 use super::page::Page;
 use super::proxy::BrowserProxy;
@@ -108,7 +108,7 @@ impl Context<'_> {
         self.proxy.remember(self.profile);
         let browser = self.instance.ensure(self.profile, means, self.deadline)?;
         // Somebody else's request may have begun to start it under another policy.
-        browser.pages.guard(&self.settings.policy);
+        browser.guard(&self.settings.policy);
         Ok(browser)
     }
 
@@ -131,6 +131,7 @@ impl Context<'_> {
             headless: self.settings.headless(self.profile, headless),
             no_sandbox: self.settings.no_sandbox,
             extra: self.settings.extra_arguments.clone(),
+            proxied: self.settings.has_proxy(),
             launch_limit: self.settings.launch_limit,
             ready_limit: self.settings.ready_limit,
             policy: self.settings.policy.clone(),
@@ -240,15 +241,12 @@ impl Context<'_> {
 
     /// Whether title and URL of a listed page may be told, as far as that is known without a look at the network.
     pub fn may_list(&self, browser: &Running, target: &Target) -> bool {
-        let judged = |page: Arc<Page>| {
-            page.shown(|shown| shown.judge(&self.settings.policy, self.settings.is_proxied()))
-        };
         // One that nobody listens to yet is listed with both in a moment.
         self.may_show(&target.url)
             && browser
                 .pages
                 .known(&target.id)
-                .is_some_and(|page| judged(page).is_ok())
+                .is_some_and(|page| self.judge_known(&page).is_ok())
     }
 
     /// Whether a URL may be told: it is one that a navigation could have asked for, as far as that is known without
@@ -293,9 +291,17 @@ impl Context<'_> {
         if !self.may_show(url) {
             return Err(BrowserError::Blocked);
         }
-        let open = page.shown(|shown| shown.judge(policy, self.settings.is_proxied()))?;
+        let open = self.judge_known(page)?;
         open.iter()
             .try_for_each(|site| guard::check_site(policy, site, self.deadline))
+    }
+
+    /// Judges what a page shows by what is known without a look at the network; the places to look up yet. Browsers that
+    /// are started here reach the network through a proxy, and everything comes from its address.
+    fn judge_known(&self, page: &Page) -> Result<Vec<Site>, BrowserError> {
+        let running = self.instance.running();
+        let proxied = running.is_some_and(|browser| browser.process.is_some());
+        page.shown(|shown| shown.judge(&self.settings.policy, proxied))
     }
 
     /// Judges where a navigation goes.

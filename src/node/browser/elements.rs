@@ -132,9 +132,14 @@ pub fn only_by_selector(
     }
 }
 
-/// What an expression with a selector finds, as the script engine describes it.
+/// What an expression with a selector finds, as the script engine describes it; `null` when the page went elsewhere
+/// meanwhile.
 fn selected(page: &Page, expression: &str, deadline: Instant) -> Result<Value, BrowserError> {
-    World::enter(page, None, &page.target, deadline)?.object(expression)
+    let found = match World::enter(page, None, &page.target, deadline) {
+        Err(CdpError::Refused(_)) => None,
+        world => world?.object(expression)?,
+    };
+    Ok(found.unwrap_or_default())
 }
 
 /// An element in an answer of the script engine; `None` when it is none. `frame` is whose session it came from.

@@ -29,6 +29,8 @@ pub enum BrowserError {
     ProfileNotAllowed,
     /// No route has this method and path.
     NotFound,
+    /// A document was not loaded: the browser's name for the reason (`net::ERR_…`), and its address.
+    NotLoaded(String, String),
     /// The route needs a browser that runs.
     NotRunning,
     /// `nodeHost.browserProxy.enabled` is off.
@@ -78,6 +80,7 @@ impl fmt::Display for BrowserError {
             ),
             Self::ProfileNotAllowed => f.write_str("INVALID_REQUEST: browser profile not allowed"),
             Self::NotFound => f.write_str("Not Found"),
+            Self::NotLoaded(reason, url) => write!(f, "Error: {reason} at {url}"),
             Self::NotRunning => f.write_str("browser not running"),
             Self::ProxyDisabled => f.write_str("UNAVAILABLE: node browser proxy disabled"),
             Self::Stopped => f.write_str(

@@ -6,8 +6,9 @@
 //! whatever the policy says: who reaches one reads every file of this user. The judgement is pure over the addresses
 //! that a host has; only [`check`] looks them up.
 //!
-//! Not held: the browser looks names up itself. One that is public here and private there (DNS rebinding) can be read
-//! through workers, or when the page has moved on; the cure is a proxy of the node's own that dials what was judged.
+//! What is judged here once is dialled by [`super::outlet`], for browsers that this program starts. One that somebody else
+//! started looks names up itself: a name that is public here and private there (DNS rebinding) can be read through its
+//! workers, or when the page has moved on.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -135,27 +136,41 @@ pub fn check(policy: &Policy, url: &str, deadline: Instant) -> Result<(), Browse
 /// Judges a place of the web, with a look at the addresses of its host.
 ///
 /// # Errors
-/// [`BrowserError::Blocked`]; [`BrowserError::Unexpected`] for a host without addresses; [`BrowserError::TimedOut`] when
+/// [`BrowserError::Blocked`]; [`BrowserError::NotLoaded`] for a host without addresses; [`BrowserError::TimedOut`] when
 /// the request's time is over first.
 pub fn check_site(policy: &Policy, site: &Site, deadline: Instant) -> Result<(), BrowserError> {
     match policy.verdict(site) {
-        Verdict::Passes => return Ok(()),
-        Verdict::Refused => return Err(BrowserError::Blocked),
-        Verdict::LookUp => {}
+        Verdict::Passes => Ok(()),
+        Verdict::Refused => Err(BrowserError::Blocked),
+        Verdict::LookUp => route(policy, site, deadline).map(drop),
+    }
+}
+
+/// The addresses at which a place of the web is, if pages may be there.
+///
+/// # Errors
+/// As [`check_site`].
+pub fn route(policy: &Policy, site: &Site, deadline: Instant) -> Result<Vec<IpAddr>, BrowserError> {
+    // What is refused anyway is not looked up either.
+    if policy.verdict(site) == Verdict::Refused {
+        return Err(BrowserError::Blocked);
     }
     let until = deadline.min(Instant::now() + LOOKUP_LIMIT);
+    if let Some(address) = literal(&site.host) {
+        return Ok(vec![address]);
+    }
     let found = match addresses(&site.host, until) {
         Ok(found) => found,
         Err(NetError::TimedOut) if Instant::now() >= deadline => {
             return Err(BrowserError::TimedOut);
         }
         Err(_) => {
-            let text = format!("net::ERR_NAME_NOT_RESOLVED at {}", site.host);
-            return Err(BrowserError::Unexpected(text));
+            let reason = "net::ERR_NAME_NOT_RESOLVED".to_owned();
+            return Err(BrowserError::NotLoaded(reason, site.host.clone()));
         }
     };
     if policy.passes(site, &found) {
-        Ok(())
+        Ok(found)
     } else {
         Err(BrowserError::Blocked)
     }
@@ -183,8 +198,8 @@ pub fn domain_host(domain: &str) -> Option<String> {
 }
 
 /// Reads `host[:port]`.
-fn site_of(place: &str, usual: u16) -> Option<Site> {
-    let (host, port) = match place.strip_prefix('[') {
+fn site_of(text: &str, usual: u16) -> Option<Site> {
+    let (host, port) = match text.strip_prefix('[') {
         Some(inside) => {
             let (address, after) = inside.split_once(']')?;
             address.parse::<std::net::Ipv6Addr>().ok()?;
@@ -193,12 +208,17 @@ fn site_of(place: &str, usual: u16) -> Option<Site> {
                 after.strip_prefix(':').or(after.is_empty().then_some(""))?,
             )
         }
-        None => place.split_once(':').unwrap_or((place, "")),
+        None => text.split_once(':').unwrap_or((text, "")),
     };
     let port = match port {
         "" => usual,
         port => port.parse().ok()?,
     };
+    place(host, port)
+}
+
+/// The place of a host, which is a name or an address without brackets; `None` for what is no host.
+pub fn place(host: &str, port: u16) -> Option<Site> {
     let host = host.strip_suffix('.').unwrap_or(host);
     let plain = |byte: u8| is_of_host(byte) || byte == b':';
     let parts = !host.is_empty() && !host.ends_with('.') && host.len() <= MAX_HOST;

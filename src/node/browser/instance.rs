@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use super::cdp::Connection;
 use super::error::BrowserError;
 use super::executable::Executable;
+use super::guard::Policy;
 use super::launch::Process;
+use super::outlet::Outlet;
 use super::page::Page;
 use super::pages::Pages;
 use super::refs::Refs;
@@ -34,6 +36,8 @@ pub struct Running {
     pub connection: Arc<Connection>,
     /// Its pages.
     pub pages: Arc<Pages>,
+    /// Where its connections go out, when this program started it and it has no proxy of its owner.
+    pub outlet: Option<Arc<Outlet>>,
     /// Its process, when this program started it.
     pub process: Option<Arc<Process>>,
     /// Its program, when this program started it.
@@ -43,6 +47,21 @@ pub struct Running {
 }
 
 impl Running {
+    /// From now on where its pages may go is judged by `policy`.
+    pub fn guard(&self, policy: &Policy) {
+        self.pages.guard(policy);
+        if let Some(outlet) = &self.outlet {
+            outlet.change(policy);
+        }
+    }
+
+    /// Why nothing was loaded from `url`, where the browser only knows that its outlet did not connect it.
+    pub fn told_reason(&self, reason: &str, url: &str) -> String {
+        let outlet = self.outlet.as_ref();
+        let known = outlet.and_then(|outlet| outlet.tell(reason, url));
+        known.unwrap_or(reason).to_owned()
+    }
+
     /// The pages that are open.
     ///
     /// # Errors

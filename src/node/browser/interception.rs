@@ -5,7 +5,8 @@
 //! tells which machines there are. So a public page with a picture of the local network shows it only where the policy
 //! names the host. Workers are held through the sessions of their pages, shared and service workers through their own.
 //! WebSockets, WebRTC and what the browser opens ahead of a request are no requests to it and cannot be held; a
-//! debugger refuses WebSockets of pages itself.
+//! debugger refuses WebSockets of pages itself. Browsers that go out through [`super::outlet`] reach nothing else anyway:
+//! of theirs only documents are held, which may have schemes that need no network.
 //!
 //! The connection's reader hands them over and goes on; hosts that have to be looked up wait in [`Lookups`].
 
@@ -25,20 +26,31 @@ const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
 /// What the browser says of a document that was refused here.
 pub const REFUSED: &str = "net::ERR_BLOCKED_BY_CLIENT";
 
-/// The kinds of targets whose requests are held.
+/// The kinds of targets whose requests are held; those that load documents come first.
 const HELD: [&str; 4] = ["page", "iframe", "shared_worker", "service_worker"];
+
+/// What is held of a browser's requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// Every request.
+    All,
+    /// Those for documents.
+    Documents,
+}
 
 /// Judges the requests of one browser.
 #[derive(Debug)]
 pub struct Interception {
+    held: Held,
     policy: Mutex<Policy>,
     lookups: Arc<Lookups>,
 }
 
 impl Interception {
     /// Judges by this policy.
-    pub fn new(policy: Policy) -> Self {
+    pub fn new(held: Held, policy: Policy) -> Self {
         Self::with(
+            held,
             policy,
             Box::new(|host| {
                 let deadline = Instant::now() + LOOKUP_LIMIT;
@@ -47,8 +59,9 @@ impl Interception {
         )
     }
 
-    fn with(policy: Policy, resolve: Resolve) -> Self {
+    fn with(held: Held, policy: Policy, resolve: Resolve) -> Self {
         Self {
+            held,
             policy: Mutex::new(policy),
             lookups: Arc::new(Lookups::new(resolve)),
         }
@@ -63,10 +76,18 @@ impl Interception {
     }
 
     /// Holds the requests of a target from now on, if it is of a kind that makes some.
-    pub fn hold(connection: &Connection, session: &str, kind: &str) {
-        if HELD.contains(&kind) {
-            let all = json!({"patterns": [{"urlPattern": "*", "requestStage": "Request"}]});
-            connection.tell(Some(session), "Fetch.enable", all);
+    pub fn hold(&self, connection: &Connection, session: &str, kind: &str) {
+        let mut pattern = json!({"urlPattern": "*", "requestStage": "Request"});
+        let kinds = match self.held {
+            Held::All => &HELD[..],
+            Held::Documents => {
+                pattern["resourceType"] = "Document".into();
+                &HELD[..2]
+            }
+        };
+        if kinds.contains(&kind) {
+            let patterns = json!({"patterns": [pattern]});
+            connection.tell(Some(session), "Fetch.enable", patterns);
         }
     }
 
@@ -151,7 +172,7 @@ mod tests {
         let found = Mutex::new(parsed.collect::<Vec<IpAddr>>());
         // One address at every look.
         let resolve = move |_: &str| found.lock().unwrap().pop().into_iter().collect();
-        Arc::new(Interception::with(policy, Box::new(resolve)))
+        Arc::new(Interception::with(Held::All, policy, Box::new(resolve)))
     }
 
     #[test]

@@ -77,8 +77,9 @@ pub fn with_labels<T>(
     let shot = shoot();
     // Also when the request's time is over.
     let patience = Instant::now() + PATIENCE;
-    let removed =
-        World::enter(page, None, &page.target, patience).and_then(|world| world.evaluate(REMOVE));
+    let removed = World::enter(page, None, &page.target, patience)
+        .map_err(BrowserError::from)
+        .and_then(|world| world.evaluate(REMOVE));
     let shot = shot?;
     removed?;
     Ok((shot, count))

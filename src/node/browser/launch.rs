@@ -14,14 +14,13 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
-use serde_json::{Map, Value, json};
 
 use super::cdp::Socket;
 use super::endpoint::Endpoint;
 use super::executable::Executable;
 use super::guard::BLANK;
 use crate::node::run::Children;
-use crate::store::atomic::{self, create_private_directory};
+use crate::store::atomic::create_private_directory;
 
 /// How long a browser may take to end in order.
 const STOP_GRACE: Duration = Duration::from_millis(2_500);
@@ -42,9 +41,14 @@ const MAX_LINE_BYTES: usize = 512;
 /// The threads beside a browser sit in one system call each.
 const WATCHER_STACK: usize = 64 * 1024;
 
-/// The preference that says whether pages are fetched before somebody goes there, and its value for never.
-const PREFETCHING: &str = "network_prediction_options";
-const NEVER: u64 = 2;
+/// What has a browser use its proxy for everything: for loopback too, for names, and for what would go by UDP.
+const OUTLET_ALONE: [&str; 4] = [
+    "--proxy-bypass-list=<-loopback>",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--webrtc-ip-handling-policy=disable_non_proxied_udp",
+    // The same in releases of old.
+    "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
+];
 
 /// Ends its process group when its input ends, and becomes the browser otherwise. `$0` is the grace in seconds.
 const LIFELINE: &str = r#"exec 3<&0 </dev/null
@@ -68,10 +72,13 @@ pub struct Launch {
     pub no_sandbox: bool,
     /// `browser.extraArgs`.
     pub extra: Vec<String>,
+    /// The port of its outlet; `None` for one that has a proxy of its owner among `extra`.
+    pub outlet: Option<u16>,
 }
 
 impl Launch {
-    /// The arguments; `system` is `std::env::consts::OS`. `extra` comes late, so that it wins.
+    /// The arguments; `system` is `std::env::consts::OS`. `extra` comes late, so that it wins; only what would lead
+    /// around the outlet does not count.
     pub fn arguments(&self, system: &str) -> Vec<OsString> {
         let placed = |flag: &str, place: &Path| {
             let mut argument = OsString::from(flag);
@@ -92,7 +99,7 @@ impl Launch {
             "--disable-sync",
             "--disable-background-networking",
             "--disable-component-update",
-            "--disable-features=Translate,MediaRouter,FedCm",
+            "--disable-features=Translate,MediaRouter",
             "--disable-session-crashed-bubble",
             "--hide-crash-restore-bubble",
             "--password-store=basic",
@@ -106,11 +113,18 @@ impl Launch {
         if system == "linux" {
             add(&["--disable-dev-shm-usage"]);
         }
-        let proxied = |flag: &String| flag.starts_with("--proxy-") || flag == "--no-proxy-server";
-        if !self.extra.iter().any(proxied) {
-            add(&["--no-proxy-server"]);
+        match self.outlet {
+            Some(port) => {
+                let around = |flag: &&String| {
+                    flag.starts_with("--proxy-") || flag.starts_with("--no-proxy-server")
+                };
+                let extra = self.extra.iter().filter(|flag| !around(flag));
+                arguments.extend(extra.map(OsString::from));
+                arguments.push(format!("--proxy-server=socks5://127.0.0.1:{port}").into());
+                arguments.extend(OUTLET_ALONE.map(OsString::from));
+            }
+            None => arguments.extend(self.extra.iter().map(OsString::from)),
         }
-        arguments.extend(self.extra.iter().map(OsString::from));
         // A first tab that asks nobody for anything.
         arguments.push(BLANK.into());
         arguments
@@ -122,36 +136,7 @@ impl Launch {
     /// One cannot be made.
     pub fn prepare(&self) -> std::io::Result<()> {
         create_private_directory(&self.folder)?;
-        create_private_directory(&self.user_data)?;
-        // Another's directory keeps the preferences of its owner.
-        if self.user_data.starts_with(&self.folder) {
-            self.fetch_nothing_ahead()?;
-        }
-        Ok(())
-    }
-
-    /// Has the browser fetch no page before somebody goes there: it would do so itself, and nobody could hold that.
-    fn fetch_nothing_ahead(&self) -> std::io::Result<()> {
-        let directory = self.user_data.join("Default");
-        let path = directory.join("Preferences");
-        let read = std::fs::read(&path).ok();
-        // What a browser that was killed left half written it replaces itself.
-        let read = read.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let mut preferences: Map<String, Value> = read.unwrap_or_default();
-        let net = preferences.entry("net").or_insert_with(|| json!({}));
-        if net[PREFETCHING] == NEVER {
-            return Ok(());
-        }
-        if !net.is_object() {
-            *net = json!({});
-        }
-        net[PREFETCHING] = NEVER.into();
-        create_private_directory(&directory)?;
-        atomic::write(
-            &path,
-            json!(preferences).to_string().as_bytes(),
-            atomic::PRIVATE_FILE,
-        )
+        create_private_directory(&self.user_data)
     }
 
     /// The variables that say where programs keep their things.
@@ -386,12 +371,22 @@ mod tests {
             headless: false,
             no_sandbox: false,
             extra: extra.iter().map(|text| (*text).to_owned()).collect(),
+            outlet: None,
         }
     }
 
     #[test]
     fn arguments_in_their_order() {
-        let usual = launch(&["--mute-audio"]);
+        let around = [
+            "--mute-audio",
+            "--proxy-bypass-list=*",
+            "--no-proxy-server",
+            "--proxy-server=",
+        ];
+        let usual = Launch {
+            outlet: Some(1080),
+            ..launch(&around)
+        };
         let arguments = usual.arguments("macos");
         assert_eq!(
             arguments[..3],
@@ -403,11 +398,15 @@ mod tests {
         );
         let tail = [
             "--password-store=basic",
-            "--no-proxy-server",
             "--mute-audio",
+            "--proxy-server=socks5://127.0.0.1:1080",
+            "--proxy-bypass-list=<-loopback>",
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+            "--webrtc-ip-handling-policy=disable_non_proxied_udp",
+            "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
             "about:blank",
         ];
-        assert_eq!(arguments[arguments.len() - 4..], tail);
+        assert_eq!(arguments[arguments.len() - tail.len()..], tail);
         let bare = Launch {
             headless: true,
             no_sandbox: true,
@@ -422,7 +421,7 @@ mod tests {
             "--proxy-server=x",
             "about:blank",
         ];
-        assert_eq!(arguments[arguments.len() - 6..], tail);
+        assert_eq!(arguments[arguments.len() - tail.len()..], tail);
     }
 
     #[test]

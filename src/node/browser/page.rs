@@ -15,7 +15,6 @@ use super::cdp::{CdpError, Connection};
 use super::chooser::Chooser;
 use super::dialogs::Dialogs;
 use super::error::BrowserError;
-use super::interception::REFUSED;
 use super::logs::Logs;
 use super::pages::auto_attach;
 use super::shown::Shown;
@@ -186,7 +185,7 @@ impl Page {
     fn session_of(&self, frame: Option<&str>, method: &str) -> Result<String, CdpError> {
         let state = self.lock();
         if state.closed {
-            return Err(CdpError::Gone(CLOSED));
+            return Err(self.over());
         }
         // Only being sent somewhere revives it.
         if state.crashed && method != "Page.navigate" {
@@ -206,6 +205,15 @@ impl Page {
         let state = self.lock();
         let frames = state.frames.iter().filter(|(_, frame)| !frame.crashed);
         frames.map(|(frame, _)| frame.clone()).collect()
+    }
+
+    /// Why a page that is closed answers nobody: its browser may have ended with it.
+    fn over(&self) -> CdpError {
+        if self.connection.is_open() {
+            CdpError::Gone(CLOSED)
+        } else {
+            CdpError::Closed
+        }
     }
 
     /// The document that the page shows, or a frame that lives in a process of its own; empty for one that is gone.
@@ -233,8 +241,7 @@ impl Page {
     /// Sends the page to `url` and waits until that has loaded.
     ///
     /// # Errors
-    /// [`BrowserError::Blocked`] when the guard refuses where it leads, [`BrowserError::Unexpected`] when the browser
-    /// cannot load it or `limit` passes.
+    /// [`BrowserError::NotLoaded`] when the browser cannot load it, [`BrowserError::Unexpected`] when `limit` passes.
     pub fn navigate(
         &self,
         url: &str,
@@ -252,11 +259,7 @@ impl Page {
             .call("Page.navigate", json!({"url": url}), until)
             .map_err(slow)?;
         if let Some(reason) = answer.get("errorText").and_then(Value::as_str) {
-            if reason == REFUSED {
-                return Err(BrowserError::Blocked);
-            }
-            let text = format!("{reason} at {url}");
-            return Err(BrowserError::Unexpected(text));
+            return Err(BrowserError::NotLoaded(reason.to_owned(), url.to_owned()));
         }
         // Without one the document stayed: the URL differs in its fragment only.
         let Some(document) = answer.get("loaderId").and_then(Value::as_str) else {
@@ -317,7 +320,7 @@ impl Page {
         let mut state = self.lock();
         loop {
             if state.closed {
-                return Err(CdpError::Gone(CLOSED));
+                return Err(self.over());
             }
             if state.crashed {
                 return Err(CdpError::Gone(CRASHED));

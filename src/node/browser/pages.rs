@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::cdp::{CdpError, Connection, Listener};
 use super::downloads::{self, Downloads};
 use super::guard::Policy;
-use super::interception::Interception;
+use super::interception::{Held, Interception};
 use super::page::Page;
 use super::tabs::MAX_TABS;
 
@@ -40,12 +40,12 @@ struct Opened {
 }
 
 impl Pages {
-    /// No pages yet; where they may go is judged by `policy`.
-    pub fn new(policy: Policy) -> Self {
+    /// No pages yet; where they may go is judged by `policy`, as far as requests are `held`.
+    pub fn new(held: Held, policy: Policy) -> Self {
         Self {
             state: Mutex::default(),
             changed: Condvar::new(),
-            interception: Arc::new(Interception::new(policy)),
+            interception: Arc::new(Interception::new(held, policy)),
             downloads: Downloads::default(),
         }
     }
@@ -100,7 +100,7 @@ impl Pages {
             return;
         };
         let kind = text("/targetInfo/type").unwrap_or_default();
-        Interception::hold(connection, session, kind);
+        self.interception.hold(connection, session, kind);
         let mut state = self.lock();
         let page = match kind {
             "page" => {

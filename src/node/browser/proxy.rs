@@ -79,7 +79,7 @@ impl BrowserProxy {
         let instances = self.instances.lock();
         let instances = instances.unwrap_or_else(PoisonError::into_inner);
         let running = instances.values().filter_map(|instance| instance.running());
-        running.for_each(|browser| browser.pages.guard(&settings.policy));
+        running.for_each(|browser| browser.guard(&settings.policy));
     }
 
     /// Whether a browser is offered to the gateway now.

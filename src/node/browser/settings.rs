@@ -193,8 +193,8 @@ impl Settings {
         }
     }
 
-    /// Whether browsers reach the network through a proxy: then everything comes from the address of the proxy.
-    pub fn is_proxied(&self) -> bool {
+    /// Whether `browser.extraArgs` have browsers reach the network through a proxy of their owner.
+    pub fn has_proxy(&self) -> bool {
         let value = |name: &str| {
             let mut flags = self.extra_arguments.iter().rev();
             flags.find_map(|flag| flag.strip_prefix(name)?.strip_prefix('='))
@@ -495,7 +495,7 @@ pub(super) mod tests {
     fn a_browser_is_proxied_when_a_proxy_is_named() {
         let proxied = |flags: &[&str]| {
             let text = format!("{{ browser: {{ extraArgs: {flags:?} }} }}");
-            settings(&text, &[]).is_proxied()
+            settings(&text, &[]).has_proxy()
         };
         for (flags, expected) in [
             (&["--proxy-server=10.0.0.1:3128"][..], true),

@@ -13,7 +13,9 @@ use super::error::BrowserError;
 use super::executable::{Executable, NONE_FOUND};
 use super::guard::Policy;
 use super::instance::{Means, Running};
+use super::interception::Held;
 use super::launch::{Launch, Process};
+use super::outlet::Outlet;
 use super::pages::Pages;
 use super::settings::{Headless, Profile};
 use super::singleton::{self, Holder};
@@ -54,6 +56,8 @@ pub struct Plan {
     pub no_sandbox: bool,
     /// `browser.extraArgs`.
     pub extra: Vec<String>,
+    /// Whether these name a proxy, which is its owner's way out then.
+    pub proxied: bool,
     /// Until its endpoint answers.
     pub launch_limit: Duration,
     /// Until its socket answers.
@@ -154,16 +158,28 @@ pub fn start(
     Ok(Running {
         connection,
         pages,
+        outlet: None,
         process: None,
         executable: None,
         headless: plan.headless,
     })
 }
 
+/// What is held of a browser's requests: its outlet lets nothing else through.
+fn held(outlet: Option<&Outlet>) -> Held {
+    match outlet {
+        Some(_) => Held::Documents,
+        None => Held::All,
+    }
+}
+
 /// Another connection to a browser of this program that has lost its own; one that takes none is ended.
 fn reattach(former: &Running, plan: &Plan) -> Option<Running> {
     let process = former.process.as_ref().filter(|it| it.is_alive())?;
-    let connected = process.socket().and_then(|own| connect(&own, plan).ok());
+    let held = held(former.outlet.as_deref());
+    let connected = process
+        .socket()
+        .and_then(|own| connect(&own, plan, held).ok());
     let Some((connection, pages)) = connected else {
         process.stop();
         return None;
@@ -171,6 +187,7 @@ fn reattach(former: &Running, plan: &Plan) -> Option<Running> {
     Some(Running {
         connection,
         pages,
+        outlet: former.outlet.clone(),
         process: Some(Arc::clone(process)),
         executable: former.executable.clone(),
         headless: former.headless,
@@ -187,6 +204,10 @@ fn launch(
     let executable = plan.executable.clone();
     let executable = executable.ok_or_else(|| BrowserError::Launch(NONE_FOUND.to_owned()))?;
     wait_for_port(profile, halt)?;
+    let outlet = (!plan.proxied)
+        .then(|| Outlet::open(plan.policy.clone()).map(Arc::new))
+        .transpose()
+        .map_err(|error| BrowserError::Launch(format!("cannot open its way out: {error}")))?;
     let launch = Launch {
         executable: executable.clone(),
         port: profile.port,
@@ -195,6 +216,7 @@ fn launch(
         headless: plan.headless.on,
         no_sandbox: plan.no_sandbox,
         extra: plan.extra.clone(),
+        outlet: outlet.as_deref().map(Outlet::port),
     };
     launch.prepare().map_err(|error| {
         let (folder, data) = (plan.folder.display(), plan.user_data.display());
@@ -214,11 +236,13 @@ fn launch(
             ))
         })?);
         halt.watch(&process);
-        let reason = match ready(&process, endpoint, plan, halt) {
+        let held = held(outlet.as_deref());
+        let reason = match ready(&process, endpoint, plan, held, halt) {
             Ok((connection, pages)) => {
                 return Ok(Running {
                     connection,
                     pages,
+                    outlet,
                     process: Some(process),
                     executable: Some(executable),
                     headless: plan.headless,
@@ -235,7 +259,7 @@ fn launch(
             singleton::remove(&plan.user_data);
             continue;
         }
-        let reason = held(&holder, profile, plan)
+        let reason = occupied(&holder, profile, plan)
             .filter(|_| ended)
             .unwrap_or(reason);
         return Err(failure(profile, &launch, &reason, &process.complaint()));
@@ -247,6 +271,7 @@ fn ready(
     process: &Process,
     endpoint: &Endpoint,
     plan: &Plan,
+    held: Held,
     halt: &Halt,
 ) -> Result<(Arc<Connection>, Arc<Pages>), String> {
     let deadline = Instant::now() + plan.launch_limit;
@@ -272,7 +297,7 @@ fn ready(
         match (endpoint.socket(patience), process.socket()) {
             // Only what the browser itself calls its own is attached to.
             (Ok(socket), Some(own)) if socket == own => {
-                return connect(&socket, plan).map_err(|error| error.to_string());
+                return connect(&socket, plan, held).map_err(|error| error.to_string());
             }
             (Ok(_), Some(_)) => return Err(STRANGER.to_owned()),
             (Ok(_), None) => answered = true,
@@ -287,12 +312,16 @@ fn attach(endpoint: &Endpoint, plan: &Plan) -> Result<(Arc<Connection>, Arc<Page
     let deadline = Instant::now() + plan.ready_limit;
     let socket = endpoint.socket(deadline);
     let socket = socket.map_err(|error| BrowserError::Launch(error.to_string()))?;
-    connect(&socket, plan)
+    connect(&socket, plan, Held::All)
 }
 
-fn connect(socket: &Socket, plan: &Plan) -> Result<(Arc<Connection>, Arc<Pages>), BrowserError> {
+fn connect(
+    socket: &Socket,
+    plan: &Plan,
+    held: Held,
+) -> Result<(Arc<Connection>, Arc<Pages>), BrowserError> {
     let deadline = Instant::now() + plan.ready_limit;
-    let pages = Arc::new(Pages::new(plan.policy.clone()));
+    let pages = Arc::new(Pages::new(held, plan.policy.clone()));
     let connection = Connection::open(socket, deadline, Arc::clone(&pages) as _)
         .map_err(|error| BrowserError::Launch(error.to_string()))?;
     let attached = Pages::attach(&connection, deadline);
@@ -322,7 +351,7 @@ fn wait_for_port(profile: &Profile, halt: &Halt) -> Result<(), BrowserError> {
 }
 
 /// What a lock in the user-data directory has to do with a browser that ended at once.
-fn held(holder: &Holder, profile: &Profile, plan: &Plan) -> Option<String> {
+fn occupied(holder: &Holder, profile: &Profile, plan: &Plan) -> Option<String> {
     let (directory, name) = (plan.user_data.display(), &profile.name);
     match holder {
         Holder::Process(pid) => Some(format!(

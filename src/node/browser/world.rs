@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use super::cdp::CdpError;
 use super::elements::{Handle, handle};
 use super::error::BrowserError;
 use super::page::{Page, value_of};
@@ -31,7 +32,7 @@ impl<'a> World<'a> {
         session: Option<&str>,
         frame: &str,
         deadline: Instant,
-    ) -> Result<Self, BrowserError> {
+    ) -> Result<Self, CdpError> {
         let params = json!({"frameId": frame, "worldName": NAME});
         let mut answer = page.call_in(session, "Page.createIsolatedWorld", params, deadline)?;
         Ok(Self {
@@ -50,18 +51,21 @@ impl<'a> World<'a> {
         value_of(self.run(expression, true)?)
     }
 
-    /// What an expression gives, as the script engine describes it.
+    /// What an expression gives, as the script engine describes it; `None` when its document is gone by now.
     ///
     /// # Errors
     /// [`BrowserError::Unexpected`] with the first line of what the script threw, else as [`Page::call`].
-    pub fn object(&self, expression: &str) -> Result<Value, BrowserError> {
-        let mut answer = self.run(expression, false)?;
+    pub fn object(&self, expression: &str) -> Result<Option<Value>, BrowserError> {
+        let mut answer = match self.run(expression, false) {
+            Err(CdpError::Refused(_)) => return Ok(None),
+            answer => answer?,
+        };
         if let Some(thrown) = answer.pointer("/exceptionDetails/exception/description") {
             let text = thrown.as_str().and_then(|text| text.lines().next());
             let text = text.unwrap_or_default().to_owned();
             return Err(BrowserError::Unexpected(text));
         }
-        Ok(answer["result"].take())
+        Ok(Some(answer["result"].take()))
     }
 
     /// The first element that a CSS selector finds, or none.
@@ -80,11 +84,10 @@ impl<'a> World<'a> {
         Ok(handle(&answer["result"], self.session.clone()))
     }
 
-    fn run(&self, expression: &str, by_value: bool) -> Result<Value, BrowserError> {
+    fn run(&self, expression: &str, by_value: bool) -> Result<Value, CdpError> {
         let params = json!({"expression": expression, "contextId": self.context, "returnByValue": by_value, "awaitPromise": by_value});
         let session = self.session.as_deref();
-        Ok(self
-            .page
-            .call_in(session, "Runtime.evaluate", params, self.deadline)?)
+        self.page
+            .call_in(session, "Runtime.evaluate", params, self.deadline)
     }
 }

@@ -308,8 +308,9 @@ impl Actor<'_> {
     fn heard(&self) -> Result<(), BrowserError> {
         let (page, until) = (self.finder.page, self.finder.until);
         let world = World::enter(page, None, &page.target, until);
-        let waited =
-            world.and_then(|world| world.evaluate("new Promise(done => setTimeout(done, 0))"));
+        let waited = world
+            .map_err(BrowserError::from)
+            .and_then(|world| world.evaluate("new Promise(done => setTimeout(done, 0))"));
         match waited {
             // It went elsewhere meanwhile, or is gone.
             Err(BrowserError::Unexpected(_)) => Ok(()),
@@ -348,7 +349,6 @@ impl Finder<'_> {
         match self.page.call("Runtime.evaluate", params, self.until) {
             Ok(answer) => value_of(answer).map(Some),
             Err(CdpError::Refused(_)) => Ok(None),
-            Err(CdpError::Gone(_)) if self.page.is_closed() => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

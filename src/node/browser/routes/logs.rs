@@ -43,5 +43,12 @@ pub fn requests(context: &Context<'_>) -> Result<Value, BrowserError> {
         }
         requests
     });
-    context.result(&tab, json!({"requests": requests}))
+    let requests = requests.into_iter().map(|mut request| {
+        let text = |name: &str| request.get(name).and_then(Value::as_str);
+        if let (Some(reason), Some(url)) = (text("failureText"), text("url")) {
+            request["failureText"] = tab.browser.told_reason(reason, url).into();
+        }
+        request
+    });
+    context.result(&tab, json!({"requests": requests.collect::<Vec<_>>()}))
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::context::{Context, Tab};
 use super::super::error::BrowserError;
+use super::super::interception::REFUSED;
 
 /// How long a page may take to load.
 pub const LOAD_LIMIT: Duration = Duration::from_secs(20);
@@ -23,13 +24,25 @@ pub fn navigate(context: &Context<'_>) -> Result<Value, BrowserError> {
 /// Sends a tab to a URL that was judged; where it ends up is judged too.
 ///
 /// # Errors
-/// As [`Page::navigate`]; [`BrowserError::Blocked`] when it was led astray, and then shows nothing.
+/// As [`Page::navigate`]; [`BrowserError::Blocked`] when the guard refuses where it leads, or when it was led astray, and
+/// then shows nothing.
 pub fn visit(
     context: &Context<'_>,
     tab: &Tab,
     url: &str,
     limit: Duration,
 ) -> Result<(), BrowserError> {
-    tab.page.navigate(url, limit, context.deadline)?;
+    tab.page
+        .navigate(url, limit, context.deadline)
+        .map_err(|error| match error {
+            BrowserError::NotLoaded(reason, url) => {
+                let reason = tab.browser.told_reason(&reason, &url);
+                if reason == REFUSED {
+                    return BrowserError::Blocked;
+                }
+                BrowserError::NotLoaded(reason, url)
+            }
+            error => error,
+        })?;
     context.check_arrival(tab, limit)
 }

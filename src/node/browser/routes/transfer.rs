@@ -1,5 +1,7 @@
 //! `/hooks/file-chooser`, `/wait/download`, `/download`: files into pages and out of them.
 
+use std::fs::DirEntry;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -125,11 +127,15 @@ fn receive(
     let tab = context.tab()?;
     let own = &tab.browser.pages.downloads;
     let _turn = own.turns.take(until).ok_or(BrowserError::TimedOut)?;
-    let partial = downloads.root().join(format!(".partial-{}", Random.uuid()));
+    // Kept when it is empty: the browser makes it anew whenever it pleases, also for what was broken off.
+    let partial = downloads
+        .root()
+        .join(format!(".partial-{}", context.profile.name));
     let failed = |error: std::io::Error| {
         BrowserError::Unexpected(format!("cannot write {}: {error}", partial.display()))
     };
     atomic::create_private_directory(&partial).map_err(failed)?;
+    clear(&partial, until);
     let behave = |params: Value, deadline| {
         let connection = &tab.browser.connection;
         connection.call(None, "Browser.setDownloadBehavior", params, deadline)
@@ -179,11 +185,17 @@ fn receive(
 
 /// Removes what is left of downloads that nobody waited for; one that was broken off may be written for a moment yet.
 fn clear(partial: &Path, deadline: Instant) {
-    let gone = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
-    while let Err(error) = std::fs::remove_dir_all(partial) {
-        if gone(&error) || Instant::now() >= deadline {
+    let is_left = |entry: std::io::Result<DirEntry>| {
+        let removed = entry.and_then(|entry| std::fs::remove_file(entry.path()));
+        removed.is_err_and(|error| error.kind() != ErrorKind::NotFound)
+    };
+    let mut tried = false;
+    while let Ok(entries) = std::fs::read_dir(partial) {
+        let left = entries.map(is_left).filter(|left| *left).count();
+        if left == 0 || (tried && Instant::now() >= deadline) {
             return;
         }
+        tried = true;
         std::thread::sleep(CLEARING);
     }
 }

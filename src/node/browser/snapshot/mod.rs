@@ -33,6 +33,9 @@ const MAX_NODES: usize = 25_000;
 /// Frames of a page, and frames in each other.
 const MAX_FRAMES: usize = 50;
 
+/// Readings of a frame that another document comes to meanwhile.
+const MAX_TRIES: usize = 3;
+
 /// Which part of a page is wanted.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Scope<'a> {
@@ -129,12 +132,8 @@ impl Taker<'_> {
     }
 
     fn world(&self, place: &Place) -> Result<World<'_>, BrowserError> {
-        World::enter(
-            self.page,
-            place.session.as_deref(),
-            &place.frame,
-            self.deadline,
-        )
+        let (page, session) = (self.page, place.session.as_deref());
+        Ok(World::enter(page, session, &place.frame, self.deadline)?)
     }
 
     fn find(&self, place: &Place, selector: &str) -> Result<Handle, BrowserError> {
@@ -163,11 +162,26 @@ impl Taker<'_> {
         Some(Place { frame, session })
     }
 
-    /// The nodes of one frame, without those of frames in it.
+    /// The nodes of one frame, without those of frames in it; all of one document.
     fn frame(&mut self, place: &Place, kept: Option<u64>) -> Result<Vec<Node>, BrowserError> {
+        let (room, cut) = (self.room, self.cut);
+        let mut tries = 1;
+        loop {
+            let document = self.page.document(place.session.as_deref());
+            let nodes = self.nodes(place, kept)?;
+            if self.page.document(place.session.as_deref()) == document || tries == MAX_TRIES {
+                self.documents.insert(place.session.clone(), document);
+                return Ok(nodes);
+            }
+            // Another one came while this one was read.
+            (self.room, self.cut) = (room, cut);
+            self.clicks.remove(&place.session);
+            tries += 1;
+        }
+    }
+
+    fn nodes(&mut self, place: &Place, kept: Option<u64>) -> Result<Vec<Node>, BrowserError> {
         let session = place.session.as_deref();
-        let document = self.page.document(session);
-        self.documents.insert(place.session.clone(), document);
         if !self.clicks.contains_key(&place.session) {
             let params = json!({"computedStyles": ["cursor"]});
             let captured: Captured = self.page.call_for(
