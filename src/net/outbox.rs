@@ -1,7 +1,9 @@
 //! What waits to be written to one peer. Any thread pushes, only the owner of the socket writes.
 //!
 //! Bytes are counted. Beyond the budget a droppable broadcast is dropped, and anything else ends the
-//! connection with 1008 `slow consumer`: a peer that does not read must cost nobody else anything.
+//! connection with 1008 `slow consumer`: a peer that does not read must cost nobody else anything. The
+//! budget is used up from the first dropped broadcast until something was sent, however small what comes
+//! next is: a tick ends the connection of a peer that reads nothing.
 //! Broadcast numbers are given out here, under the same lock that orders the queue.
 
 use std::{
@@ -58,6 +60,8 @@ struct Queue {
     /// Number of the last broadcast.
     seq: u64,
     farewell: Option<Farewell>,
+    /// A broadcast was dropped, and nothing was sent since.
+    full: bool,
     /// Nothing more is accepted.
     closed: bool,
     /// The peer does not read: nothing is worth waiting for.
@@ -81,6 +85,12 @@ impl Item {
             Item::Text(text) => text.len(),
             Item::Event { event, .. } => event.max_len(),
         }
+    }
+}
+
+impl Queue {
+    fn has_room(&self, bytes: usize, budget: usize) -> bool {
+        !self.full && (self.bytes == 0 || self.bytes.saturating_add(bytes) <= budget)
     }
 }
 
@@ -179,6 +189,11 @@ impl Outbox {
         !self.lock().closed
     }
 
+    /// Whether the budget has room for so many bytes more: what has none is dropped or ends the connection.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.lock().has_room(bytes, self.shared.budget)
+    }
+
     /// Bytes that wait for this peer.
     pub fn queued_bytes(&self) -> usize {
         self.lock().bytes
@@ -237,6 +252,7 @@ impl Outbox {
     pub(crate) fn release(&self, cost: usize) {
         let mut queue = self.lock();
         queue.bytes = queue.bytes.saturating_sub(cost);
+        queue.full = false;
     }
 
     /// Accepts nothing more and forgets what waits: there is nobody to send it to.
@@ -257,9 +273,10 @@ impl Outbox {
             return false;
         }
         let cost = item.cost();
-        if queue.bytes > 0 && queue.bytes.saturating_add(cost) > self.shared.budget {
+        if !queue.has_room(cost, self.shared.budget) {
             if drop_if_slow {
                 self.traffic().inspect(|traffic| traffic.note_dropped());
+                queue.full = true;
             } else {
                 self.traffic().inspect(|traffic| traffic.note_given_up());
                 queue.closed = true;
@@ -353,6 +370,29 @@ mod tests {
                 (farewell.code, farewell.reason.as_str()),
                 (1008, "slow consumer")
             );
+        }
+    }
+
+    #[test]
+    fn a_used_up_budget_ends_the_connection_at_the_next_tick_unless_something_was_sent() {
+        let large = EventText::new("presence", &json!({"fill": "x".repeat(1_000)}));
+        let tick = EventText::new("tick", &json!({}));
+        for reads in [false, true] {
+            // Far more than a tick is free when the second large one is dropped.
+            let outbox = Outbox::new(large.max_len() * 3 / 2).unwrap();
+            assert!(outbox.broadcast(&large, true));
+            assert!(outbox.has_room(tick.max_len()));
+            assert!(!outbox.broadcast(&large, true));
+            assert!(!outbox.has_room(tick.max_len()));
+            assert!(!outbox.broadcast(&tick, true), "no room for what may go");
+            if reads {
+                assert_eq!(seqs(&drain(&outbox)), [Some(1)]);
+            }
+            assert_eq!(outbox.broadcast(&tick, false), reads);
+            assert_eq!((outbox.is_open(), outbox.gave_up()), (reads, !reads));
+            if reads {
+                assert_eq!(seqs(&drain(&outbox)), [Some(4)]);
+            }
         }
     }
 

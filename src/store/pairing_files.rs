@@ -4,7 +4,7 @@
 //! Everything that takes space is written and synced before anything becomes visible, so that a
 //! full disk changes nothing. What happens between two renames is the matter of `write_order`.
 
-use std::fs::File;
+use std::fs::{File, canonicalize, remove_file};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -109,14 +109,17 @@ impl PairingFiles {
         Ok((state, prints))
     }
 
-    /// Puts back what stood in `parts` before a save that failed half-way.
-    fn restore(&self, previous: &State, parts: &[Part]) {
+    /// Puts back what stood in `parts` before a save that failed half-way: `before` says which had a file.
+    fn restore(&self, previous: &State, before: &Prints, parts: &[Part]) {
         for part in parts {
             let path = self.path(*part);
-            let restored = previous
-                .render(*part)
-                .map_err(io::Error::from)
-                .and_then(|text| write(&path, text.as_bytes(), PRIVATE_FILE));
+            let restored = match before[*part as usize] {
+                None => canonicalize(&path).and_then(remove_file),
+                Some(_) => previous
+                    .render(*part)
+                    .map_err(io::Error::from)
+                    .and_then(|text| write(&path, text.as_bytes(), PRIVATE_FILE)),
+            };
             if let Err(error) = restored {
                 log::error!("cannot restore {}: {error}", path.display());
             }
@@ -168,7 +171,8 @@ impl Documents for PairingFiles {
         next: &State,
         operations: &[Vec<Part>],
     ) -> Result<(), SaveFault> {
-        let mut prints = self.prints.ok_or(SaveFault::Stale)?;
+        let before = self.prints.ok_or(SaveFault::Stale)?;
+        let mut prints = before;
         let mut steps = Vec::new();
         // Everything that takes space is written before anything becomes visible.
         for step in write_order(operations) {
@@ -192,7 +196,7 @@ impl Documents for PairingFiles {
         }
         let committed = self.commit(steps);
         if let Err((replaced, _)) = &committed {
-            self.restore(previous, replaced);
+            self.restore(previous, &before, replaced);
         }
         drop(turn);
         self.prints = committed.is_ok().then_some(prints);
@@ -450,7 +454,10 @@ mod tests {
             Prepared::new(&files.path(part), text.as_bytes(), PRIVATE_FILE).unwrap()
         };
         let steps = vec![
-            vec![(DevicesPaired, prepare(DevicesPaired))],
+            vec![
+                (DevicesPaired, prepare(DevicesPaired)),
+                (NodesPaired, prepare(NodesPaired)),
+            ],
             vec![(DevicesPending, prepare(DevicesPending))],
         ];
         for entry in fs::read_dir(temp.join("devices")).unwrap() {
@@ -461,8 +468,9 @@ mod tests {
             }
         }
         let (replaced, _) = files.commit(steps).unwrap_err();
-        assert_eq!(replaced, [DevicesPaired]);
-        files.restore(&before, &replaced);
+        assert_eq!(replaced, [DevicesPaired, NodesPaired]);
+        files.restore(&before, &files.prints.unwrap(), &replaced);
         assert_eq!(files.load().unwrap(), before);
+        assert!(!files.path(NodesPaired).exists(), "as it was");
     }
 }

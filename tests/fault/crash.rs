@@ -7,8 +7,9 @@ use std::time::Duration;
 use super::ledger::Ledger;
 use super::report;
 use crate::support::process::Gateway;
+use crate::support::wait_for;
 
-const APPROVALS: usize = 1_000;
+const KILLS: usize = 100;
 const OPERATORS: usize = 4;
 
 #[test]
@@ -16,31 +17,32 @@ fn a_killed_gateway_loses_no_acknowledged_approval() {
     let mut gateway = Gateway::start();
     let mut seed = [0u8; 1];
     let ledger = Ledger::default();
-    let (mut kills, mut lost) = (0, 0);
-    while ledger.acknowledged() < APPROVALS {
+    let mut lost = 0;
+    for kill in 0..KILLS {
         let enough = AtomicBool::new(false);
         let address = gateway.address;
+        let known = ledger.acknowledged();
         std::thread::scope(|scope| {
             for operator in 0..OPERATORS {
-                let prefix = format!("node-{kills}-{operator}");
+                let prefix = format!("node-{kill}-{operator}");
                 let (ledger, enough) = (&ledger, &enough);
                 scope.spawn(move || ledger.approve_many(address, &prefix, enough));
             }
+            // From the first approval on there is always another one on its way to the disk.
+            wait_for("an approval", || {
+                (ledger.acknowledged() > known).then_some(())
+            });
             getrandom::fill(&mut seed).unwrap();
-            std::thread::sleep(Duration::from_millis(20 + u64::from(seed[0])));
+            std::thread::sleep(Duration::from_micros(u64::from(seed[0]) * 400));
             gateway.process.kill();
             enough.store(true, Ordering::Relaxed);
         });
-        kills += 1;
         gateway.crash_and_restart();
         assert_eq!(ledger.refused(), 0, "{}", ledger.last_refusal());
         lost += ledger.check(&gateway.home.state(), address);
     }
-    let tried = format!("{kills} times under {OPERATORS} approving operators");
-    report::row(
-        "kill -9 of the gateway",
-        &tried,
-        ledger.acknowledged(),
-        lost,
-    );
+    let acknowledged = ledger.acknowledged();
+    assert!(acknowledged >= KILLS, "one at least before each kill");
+    let tried = format!("{KILLS} times under {OPERATORS} approving operators");
+    report::row("kill -9 of the gateway", &tried, acknowledged, lost);
 }

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::report;
 use crate::support::home::Home;
 use crate::support::network::{GATEWAY, Network, Place};
-use crate::support::process::{Running, SECRET, free_port};
+use crate::support::process::{Running, SECRET, finish, free_port};
 use crate::support::{wait_for, wait_within};
 
 /// What a peer says before it is silent, for printf.
@@ -45,10 +45,10 @@ pub fn sockets(pid: u32) -> usize {
         .count()
 }
 
-fn gateway(network: &Network, tls: &str) -> (Home, u16, Running) {
+fn gateway(network: &Network, more: &str) -> (Home, u16, Running) {
     let (home, port) = (Home::new(), free_port());
     home.write_config(&format!(
-        r#"{{ gateway: {{ mode: "local", port: {port}, bind: "lan", {tls} auth: {{ mode: "token", token: "{SECRET}" }} }} }}"#
+        r#"{{ gateway: {{ mode: "local", port: {port}, bind: "lan", {more} auth: {{ mode: "token", token: "{SECRET}" }} }} }}"#
     ));
     let mut start = network.command(Place::Gateway, &home);
     start.args(["gateway", "run"]);
@@ -69,6 +69,38 @@ fn silent(network: &Network, home: &Home, port: u16, words: &str) -> Running {
     shell
 }
 
+/// A node host on the node's machine that may run commands, and its id.
+fn runner(network: &Network, home: &Home, elsewhere: &Home, port: u16) -> (Running, String) {
+    let cli = |arguments: &[&str]| {
+        let outcome = network.openclaw(Place::Gateway, home, arguments);
+        outcome.success().json()
+    };
+    elsewhere.write(
+        "exec-approvals.json",
+        br#"{"version":1,"defaults":{"security":"full","ask":"off"}}"#,
+    );
+    let node = network.node_host(elsewhere, port, SECRET);
+    let id = wait_for("the node to be approved", || {
+        for row in cli(&["nodes", "pending", "--json"]).as_array().unwrap() {
+            let id = row["requestId"].as_str().unwrap();
+            cli(&["nodes", "approve", id, "--json"]);
+        }
+        let status = cli(&["nodes", "status", "--connected", "--json"]);
+        let row = &status["nodes"][0];
+        let ready = row["commands"].to_string().contains("system.run");
+        ready.then(|| row["nodeId"].as_str().unwrap().to_owned())
+    });
+    (node, id)
+}
+
+/// A call that waits for a node.
+fn call(network: &Network, home: &Home, params: &Value) -> Running {
+    let mut call = network.command(Place::Gateway, home);
+    call.args(["gateway", "call", "node.invoke", "--timeout", "300000"])
+        .args(["--json", "--params", &params.to_string()]);
+    Running::start(call)
+}
+
 #[test]
 fn a_peer_that_vanishes_in_any_phase_is_let_go() {
     let test = "a_peer_that_vanishes_in_any_phase_is_let_go";
@@ -79,10 +111,6 @@ fn a_peer_that_vanishes_in_any_phase_is_let_go() {
     let (home, port, plain) = gateway(&network, "");
     let (_tls_home, tls_port, tls) = gateway(&network, "tls: { enabled: true },");
     let cli = |arguments: &[&str]| network.openclaw(Place::Gateway, &home, arguments);
-    elsewhere.write(
-        "exec-approvals.json",
-        br#"{"version":1,"defaults":{"security":"full","ask":"off"}}"#,
-    );
     // The first commands of this machine are part of what it is like at rest.
     cli(&["nodes", "list", "--json"]).success();
     let rest = [sockets(plain.pid()), sockets(tls.pid())];
@@ -93,40 +121,10 @@ fn a_peer_that_vanishes_in_any_phase_is_let_go() {
     peers.push(silent(&network, &elsewhere, tls_port, IN_TLS));
     peers.push(silent(&network, &elsewhere, tls_port, ""));
     // Admitted ones: a node in the middle of a run, which is idle to the gateway.
-    let node = network.node_host(&elsewhere, port, SECRET);
-    let id = wait_for("the node to be approved", || {
-        let pending = cli(&["nodes", "pending", "--json"]).success().json();
-        for row in pending.as_array().unwrap() {
-            cli(&[
-                "nodes",
-                "approve",
-                row["requestId"].as_str().unwrap(),
-                "--json",
-            ])
-            .success();
-        }
-        let status = cli(&["nodes", "status", "--connected", "--json"])
-            .success()
-            .json();
-        let row = &status["nodes"][0];
-        let ready = row["commands"].to_string().contains("system.run");
-        ready.then(|| row["nodeId"].as_str().unwrap().to_owned())
-    });
+    let (node, id) = runner(&network, &home, &elsewhere, port);
     let params = json!({"nodeId": id, "command": "system.run", "timeoutMs": 600_000, "idempotencyKey": "k",
         "params": {"command": ["/bin/sleep", "500"], "timeoutMs": 600_000}});
-    let mut call = network.command(Place::Gateway, &home);
-    let text = params.to_string();
-    call.args([
-        "gateway",
-        "call",
-        "node.invoke",
-        "--timeout",
-        "300000",
-        "--json",
-        "--params",
-        &text,
-    ]);
-    let mut call = Running::start(call);
+    let mut call = call(&network, &home, &params);
     wait_for("the run", || {
         let listed = cli(&["gateway", "limits", "list", "--json"])
             .success()
@@ -155,6 +153,80 @@ fn a_peer_that_vanishes_in_any_phase_is_let_go() {
             PHASES.len() + 3
         ),
         1,
+        0,
+    );
+}
+
+/// Invokes of so many bytes: far more than the sockets of both ends take.
+const WRITTEN: (usize, usize) = (40, 100_000);
+
+#[test]
+fn a_peer_that_vanishes_in_the_middle_of_a_slow_write_is_let_go() {
+    let test = "a_peer_that_vanishes_in_the_middle_of_a_slow_write_is_let_go";
+    let Some(network) = Network::or_skip(test) else {
+        return;
+    };
+    let elsewhere = Home::new();
+    let metrics = "metrics: { enabled: true },";
+    let (home, port, gateway) = gateway(&network, metrics);
+    let cli = |arguments: &[&str]| network.openclaw(Place::Gateway, &home, arguments);
+    let queued = || {
+        let mut line = network.command_of(Place::Gateway, &home, Path::new("/bin/bash"));
+        let ask = format!(
+            "exec 3<>/dev/tcp/127.0.0.1/{port} && printf 'GET /metrics HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n' >&3 && cat <&3"
+        );
+        line.args(["-c", &ask]);
+        let page = finish(line).success().stdout;
+        let figure = page
+            .lines()
+            .find_map(|line| line.strip_prefix("openclaw_queued_bytes "));
+        figure
+            .unwrap_or_else(|| panic!("{page}"))
+            .parse::<usize>()
+            .unwrap()
+    };
+    cli(&["nodes", "list", "--json"]).success();
+    let rest = sockets(gateway.pid());
+    let (node, id) = runner(&network, &home, &elsewhere, port);
+    // It takes nothing any more, as its window says; what it was sent before is acknowledged.
+    node.signal("STOP");
+    let (count, bytes) = WRITTEN;
+    let mut calls: Vec<Running> = (0..count)
+        .map(|number| {
+            let params = json!({"nodeId": id, "command": "system.which", "timeoutMs": 600_000,
+                "params": {"bins": ["x".repeat(bytes)]}, "idempotencyKey": number.to_string()});
+            call(&network, &home, &params)
+        })
+        .collect();
+    wait_for("the write to be stuck in its middle", || {
+        let waiting = queued();
+        (waiting > bytes && waiting < (count - 1) * bytes).then_some(())
+    });
+    network.mute();
+    let muted = Instant::now();
+    wait_within(LET_GO_WITHIN, "every invoke to be answered", || {
+        calls.iter_mut().all(|call| !call.alive()).then_some(())
+    });
+    for call in &mut calls {
+        assert_eq!(call.exit_code(), 1, "{}", call.output());
+        assert!(
+            call.output().contains("node disconnected"),
+            "{}",
+            call.output()
+        );
+    }
+    wait_within(LET_GO_WITHIN, "the peer to be let go", || {
+        cli(&["nodes", "list", "--json"]).success();
+        (sockets(gateway.pid()) <= rest && queued() == 0).then_some(())
+    });
+    let let_go = muted.elapsed();
+    drop(node);
+    report::row(
+        "half-open in a slow write",
+        &format!(
+            "a node gone with {count} invokes of 100 KB on their way: let go after {let_go:.0?}"
+        ),
+        count,
         0,
     );
 }

@@ -1,6 +1,7 @@
 //! A disk that cannot keep what it took: fsync fails. Then nothing is acknowledged, what is shown is what was
 //! there before, and the next change writes everything anew instead of believing what the cache shows.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,8 +11,39 @@ use super::ledger::{Answer, Ledger, ask, operator, read};
 use super::report;
 use super::shim::Shim;
 use crate::support::home::Home;
-use crate::support::process::{SECRET, finish, free_port};
+use crate::support::process::{Running, SECRET, finish, free_port};
 use crate::support::wait_for;
+
+/// A gateway whose syncs the test can make fail, and what it acknowledged.
+struct Case {
+    home: Home,
+    shim: Shim,
+    gateway: Running,
+    address: SocketAddr,
+    ledger: Ledger,
+}
+
+impl Case {
+    fn or_skip(test: &str) -> Option<Case> {
+        let port = free_port();
+        let home = Home::with_gateway(port, SECRET);
+        let shim = Shim::or_skip(test, &home)?;
+        Some(Case {
+            gateway: shim.gateway(&home),
+            home,
+            shim,
+            address: ([127, 0, 0, 1], port).into(),
+            ledger: Ledger::default(),
+        })
+    }
+
+    /// What is lost after a kill -9.
+    fn lost_after_kill(mut self) -> usize {
+        self.gateway.kill();
+        self.gateway = self.shim.gateway(&self.home);
+        self.ledger.check(&self.home.state(), self.address)
+    }
+}
 
 /// More syncs than one operation makes.
 const MANY: i64 = 64;
@@ -19,16 +51,12 @@ const MANY: i64 = 64;
 #[test]
 fn a_sync_that_fails_anywhere_in_an_operation_undoes_it() {
     let test = "a_sync_that_fails_anywhere_in_an_operation_undoes_it";
-    let port = free_port();
-    let home = Home::with_gateway(port, SECRET);
-    let Some(shim) = Shim::or_skip(test, &home) else {
+    let Some(case) = Case::or_skip(test) else {
         return;
     };
-    let mut gateway = shim.gateway(&home);
-    let address = ([127, 0, 0, 1], port).into();
-    let ledger = Ledger::default();
-    let mut peer = operator(address).unwrap();
-    let paired = home.state().join("nodes/paired.json");
+    let (shim, ledger) = (&case.shim, &case.ledger);
+    let mut peer = operator(case.address).unwrap();
+    let paired = case.home.state().join("nodes/paired.json");
     ledger.approve(&mut peer, "first");
     let mut failures = 0;
     for position in 0..MANY {
@@ -72,14 +100,12 @@ fn a_sync_that_fails_anywhere_in_an_operation_undoes_it() {
         }
     }
     assert!(failures >= 3, "{failures}");
-    gateway.kill();
-    let gateway = shim.gateway(&home);
-    let lost = ledger.check(&home.state(), address);
-    drop(gateway);
+    let acknowledged = ledger.acknowledged();
+    let lost = case.lost_after_kill();
     report::row(
         "fsync fails once",
         &format!("each of the {failures} syncs of an approval, then kill -9"),
-        ledger.acknowledged(),
+        acknowledged,
         lost,
     );
 }
@@ -91,18 +117,15 @@ fn inode(path: &std::path::Path) -> u64 {
 #[test]
 fn nothing_is_acknowledged_while_every_sync_fails() {
     let test = "nothing_is_acknowledged_while_every_sync_fails";
-    let port = free_port();
-    let home = Home::with_gateway(port, SECRET);
-    let Some(shim) = Shim::or_skip(test, &home) else {
+    let Some(case) = Case::or_skip(test) else {
         return;
     };
-    let mut gateway = shim.gateway(&home);
-    let address = ([127, 0, 0, 1], port).into();
-    let (ledger, enough) = (Ledger::default(), AtomicBool::new(false));
+    let (shim, ledger) = (&case.shim, &case.ledger);
+    let enough = AtomicBool::new(false);
     const ROUNDS: usize = 10;
     std::thread::scope(|scope| {
         for number in 0..3 {
-            let (ledger, enough) = (&ledger, &enough);
+            let (address, enough) = (case.address, &enough);
             scope.spawn(move || ledger.approve_many(address, &format!("node-{number}"), enough));
         }
         for round in 0..ROUNDS {
@@ -130,17 +153,12 @@ fn nothing_is_acknowledged_while_every_sync_fails() {
         });
         enough.store(true, Ordering::Relaxed);
     });
-    gateway.kill();
-    let gateway = shim.gateway(&home);
-    let lost = ledger.check(&home.state(), address);
-    drop(gateway);
+    let (acknowledged, refused) = (ledger.acknowledged(), ledger.refused());
+    let lost = case.lost_after_kill();
     report::row(
         "every fsync fails, for a while",
-        &format!(
-            "{ROUNDS} times under 3 approving operators, {} refused, then kill -9",
-            ledger.refused()
-        ),
-        ledger.acknowledged(),
+        &format!("{ROUNDS} times under 3 approving operators, {refused} refused, then kill -9"),
+        acknowledged,
         lost,
     );
 }

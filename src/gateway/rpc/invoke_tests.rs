@@ -326,13 +326,18 @@ fn a_node_that_reads_nothing_fails_the_invoke() {
         session.role = crate::protocol::scope::Role::Node;
         session.device = Some("n".into());
         session.declared = vec!["system.which".to_owned()];
-        session.outbox = crate::net::Outbox::new(1_000).unwrap();
+        // Room for one question and the words of a second, not for what goes around them.
+        session.outbox = crate::net::Outbox::new(400).unwrap();
     });
     let small = ask_which(&person);
     let large = json!({"nodeId": "n", "command": "system.which", "params": "x".repeat(2_000), "idempotencyKey": "k"});
     let large = person.start("node.invoke", large);
+    let error = &person.answer(&large)["error"];
+    assert_eq!(error["details"]["code"], "TOO_MANY_INVOKES", "{error}");
+    assert!(!node.session.has_ended(), "no asker ends its session");
+    let second = ask_which(&person);
     assert_eq!(
-        person.answer(&large)["error"],
+        person.answer(&second)["error"],
         json!({"code": "UNAVAILABLE",
         "message": "UNAVAILABLE: failed to send invoke to node",
         "details": {"nodeError": {"code": "UNAVAILABLE", "message": "failed to send invoke to node"}}})

@@ -24,7 +24,7 @@ use crate::identity::ids::{ConnId, NodeId};
 use crate::net::Outbox;
 use crate::pairing::AuditEntry;
 use crate::protocol::error::ErrorShape;
-use crate::protocol::limits::{FIRST_WITH_TIMEOUT_ALWAYS, INVOKE_TIMEOUT, MAX_BUFFERED_BYTES};
+use crate::protocol::limits::{FIRST_WITH_TIMEOUT_ALWAYS, INVOKE_TIMEOUT};
 
 /// The event that asks a node.
 pub const REQUEST_EVENT: &str = "node.invoke.request";
@@ -68,10 +68,8 @@ pub fn check_request_id(call: &Call<'_>, awaited: &str) -> Result<(), ErrorShape
 /// Whether one more event would make the node count as a slow consumer, which would end its session for
 /// something that its askers did.
 fn too_much_waits(outbox: &Outbox, event: &Value) -> bool {
-    let waiting = outbox.queued_bytes();
     // Quotes of JSON in JSON double at worst.
-    let size = event["paramsJSON"].as_str().map_or(0, str::len) * 2;
-    waiting > 0 && waiting + size > MAX_BUFFERED_BYTES
+    !outbox.has_room(event["paramsJSON"].as_str().map_or(0, str::len) * 2)
 }
 
 impl Question {
