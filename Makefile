@@ -18,12 +18,12 @@ release: deps ## small, stripped build: target/release/openclaw
 	$(CARGO) build --locked --release
 
 # A program of its own C library: it needs nothing of the machine it runs on.
-STATIC_TARGET := $(shell uname -m)-unknown-linux-musl
+STATIC_TARGET ?= $(shell rustc -vV | sed -n '/^host: /{s///;s/-gnu/-musl/;p}')
 
 static: deps ## one file that runs on any Linux of this machine's kind: target/<triple>/release/openclaw
 	contrib/build/target.sh $(STATIC_TARGET)
 
-cross: build ## aarch64 and armv7 with Debian's cross compilers; the demo runs there under emulation (installs these)
+cross: deps ## aarch64 and armv7 with Debian's cross compilers, LIBC=gnu or musl; the demo runs there under emulation (installs these)
 	contrib/build/cross.sh
 
 check: fmt clippy doc ## formatting, lints, documentation

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds for aarch64 and armv7, and does the main job with both programs under user-mode emulation. The commands that the node
-# runs are this machine's own.
+# runs are this machine's own. LIBC=gnu (for Debian's machines) or musl (one file that needs nothing of its machine).
 set -eu
 cd "$(dirname "$0")/../.."
 if ! command -v qemu-aarch64-static >/dev/null; then
@@ -11,8 +11,9 @@ directory=${PROFILE:-release}
 [ "$directory" != dev ] || directory=debug
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-for pair in aarch64-unknown-linux-gnu:qemu-aarch64-static:/usr/aarch64-linux-gnu \
-  armv7-unknown-linux-gnueabihf:qemu-arm-static:/usr/arm-linux-gnueabihf; do
+libc=${LIBC:-gnu}
+for pair in "aarch64-unknown-linux-$libc:qemu-aarch64-static:/usr/aarch64-linux-gnu" \
+  "armv7-unknown-linux-${libc}eabihf:qemu-arm-static:/usr/arm-linux-gnueabihf"; do
   triple=${pair%%:*} rest=${pair#*:}
   contrib/build/target.sh "$triple"
   # One program file, as the demo wants it.

@@ -25,7 +25,9 @@ files() {
       echo "644 $unit $prefix/lib/systemd/$scope/${unit##*/}"
     done
   done
-  echo "644 contrib/systemd/sysusers.conf $prefix/lib/sysusers.d/openclaw.conf"
+  for kind in sysusers tmpfiles; do
+    echo "644 contrib/systemd/$kind.conf $prefix/lib/$kind.d/openclaw.conf"
+  done
   for text in README.md CHANGELOG.md LICENSE contrib/*.md; do
     echo "644 $text $doc/$text"
   done

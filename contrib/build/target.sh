@@ -5,10 +5,13 @@ set -eu
 cd "$(dirname "$0")/../.."
 triple=$1
 
+host=$(rustc -vV | sed -n 's/^host: //p')
 case $triple in
-  *-linux-musl) compiler=musl-gcc package=musl-tools ;;
-  aarch64-unknown-linux-gnu) compiler=aarch64-linux-gnu-gcc package="gcc-aarch64-linux-gnu libc6-dev-arm64-cross" ;;
-  armv7-unknown-linux-gnueabihf) compiler=arm-linux-gnueabihf-gcc package="gcc-arm-linux-gnueabihf libc6-dev-armhf-cross" ;;
+  "$host") compiler=cc package="gcc libc6-dev" ;;
+  "${host%%-*}"-*-linux-musl*) compiler=musl-gcc package=musl-tools ;;
+  # ring needs nothing of a C library, and Rust brings musl itself.
+  aarch64-*-linux-*) compiler=aarch64-linux-gnu-gcc package="gcc-aarch64-linux-gnu libc6-dev-arm64-cross" ;;
+  armv7-*-linux-*eabihf) compiler=arm-linux-gnueabihf-gcc package="gcc-arm-linux-gnueabihf libc6-dev-armhf-cross" ;;
   *) echo "no C compiler is known for $triple"; exit 1 ;;
 esac
 if ! command -v "$compiler" >/dev/null; then

@@ -45,7 +45,7 @@ substitutions=$(cd "$out/source" && dpkg-shlibdeps -O ${SHLIBDEPS_FLAGS:-} "$(re
 depends=$(printf '%s\n' "$substitutions" | sed -n 's/^shlibs:Depends=//p')
 sed -e "s/@VERSION@/$version/" -e "s/@ARCHITECTURE@/$architecture/" -e "s/@DEPENDS@/$depends/" \
   -e "s/@SIZE@/$(du -sk --apparent-size "$root/usr" | cut -f1)/" -e '/^Depends: $/d' $here/control >"$root/DEBIAN/control"
-install -m 755 $here/postinst "$root/DEBIAN/postinst"
+install -m 755 $here/postinst $here/prerm $here/postrm "$root/DEBIAN"
 (cd "$root" && find usr -type f -print0 | LC_ALL=C sort -z | xargs -0 md5sum) >"$root/DEBIAN/md5sums"
 chmod 644 "$root/DEBIAN/md5sums" "$root/DEBIAN/control"
 find "$root" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +

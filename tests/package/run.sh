@@ -42,9 +42,21 @@ dpkg --root="$root" --force-depends --force-script-chrootless --install "$packag
 grep -q '^openclaw:' "$root/etc/passwd" || { cat "$work/dpkg.log"; fail "the account of the machine's gateway"; }
 [ "$("$root/usr/bin/openclaw" --version)" = "$version" ] || fail "the program of the package"
 bash -c ". '$root/usr/share/bash-completion/completions/openclaw' && complete -p openclaw" >/dev/null || fail "the completion of the package"
+[ "$(stat -c %a "$root/var/lib/openclaw")" = 700 ] || fail "the home of the machine's gateway"
+# As if both had been enabled and used; what is somebody else's stays.
+wants=$root/etc/systemd/system/multi-user.target.wants
+mkdir -p "$wants" "$root/var/lib/openclaw/.openclaw" "$root/home/alex/.openclaw"
+touch "$wants/other.service" "$root/var/lib/openclaw/.openclaw/openclaw.json" "$root/home/alex/.openclaw/openclaw.json"
+ln -s /usr/lib/systemd/system/openclaw-gateway.service /usr/lib/systemd/system/openclaw-node@.service "$wants"
+mv "$wants/openclaw-node@.service" "$wants/openclaw-node@alex.service"
+dpkg --root="$root" --force-script-chrootless --remove openclaw >"$work/dpkg.log" 2>&1 || { cat "$work/dpkg.log"; fail "dpkg --remove"; }
+[ -e "$root/var/lib/openclaw/.openclaw/openclaw.json" ] || fail "a removal took the state of the machine's gateway"
 dpkg --root="$root" --force-script-chrootless --purge openclaw >"$work/dpkg.log" 2>&1 || { cat "$work/dpkg.log"; fail "dpkg --purge"; }
 [ -z "$(find "$root/usr" -type f 2>/dev/null)" ] || fail "purge left $(find "$root/usr" -type f)"
-echo "ok  the package: installed, run and purged in a root of its own"
+[ "$(ls "$wants")" = other.service ] || fail "purge left of the links: $(ls "$wants")"
+[ ! -e "$root/var/lib/openclaw" ] || fail "purge left the keys of the machine's gateway"
+[ -e "$root/home/alex/.openclaw/openclaw.json" ] || fail "purge took a file of a person"
+echo "ok  the package: installed, run, removed and purged in a root of its own"
 
 # The image without Docker: the same files, account and environment in an empty root and a namespace without networks.
 contrib/docker/context.sh "$static" "$work/image"
