@@ -22,6 +22,7 @@ STATIC_TARGET ?= $(shell rustc -vV | sed -n '/^host: /{s///;s/-gnu/-musl/;p}')
 
 static: deps ## one file that runs on any Linux of this machine's kind: target/<triple>/release/openclaw
 	contrib/build/target.sh $(STATIC_TARGET)
+	@target/$(STATIC_TARGET)/release/openclaw --version
 
 cross: deps ## aarch64 and armv7 with Debian's cross compilers, LIBC=gnu or musl; the demo runs there under emulation (installs these)
 	contrib/build/cross.sh

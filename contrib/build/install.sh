@@ -2,6 +2,8 @@
 # install.sh install|uninstall, with PREFIX (/usr/local), DESTDIR (empty) and, to install, PROGRAM in the environment. Nothing is
 # started, enabled or configured, and nothing outside these directories is touched; with DESTDIR no root is needed.
 set -eu
+# Directories that are made are for everybody.
+umask 022
 cd "$(dirname "$0")/../.."
 prefix=${PREFIX:-/usr/local}
 root=${DESTDIR:-}

@@ -3,6 +3,7 @@
 # SOURCE_DATE_EPOCH (the date of the changelog), then lintian, unless LINTIAN=no. No root needed. ARCHITECTURE names another
 # machine's.
 set -eu
+umask 022
 cd "$(dirname "$0")/../.."
 program=$1
 here=contrib/debian
@@ -25,7 +26,6 @@ export SOURCE_DATE_EPOCH
 out=target/debian
 root=$out/root
 rm -rf "$root" && mkdir -p "$root/DEBIAN"
-umask 022
 PROGRAM=$program DESTDIR=$root PREFIX=/usr contrib/build/install.sh install
 doc=$root/usr/share/doc/openclaw
 mv "$doc/CHANGELOG.md" "$doc/changelog"

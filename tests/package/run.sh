@@ -18,7 +18,8 @@ version="OpenClaw $(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)"
 mkdir "$work/destination" && chown nobody "$work/destination"
 cp "$program" "$work/openclaw"
 as_nobody() { setpriv --reuid nobody --regid nogroup --clear-groups env HOME=/nonexistent DESTDIR="$work/destination" PREFIX=/usr/local PROGRAM="$work/openclaw" "$@"; }
-as_nobody contrib/build/install.sh install
+(umask 077 && as_nobody contrib/build/install.sh install)
+[ -z "$(find "$work/destination/usr" -type d ! -perm 755)" ] || fail "installed directories that nobody else may enter"
 [ "$("$work/destination/usr/local/bin/openclaw" --version)" = "$version" ] || fail "the installed program"
 grep -q "^ExecStart=/usr/local/bin/openclaw " "$work/destination/usr/local/lib/systemd/user/openclaw-node.service" || fail "the path in a unit"
 man -l "$work/destination/usr/local/share/man/man1/openclaw-nodes.1" | grep -q "nodes approve" || fail "an installed manual page"
@@ -31,7 +32,7 @@ echo "ok  make install and uninstall, as nobody, with DESTDIR"
 # The package: the same bytes again, and what is in it runs where it was unpacked.
 package=$(ls target/debian/openclaw_*_"$(dpkg --print-architecture)".deb)
 before=$(sha256sum <"$package")
-LINTIAN=no contrib/debian/build.sh "$program" >/dev/null
+(umask 077 && TZ=Asia/Tokyo LINTIAN=no contrib/debian/build.sh "$program" >/dev/null)
 [ "$(sha256sum <"$package")" = "$before" ] || fail "the package is another one when it is built again"
 echo "ok  make deb: it is the same package when it is built again"
 root=$work/root
