@@ -29,6 +29,6 @@ echo "manual pages: no warning of mandoc or groff"
 shellcheck -s bash -e SC2016 contrib/completions/bash/openclaw
 # SC1007: `a= b=` are two empty variables.
 git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck -S warning -e SC1007
-shellcheck -S warning contrib/openrc/openclaw-gateway contrib/openrc/openclaw-node
+shellcheck -S warning contrib/openrc/openclaw-gateway contrib/openrc/openclaw-node contrib/debian/postinst contrib/debian/prerm contrib/debian/postrm
 shellcheck -S warning -s sh contrib/procd/openclaw-*
 echo "shell scripts: no warning of shellcheck"
