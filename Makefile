@@ -102,9 +102,14 @@ attack: deps ## floods at full size: sockets, bytes, guesses, requests (about a 
 endurance: deps ## a day of a node host in minutes (about 20): 10,000 runs, 1,000 reconnects, nothing may grow
 	$(CARGO) test --locked --release --test endurance -- --nocapture
 
+# What mostly waits runs at the same time, what is to be alone one after the other.
+WAITING = cuts:: half_open:: idle::
+FAULT = $(CARGO) test --locked --release --test fault --
+
 fault: deps ## broken on purpose: kill -9, disks, syncs, cut networks, an idle minute; ends with a table of what was lost (as root; about 10 minutes)
 	rm -f target/fault.txt
-	code=0; $(CARGO) test --locked --release --test fault -- --test-threads=1 --nocapture || code=$$?; cat target/fault.txt; exit $$code
+	code=0; $(FAULT) --test-threads=8 --nocapture $(WAITING) || code=$$?; \
+	$(FAULT) --test-threads=1 --nocapture $(WAITING:%=--skip %) || code=$$?; cat target/fault.txt; exit $$code
 
 MINUTES ?= 30
 

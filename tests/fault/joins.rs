@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 use crate::support::device::Device;
 use crate::support::peer::{Peer, node_params};
 use crate::support::process::{Gateway, SECRET};
+use crate::support::wait_for;
 use crate::support::websocket::WebSocket;
 
 const KILLS: usize = 100;
@@ -49,16 +51,29 @@ fn a_killed_gateway_neither_doubles_nor_loses_a_use_of_a_key() {
     let mut gateway = Gateway::start();
     let mut seed = [0u8; 1];
     let (mut let_in, mut cut_off) = (0, 0);
-    for _ in 0..KILLS {
+    for kill in 0..KILLS {
         let made = make_key(&gateway);
         let (id, key) = (made["id"].as_str().unwrap(), made["key"].as_str().unwrap());
         let devices: Vec<Device> = (0..DEVICES).map(|_| Device::new()).collect();
-        let address = gateway.address;
+        let (address, joined) = (gateway.address, AtomicUsize::new(0));
         let told: Vec<Option<bool>> = std::thread::scope(|scope| {
             let racers: Vec<_> = devices
                 .iter()
-                .map(|device| scope.spawn(move || join(address, device, key)))
+                .map(|device| {
+                    let joined = &joined;
+                    scope.spawn(move || {
+                        let told = join(address, device, key);
+                        joined.fetch_add(usize::from(told == Some(true)), Ordering::SeqCst);
+                        told
+                    })
+                })
                 .collect();
+            // One half dies on the way to the first join, the other half behind one.
+            if kill % 2 == 1 {
+                wait_for("a device to be let in", || {
+                    (joined.load(Ordering::SeqCst) > 0).then_some(())
+                });
+            }
             getrandom::fill(&mut seed).unwrap();
             std::thread::sleep(Duration::from_micros(u64::from(seed[0]) * 100));
             gateway.process.kill();
@@ -107,6 +122,7 @@ fn a_killed_gateway_neither_doubles_nor_loses_a_use_of_a_key() {
         let_in += told.iter().filter(|told| **told == Some(true)).count();
         cut_off += told.iter().filter(|told| told.is_none()).count();
     }
+    assert!(let_in >= KILLS / 2, "{let_in}");
     let tried =
         format!("{KILLS} times under {DEVICES} devices racing for {USES} uses, {cut_off} cut off");
     super::report::row("kill -9 of the gateway, join keys", &tried, let_in, 0);

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::report;
 use crate::support::home::Home;
 use crate::support::process::{Running, SECRET, command, program};
 use crate::support::scripted::Scripted;
@@ -43,6 +44,8 @@ fn a_name_with_one_public_address_is_refused() {
     assert!(node.output().contains(said), "{}", node.output());
     let nobody = gateway.socket_within(std::time::Duration::ZERO);
     assert!(nobody.is_none(), "not even the private one is connected to");
+    let tried = "one of two addresses is public: refused before anything is sent";
+    report::row("a name that leads elsewhere", tried, 0, 0);
 }
 
 #[test]
@@ -66,4 +69,6 @@ fn a_name_that_stops_resolving_is_asked_again() {
     assert!(node.alive());
     std::fs::write(&file, known).unwrap();
     drop(gateway.caller().welcome(None, 30_000));
+    let tried = "the node host asks again and is back when it resolves";
+    report::row("a name that stops resolving", tried, 0, 0);
 }

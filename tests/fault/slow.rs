@@ -22,10 +22,10 @@ use crate::support::{wait_for, wait_within};
 const DEAF: usize = 10;
 
 /// Operators that read a little now and then.
-const SLOW: usize = 10;
+const SLOW: usize = 5;
 
-/// How long they rest after each event or part of one: several come in between.
-const SIP: Duration = Duration::from_millis(500);
+/// How long they rest after each event or part of one: several come in between. Shorter than a goodbye takes.
+const SIP: Duration = Duration::from_millis(1_500);
 
 /// Bytes that may wait for one of them.
 const BUDGET: usize = 52_428_800;
