@@ -13,7 +13,7 @@ pub fn row(fault: &str, tried: &str, acknowledged: usize, lost: usize) {
     let _turn = TURN
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
-    let line = format!("{fault:<34} | {tried:<72} | {acknowledged:>12} | {lost:>4}\n");
+    let line = format!("{fault:<34} | {tried:<80} | {acknowledged:>12} | {lost:>4}\n");
     print!("{line}");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/fault.txt");
     append(&path, &line);
@@ -28,7 +28,7 @@ fn append(path: &Path, line: &str) {
         .unwrap();
     if file.metadata().unwrap().len() == 0 {
         let head = format!(
-            "{:<34} | {:<72} | {:>12} | {:>4}\n",
+            "{:<34} | {:<80} | {:>12} | {:>4}\n",
             "fault", "tried", "acknowledged", "lost"
         );
         file.write_all(head.as_bytes()).unwrap();
