@@ -3,13 +3,13 @@
 //! is well again it goes on without a restart.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::disk::{Disk, Trouble};
-use super::ledger::{Ledger, operator, read};
+use super::ledger::{Ledger, Says, operator, read};
 use super::report;
 use crate::support::device::Device;
 use crate::support::home::Home;
@@ -46,6 +46,7 @@ fn trouble_mid_write(test: &str, trouble: Trouble) {
     let address = ([127, 0, 0, 1], port).into();
     let (ledger, enough) = (Ledger::default(), AtomicBool::new(false));
     std::thread::scope(|scope| {
+        let _says = Says(&enough);
         for number in 0..OPERATORS {
             let (ledger, enough) = (&ledger, &enough);
             scope.spawn(move || ledger.approve_many(address, &format!("node-{number}"), enough));
@@ -73,7 +74,6 @@ fn trouble_mid_write(test: &str, trouble: Trouble) {
         wait_for("an approval after all", || {
             (ledger.acknowledged() > acknowledged).then_some(())
         });
-        enough.store(true, Ordering::Relaxed);
     });
     gateway.kill();
     let mut gateway = start(&disk, &home);

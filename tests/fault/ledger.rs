@@ -133,6 +133,15 @@ impl Ledger {
     }
 }
 
+/// Says at its end that it is enough, even where that is a panic.
+pub struct Says<'a>(pub &'a AtomicBool);
+
+impl Drop for Says<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// A file of the state directory; `null` when it is missing.
 #[track_caller]
 pub fn read(path: &Path) -> Value {

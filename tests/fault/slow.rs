@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::ledger::operator;
+use super::ledger::{Says, operator};
 use super::report;
 use crate::support::device::Device;
 use crate::support::flood::{Usage, raise_nofile};
@@ -140,15 +140,6 @@ impl Witness {
             }
         }
         None
-    }
-}
-
-/// Says at its end that it is enough, even where that is a panic.
-struct Says<'a>(&'a AtomicBool);
-
-impl Drop for Says<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
     }
 }
 
