@@ -3,7 +3,8 @@
 //! One mutex guards the state in memory and is never held across an fsync. Whoever finds changes
 //! waiting and no save running becomes the leader, takes the writer out, and saves the newest state
 //! for everybody who waits; whoever comes meanwhile joins the next batch. Changes are acknowledged
-//! only when durable. A failed save fails every operation that is in it or built on it, and the
+//! only when durable. Threads that change one thing after the other share their saves: the leader gives those
+//! that were just served a moment to come back. A failed save fails every operation that is in it or built on it, and the
 //! state goes back to the last durable one: nothing acknowledged is lost, nothing else stays.
 
 use std::collections::BTreeSet;
@@ -13,6 +14,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::store::error::{StoreError, TransactError};
+
+/// The longest moment that a save waits for others to join it.
+const LONGEST_GATHERING: Duration = Duration::from_millis(5);
 
 /// Something that can be loaded and saved. Only one thread at a time ever holds it.
 pub trait Documents: Send {
@@ -80,6 +84,8 @@ type Operation<'a, D> =
 pub struct Engine<D: Documents> {
     inner: Mutex<Inner<D>>,
     settled: Condvar,
+    /// An operation has joined the open batch while another thread leads.
+    joined: Condvar,
 }
 
 struct Inner<D: Documents> {
@@ -94,6 +100,16 @@ struct Inner<D: Documents> {
     /// Touched while a save was running, hence not in it.
     touched_late: BTreeSet<D::Part>,
     saves: Saves,
+    crowd: Crowd,
+}
+
+/// Who changed the state lately.
+#[derive(Default)]
+struct Crowd {
+    /// Operations that were in the last save or waited when it ended.
+    size: usize,
+    /// How long the next save may wait for as many.
+    patience: Duration,
 }
 
 /// What became of a batch; all its operations share one.
@@ -127,8 +143,10 @@ impl<D: Documents> Engine<D> {
                 touched: BTreeSet::new(),
                 touched_late: BTreeSet::new(),
                 saves: Saves::default(),
+                crowd: Crowd::default(),
             }),
             settled: Condvar::new(),
+            joined: Condvar::new(),
         })
     }
 
@@ -242,20 +260,36 @@ impl<D: Documents> Engine<D> {
             };
             inner = match writer {
                 Some(documents) => self.lead(inner, documents),
-                None => self
-                    .settled
-                    .wait(inner)
-                    .unwrap_or_else(PoisonError::into_inner),
+                None => {
+                    self.joined.notify_one();
+                    let waited = self.settled.wait(inner);
+                    waited.unwrap_or_else(PoisonError::into_inner)
+                }
             };
         }
+    }
+
+    /// Waits until as many have joined the open batch as changed the state lately, or for a moment.
+    fn gather<'a>(&'a self, mut inner: MutexGuard<'a, Inner<D>>) -> MutexGuard<'a, Inner<D>> {
+        let until = Instant::now() + inner.crowd.patience;
+        while inner.open.operations.len() < inner.crowd.size {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let waited = self.joined.wait_timeout(inner, left);
+            inner = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        inner
     }
 
     /// Saves the open batch with the mutex released, then settles it.
     fn lead<'a>(
         &'a self,
-        mut inner: MutexGuard<'a, Inner<D>>,
+        inner: MutexGuard<'a, Inner<D>>,
         mut documents: D,
     ) -> MutexGuard<'a, Inner<D>> {
+        let mut inner = self.gather(inner);
         let batch = std::mem::replace(&mut inner.open, Batch::new());
         let previous = Arc::clone(&inner.durable);
         let next = Arc::clone(&inner.working);
@@ -272,6 +306,11 @@ impl<D: Documents> Engine<D> {
         inner.saves.attempts += 1;
         inner.saves.time += took;
         inner.documents = Some(documents);
+        inner.crowd = Crowd {
+            size: batch.operations.len() + inner.open.operations.len(),
+            // Nobody waits longer for others than they would for him.
+            patience: (took / 2).min(LONGEST_GATHERING),
+        };
         inner.settle(batch, next, result);
         self.settled.notify_all();
         inner

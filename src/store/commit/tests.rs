@@ -183,6 +183,35 @@ fn concurrent_operations_are_all_durable_and_share_saves() {
 }
 
 #[test]
+fn a_save_waits_a_moment_for_those_who_were_just_served() {
+    let disk = Arc::new(Disk::default());
+    let (engine, began, command) = scripted(&disk);
+    let crowd = |size, patience| engine.lock().crowd = Crowd { size, patience };
+    crowd(3, Duration::from_secs(600));
+    let mut pushed: Vec<_> = (0..2).map(|n| push_in_thread(&engine, n)).collect();
+    wait_for_open(&engine, 2);
+    assert!(engine.lock().running.is_none());
+    pushed.push(push_in_thread(&engine, 2));
+    began.recv().unwrap();
+    let late = push_in_thread(&engine, 3);
+    wait_for_open(&engine, 1);
+    command.send(Command::Succeed).unwrap();
+    // Four came lately; nobody waits for them longer than for the last save.
+    began.recv().unwrap();
+    command.send(Command::Succeed).unwrap();
+    for thread in pushed.into_iter().chain([late]) {
+        thread.join().unwrap().unwrap();
+    }
+    assert_eq!(*disk.operations.lock().unwrap(), [3, 1]);
+    assert_eq!(engine.lock().crowd.size, 1);
+    crowd(3, Duration::ZERO);
+    let alone = push_in_thread(&engine, 4);
+    began.recv().unwrap();
+    command.send(Command::Succeed).unwrap();
+    alone.join().unwrap().unwrap();
+}
+
+#[test]
 fn threads_in_a_race_lose_nothing() {
     let disk = Arc::new(Disk::default());
     let engine = engine(&disk);
