@@ -3,12 +3,20 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
 
-use crate::net::{error::NetError, stream::Stream};
+use rustix::event::PollFlags;
+use rustix::io::{Errno, FdFlags, fcntl_setfd, ioctl_fionbio};
+use rustix::net::{AddressFamily, SocketType, connect as begin_connect, socket, sockopt};
+
+use crate::net::{error::NetError, readiness::wait_all, stream::Stream};
+
+/// How long one address may take before the next one is tried beside it (RFC 8305, section 8).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// Connects to one of the addresses of a host, which were judged before. All are tried in order; each gets
 /// its share of the time that is left. `host` and `port` are for the error alone.
@@ -39,6 +47,72 @@ pub fn connect_to(
         None => Err(NetError::Unresolved {
             host: host.to_owned(),
         }),
+    }
+}
+
+/// Connects to whichever of these addresses answers first; each is tried when those before it have failed or let
+/// [`ATTEMPT_DELAY`] pass (RFC 8305). The socket does not block.
+///
+/// # Errors
+/// [`io::ErrorKind::TimedOut`]; [`io::ErrorKind::ConnectionAborted`] as soon as `asker` ends or says anything more;
+/// else the failure of the last address.
+pub fn race(
+    addresses: &[SocketAddr],
+    asker: BorrowedFd<'_>,
+    deadline: Instant,
+) -> io::Result<TcpStream> {
+    let mut rest = addresses.iter();
+    let mut tried: Vec<OwnedFd> = Vec::new();
+    let mut failure = io::Error::from(io::ErrorKind::NotFound);
+    let mut next = Instant::now();
+    loop {
+        let now = Instant::now();
+        if now >= deadline {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        if tried.is_empty() || now >= next {
+            match rest.next().map(begin) {
+                Some(Ok(socket)) => {
+                    tried.push(socket);
+                    next = now + ATTEMPT_DELAY;
+                }
+                Some(Err(error)) => {
+                    failure = error;
+                    continue;
+                }
+                None if tried.is_empty() => return Err(failure),
+                None => next = deadline,
+            }
+        }
+        let mut watched = vec![(asker, PollFlags::IN)];
+        watched.extend(tried.iter().map(|socket| (socket.as_fd(), PollFlags::OUT)));
+        let ready = wait_all(&watched, Some(deadline.min(next)))?;
+        if ready.first().is_some_and(|asker| !asker.is_empty()) {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        let ready: Vec<bool> = ready[1..].iter().map(|flags| !flags.is_empty()).collect();
+        for place in (0..ready.len()).rev().filter(|place| ready[*place]) {
+            let socket = tried.remove(place);
+            match sockopt::socket_error(&socket)? {
+                Ok(()) => return Ok(socket.into()),
+                Err(error) => failure = error.into(),
+            }
+        }
+    }
+}
+
+/// A socket that is about to connect and does not block.
+fn begin(address: &SocketAddr) -> io::Result<OwnedFd> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let socket = socket(family, SocketType::STREAM, None)?;
+    fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
+    ioctl_fionbio(&socket, true)?;
+    match begin_connect(&socket, address) {
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -91,7 +165,7 @@ pub fn resolve(host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAdd
 mod tests {
     use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 
-    use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
+    use rustix::net::{bind, getsockname};
 
     use super::*;
 
@@ -109,6 +183,35 @@ mod tests {
             };
             assert_eq!(socket.peer_addr().unwrap(), address, "{host}");
         }
+    }
+
+    #[test]
+    fn of_several_addresses_the_first_that_answers_is_taken_and_nobody_waits_for_an_asker_who_left()
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let good = listener.local_addr().unwrap();
+        // One that accepts nobody: its queue is full.
+        let full = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        bind(&full, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+        rustix::net::listen(&full, 0).unwrap();
+        let silent: SocketAddr = SocketAddrV4::try_from(getsockname(&full).unwrap())
+            .unwrap()
+            .into();
+        let _queued: Vec<_> = (0..4).map(|_| begin(&silent)).collect();
+        let closed = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let (asker, leaving) = std::os::unix::net::UnixStream::pair().unwrap();
+        let raced = race(&[closed, silent, good], asker.as_fd(), soon()).unwrap();
+        assert_eq!(raced.peer_addr().unwrap(), good);
+        let refused = race(&[closed], asker.as_fd(), soon()).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        let late = race(&[silent], asker.as_fd(), Instant::now() + ATTEMPT_DELAY).unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        drop(leaving);
+        let left = race(&[silent], asker.as_fd(), soon()).unwrap_err();
+        assert_eq!(left.kind(), io::ErrorKind::ConnectionAborted);
     }
 
     #[test]

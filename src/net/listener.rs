@@ -163,6 +163,11 @@ pub fn raise_nofile() -> Option<u64> {
             },
         );
     }
+    nofile()
+}
+
+/// Descriptors that this process may have open; `None` without a limit.
+pub fn nofile() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
 

@@ -36,8 +36,9 @@ pub const MAX_QUERIES: usize = 16;
 /// Requests to browsers that may be under way at the same time; each waits for a page.
 pub const MAX_BROWSER_REQUESTS: usize = 16;
 
-/// Places beside these for whoever asks how a browser is, or stops it.
-const KEPT_BROWSER_REQUESTS: usize = 2;
+/// Places beside these: one for whoever asks how a browser is, one more for whoever stops it.
+const KEPT_FOR_STATUS: usize = 1;
+const KEPT_FOR_STOP: usize = 2;
 
 /// A thread of an invoke parses JSON of bounded depth and copies output.
 const INVOKE_STACK: usize = 512 * 1024;
@@ -218,13 +219,17 @@ impl Dispatcher {
     }
 }
 
-/// Whether a request to a browser is one of those that must get through when all others hang.
-fn is_kept_for(params_json: Option<&str>) -> bool {
+/// The places that are kept for a request to a browser, which must get through when all others hang.
+fn kept_for(params_json: Option<&str>) -> usize {
     let params: Option<Value> = params_json.and_then(|text| serde_json::from_str(text).ok());
     let path = params
         .as_ref()
         .and_then(|params| params.get("path")?.as_str());
-    matches!(path, Some("/" | "/stop"))
+    match path.map(|path| path.trim().trim_matches('/')) {
+        Some("") => KEPT_FOR_STATUS,
+        Some("stop") => KEPT_FOR_STOP,
+        _ => 0,
+    }
 }
 
 /// One invoke on its way. Dropped without an answer, it answers that it failed: nobody waits for nothing.
@@ -245,8 +250,8 @@ impl Work {
             return self.finish(Err(ErrorShape::unavailable("command not supported")));
         }
         let (used, mut limit) = self.dispatcher.slots(&command);
-        if command == BROWSER && is_kept_for(params_json.as_deref()) {
-            limit += KEPT_BROWSER_REQUESTS;
+        if command == BROWSER {
+            limit += kept_for(params_json.as_deref());
         }
         let free = |used: usize| (used < limit).then_some(used + 1);
         if used

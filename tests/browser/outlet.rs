@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::act::value;
-use crate::node::{Node, OPEN};
+use crate::node::{Node, OPEN, kill, payload};
 use crate::site::Site;
 use crate::support::home::Home;
 use crate::support::process::free_port;
@@ -231,4 +231,64 @@ fn who_cannot_be_reached_is_told_by_the_usual_name() {
             .any(|it| it["failureText"] == "net::ERR_CONNECTION_REFUSED")
             .then_some(())
     });
+}
+
+#[test]
+fn what_is_kept_of_another_browsers_life_is_shown_again() {
+    let named = "ssrfPolicy: { allowedHostnames: [\"localhost\"] }";
+    let (mut node, site) = (Node::with(named, ""), Site::start());
+    let kept = "Content-Type: text/html\r\nETag: \"1\"\r\nCache-Control: ";
+    for (path, how) in [("/kept", "max-age=1000"), ("/asked", "no-cache")] {
+        let headers = format!("{kept}{how}\r\n");
+        site.answer(path, "200 OK", &headers, "<p>page</p>");
+        node.show(&site.named(path));
+    }
+    node.post("/stop", json!({})).unwrap();
+    site.answer("/asked", "304 Not Modified", "ETag: \"1\"\r\n", "");
+    for path in ["/kept", "/asked"] {
+        node.show(&site.named(path));
+        let snapshot = node.get("/snapshot").unwrap();
+        assert_eq!(snapshot["snapshot"], "- paragraph: page", "{path}");
+    }
+    let visits = |path: &str| site.asked().iter().filter(|asked| *asked == path).count();
+    assert_eq!((visits("/kept"), visits("/asked")), (1, 2));
+}
+
+#[test]
+fn a_browser_that_ends_at_a_public_place_is_told_as_one() {
+    let test = "a_browser_that_ends_at_a_public_place_is_told_as_one";
+    if in_own_network(test, "192.88.99.7 there.example\n").is_none() {
+        return;
+    }
+    let (mut node, site) = (
+        Node::with("ssrfPolicy: {}", ""),
+        Site::at((PUBLIC, 0).into()),
+    );
+    site.page("/", "Page", "<p>page</p>");
+    let url = format!("http://there.example:{}/", site.port);
+    let wait = json!({"kind": "wait", "text": "never", "timeoutMs": 60_000});
+    let wait = json!({"method": "POST", "path": "/act", "body": wait, "timeoutMs": 60_000});
+    let stop = json!({"method": "POST", "path": "/stop"});
+    for killed in [true, false] {
+        assert_eq!(node.show(&url)["url"], json!(url));
+        node.caller.start_invoke("wait", "browser.proxy", &wait);
+        // Both are on their way once the later one is answered.
+        node.get("/tabs").unwrap();
+        if killed {
+            kill(node.pid());
+        } else {
+            node.caller.start_invoke("stop", "browser.proxy", &stop);
+        }
+        let told = loop {
+            let request = node.caller.request();
+            if request["params"]["id"] == "wait" {
+                break payload(&request["params"]).unwrap_err();
+            }
+        };
+        let ended = "Error: Error: the browser has ended; the next request starts it again";
+        assert_eq!(told, ended);
+        if !killed {
+            node.caller.request();
+        }
+    }
 }

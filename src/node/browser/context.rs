@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 
 use super::error::BrowserError;
-use super::guard::{self, Site, Verdict};
+use super::guard::{self, Verdict};
 use super::instance::{Instance, Means, Running};
 use super::page::Page;
 use super::proxy::BrowserProxy;
@@ -241,12 +241,13 @@ impl Context<'_> {
 
     /// Whether title and URL of a listed page may be told, as far as that is known without a look at the network.
     pub fn may_list(&self, browser: &Running, target: &Target) -> bool {
+        let judged = |page: Arc<Page>| page.shown(|shown| shown.judge(&self.settings.policy));
         // One that nobody listens to yet is listed with both in a moment.
         self.may_show(&target.url)
             && browser
                 .pages
                 .known(&target.id)
-                .is_some_and(|page| self.judge_known(&page).is_ok())
+                .is_some_and(|page| judged(page).is_ok())
     }
 
     /// Whether a URL may be told: it is one that a navigation could have asked for, as far as that is known without
@@ -291,17 +292,9 @@ impl Context<'_> {
         if !self.may_show(url) {
             return Err(BrowserError::Blocked);
         }
-        let open = self.judge_known(page)?;
+        let open = page.shown(|shown| shown.judge(policy))?;
         open.iter()
             .try_for_each(|site| guard::check_site(policy, site, self.deadline))
-    }
-
-    /// Judges what a page shows by what is known without a look at the network; the places to look up yet. Browsers that
-    /// are started here reach the network through a proxy, and everything comes from its address.
-    fn judge_known(&self, page: &Page) -> Result<Vec<Site>, BrowserError> {
-        let running = self.instance.running();
-        let proxied = running.is_some_and(|browser| browser.process.is_some());
-        page.shown(|shown| shown.judge(&self.settings.policy, proxied))
     }
 
     /// Judges where a navigation goes.

@@ -140,25 +140,11 @@ pub fn check(policy: &Policy, url: &str, deadline: Instant) -> Result<(), Browse
 /// the request's time is over first.
 pub fn check_site(policy: &Policy, site: &Site, deadline: Instant) -> Result<(), BrowserError> {
     match policy.verdict(site) {
-        Verdict::Passes => Ok(()),
-        Verdict::Refused => Err(BrowserError::Blocked),
-        Verdict::LookUp => route(policy, site, deadline).map(drop),
-    }
-}
-
-/// The addresses at which a place of the web is, if pages may be there.
-///
-/// # Errors
-/// As [`check_site`].
-pub fn route(policy: &Policy, site: &Site, deadline: Instant) -> Result<Vec<IpAddr>, BrowserError> {
-    // What is refused anyway is not looked up either.
-    if policy.verdict(site) == Verdict::Refused {
-        return Err(BrowserError::Blocked);
+        Verdict::Passes => return Ok(()),
+        Verdict::Refused => return Err(BrowserError::Blocked),
+        Verdict::LookUp => {}
     }
     let until = deadline.min(Instant::now() + LOOKUP_LIMIT);
-    if let Some(address) = literal(&site.host) {
-        return Ok(vec![address]);
-    }
     let found = match addresses(&site.host, until) {
         Ok(found) => found,
         Err(NetError::TimedOut) if Instant::now() >= deadline => {
@@ -170,7 +156,7 @@ pub fn route(policy: &Policy, site: &Site, deadline: Instant) -> Result<Vec<IpAd
         }
     };
     if policy.passes(site, &found) {
-        Ok(found)
+        Ok(())
     } else {
         Err(BrowserError::Blocked)
     }

@@ -11,17 +11,14 @@
 //! The connection's reader hands them over and goes on; hosts that have to be looked up wait in [`Lookups`].
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::cdp::Connection;
 use super::error::BrowserError;
 use super::guard::{self, Policy, Site, Verdict};
-use super::lookups::{Lookups, Resolve};
-
-/// How long one look-up may take.
-const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
+use super::lookups::Lookups;
+use super::shown::Way;
 
 /// What the browser says of a document that was refused here.
 pub const REFUSED: &str = "net::ERR_BLOCKED_BY_CLIENT";
@@ -29,41 +26,25 @@ pub const REFUSED: &str = "net::ERR_BLOCKED_BY_CLIENT";
 /// The kinds of targets whose requests are held; those that load documents come first.
 const HELD: [&str; 4] = ["page", "iframe", "shared_worker", "service_worker"];
 
-/// What is held of a browser's requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Held {
-    /// Every request.
-    All,
-    /// Those for documents.
-    Documents,
-}
-
 /// Judges the requests of one browser.
 #[derive(Debug)]
 pub struct Interception {
-    held: Held,
+    way: Way,
     policy: Mutex<Policy>,
     lookups: Arc<Lookups>,
 }
 
 impl Interception {
-    /// Judges by this policy.
-    pub fn new(held: Held, policy: Policy) -> Self {
-        Self::with(
-            held,
-            policy,
-            Box::new(|host| {
-                let deadline = Instant::now() + LOOKUP_LIMIT;
-                guard::addresses(host, deadline).unwrap_or_default()
-            }),
-        )
+    /// Judges by this policy what is to be held of a browser that reaches the network in this way.
+    pub fn new(way: Way, policy: Policy) -> Self {
+        Self::with(way, policy, Lookups::of_system())
     }
 
-    fn with(held: Held, policy: Policy, resolve: Resolve) -> Self {
+    fn with(way: Way, policy: Policy, lookups: Lookups) -> Self {
         Self {
-            held,
+            way,
             policy: Mutex::new(policy),
-            lookups: Arc::new(Lookups::new(resolve)),
+            lookups: Arc::new(lookups),
         }
     }
 
@@ -78,9 +59,9 @@ impl Interception {
     /// Holds the requests of a target from now on, if it is of a kind that makes some.
     pub fn hold(&self, connection: &Connection, session: &str, kind: &str) {
         let mut pattern = json!({"urlPattern": "*", "requestStage": "Request"});
-        let kinds = match self.held {
-            Held::All => &HELD[..],
-            Held::Documents => {
+        let kinds = match self.way {
+            Way::Direct | Way::Proxy => &HELD[..],
+            Way::Outlet(_) => {
                 pattern["resourceType"] = "Document".into();
                 &HELD[..2]
             }
@@ -158,6 +139,7 @@ fn answer(connection: &Connection, session: &str, request: &Value, passes: bool)
 mod tests {
     use std::net::IpAddr;
     use std::sync::mpsc::channel;
+    use std::time::Duration;
 
     use super::*;
 
@@ -172,7 +154,11 @@ mod tests {
         let found = Mutex::new(parsed.collect::<Vec<IpAddr>>());
         // One address at every look.
         let resolve = move |_: &str| found.lock().unwrap().pop().into_iter().collect();
-        Arc::new(Interception::with(Held::All, policy, Box::new(resolve)))
+        Arc::new(Interception::with(
+            Way::Direct,
+            policy,
+            Lookups::new(Box::new(resolve)),
+        ))
     }
 
     #[test]

@@ -115,13 +115,14 @@ impl Launch {
         }
         match self.outlet {
             Some(port) => {
-                let around = |flag: &&String| {
-                    flag.starts_with("--proxy-") || flag.starts_with("--no-proxy-server")
-                };
-                let extra = self.extra.iter().filter(|flag| !around(flag));
-                arguments.extend(extra.map(OsString::from));
                 arguments.push(format!("--proxy-server=socks5://127.0.0.1:{port}").into());
                 arguments.extend(OUTLET_ALONE.map(OsString::from));
+                let (around, extra): (Vec<_>, Vec<_>) =
+                    self.extra.iter().partition(|flag| leads_around(flag));
+                for flag in around {
+                    log::warn!("browser: {flag} of browser.extraArgs does not count");
+                }
+                arguments.extend(extra.into_iter().map(OsString::from));
             }
             None => arguments.extend(self.extra.iter().map(OsString::from)),
         }
@@ -147,6 +148,26 @@ impl Launch {
             ("XDG_DATA_HOME", self.folder.join("data")),
         ]
     }
+}
+
+/// Whether an argument would have a browser reach the network otherwise than through its outlet, or is no switch: what
+/// comes behind one of those may be none either.
+fn leads_around(argument: &str) -> bool {
+    let Some((name, _)) = switch(argument) else {
+        return true;
+    };
+    name.starts_with("proxy-")
+        || name == "no-proxy-server"
+        || name == "host-resolver-rules"
+        || name.ends_with("webrtc-ip-handling-policy")
+}
+
+/// Name and value of a switch as browsers read it: one dash is as good as two.
+pub fn switch(argument: &str) -> Option<(&str, &str)> {
+    let text = argument.strip_prefix('-')?;
+    let text = text.strip_prefix('-').unwrap_or(text);
+    let (name, value) = text.split_once('=').unwrap_or((text, ""));
+    (!name.is_empty()).then_some((name, value))
 }
 
 /// Variables that would route a browser's connections elsewhere.
@@ -398,12 +419,12 @@ mod tests {
         );
         let tail = [
             "--password-store=basic",
-            "--mute-audio",
             "--proxy-server=socks5://127.0.0.1:1080",
             "--proxy-bypass-list=<-loopback>",
             "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
             "--webrtc-ip-handling-policy=disable_non_proxied_udp",
             "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
+            "--mute-audio",
             "about:blank",
         ];
         assert_eq!(arguments[arguments.len() - tail.len()..], tail);

@@ -9,6 +9,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::guard;
+
 /// Hosts that are looked up at the same time.
 const MAX_THREADS: usize = 16;
 
@@ -20,6 +22,9 @@ const MAX_KNOWN: usize = 512;
 
 /// How long addresses are remembered: a name that leads elsewhere later is looked at again.
 const KEPT_FOR: Duration = Duration::from_secs(10);
+
+/// How long one look-up may take.
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// Looking up only waits.
 const STACK: usize = 256 * 1024;
@@ -49,6 +54,13 @@ enum Host {
 }
 
 impl Lookups {
+    /// Asks the system's resolver; nothing is known yet.
+    pub fn of_system() -> Self {
+        Self::new(Box::new(|host| {
+            guard::addresses(host, Instant::now() + LIMIT).unwrap_or_default()
+        }))
+    }
+
     /// Nothing is known yet.
     pub fn new(resolve: Resolve) -> Self {
         Self {

@@ -6,27 +6,35 @@
 //! changes, what it allows no more is cut.
 
 use std::collections::{HashMap, VecDeque};
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::error::BrowserError;
-use super::guard::{self, Policy, Site};
+use super::addresses::literal;
+use super::guard::{self, Policy, Site, Verdict};
 use super::interception::REFUSED;
+use super::lookups::Lookups;
 use super::socks::{self, Reply};
-use crate::net::dial::connect_to;
-use crate::net::{Listener, NetError, Stream, Wake};
+use crate::net::dial::race;
+use crate::net::listener::nofile;
+use crate::net::{Listener, NetError, Wake};
 
-/// Connections at the same time; browsers keep fewer to one proxy.
-const MAX_CONNECTIONS: usize = 256;
+/// Connections at the same time, at most; each has two descriptors.
+const MAX_CONNECTIONS: u64 = 256;
+
+/// Of this many descriptors that the process may have, connections of one browser take two.
+const DESCRIPTORS_PER_CONNECTION: u64 = 8;
 
 /// How long a client may take to say where it wants to go.
 const GREETING_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long looking up and dialling may take together.
-const DIAL_LIMIT: Duration = Duration::from_secs(30);
+/// How long a look-up may take, and dialling.
+const LOOKUP_LIMIT: Duration = Duration::from_secs(6);
+const DIAL_LIMIT: Duration = Duration::from_secs(15);
 
 /// Failures that are remembered.
 const MAX_FAILURES: usize = 64;
@@ -48,7 +56,10 @@ pub struct Outlet {
 #[derive(Debug)]
 struct Shared {
     policy: Mutex<Policy>,
+    lookups: Arc<Lookups>,
     state: Mutex<State>,
+    /// Connections at the same time.
+    room: usize,
 }
 
 #[derive(Debug, Default)]
@@ -63,13 +74,13 @@ struct State {
 /// A connection of the browser and, once it is dialled, the one that serves it.
 #[derive(Debug)]
 struct Passage {
-    inside: TcpStream,
+    inside: Arc<TcpStream>,
     outside: Option<Dialled>,
 }
 
 #[derive(Debug)]
 struct Dialled {
-    stream: TcpStream,
+    stream: Arc<TcpStream>,
     site: Site,
     address: IpAddr,
 }
@@ -84,7 +95,11 @@ impl Outlet {
         let stop = Arc::new(Wake::new()?);
         let shared = Arc::new(Shared {
             policy: Mutex::new(policy),
+            lookups: Arc::new(Lookups::of_system()),
             state: Mutex::default(),
+            room: nofile()
+                .map_or(MAX_CONNECTIONS, |all| all / DESCRIPTORS_PER_CONNECTION)
+                .min(MAX_CONNECTIONS) as usize,
         });
         let outlet = Self {
             port: listener.port(),
@@ -162,15 +177,15 @@ impl Passage {
 impl Shared {
     /// Serves a connection in a thread of its own.
     fn accepted(self: &Arc<Self>, inside: TcpStream) {
-        let Ok(kept) = inside.try_clone() else { return };
+        let inside = Arc::new(inside);
         let mut state = lock(&self.state);
-        if state.closed || state.open.len() >= MAX_CONNECTIONS {
+        if state.closed || state.open.len() >= self.room {
             return;
         }
         state.last += 1;
         let id = state.last;
         let passage = Passage {
-            inside: kept,
+            inside: Arc::clone(&inside),
             outside: None,
         };
         state.open.insert(id, passage);
@@ -178,7 +193,7 @@ impl Shared {
         let own = Arc::clone(self);
         let served = spawn(move || {
             // Whoever it ends for hears of it by the end of its stream.
-            let _ = own.serve(id, inside);
+            let _ = own.serve(id, &inside);
             own.forget(id);
         });
         if served.is_err() {
@@ -192,31 +207,42 @@ impl Shared {
         }
     }
 
-    fn serve(&self, id: u64, mut inside: TcpStream) -> io::Result<()> {
+    fn serve(&self, id: u64, inside: &Arc<TcpStream>) -> io::Result<()> {
         inside.set_nonblocking(false)?;
         inside.set_nodelay(true)?;
-        inside.set_read_timeout(Some(GREETING_LIMIT))?;
-        let site = socks::accept(&mut inside)?;
+        let mut greeting = Hurried {
+            stream: inside,
+            deadline: Instant::now() + GREETING_LIMIT,
+        };
+        let site = socks::accept(&mut greeting)?;
         inside.set_read_timeout(None)?;
-        let outside = match self.dial(&site) {
-            Ok(outside) => outside,
+        let mut stream: &TcpStream = inside;
+        let outside = match self.dial(&site, inside) {
+            Ok(outside) => Arc::new(outside),
             Err((reply, why)) => {
                 lock(&self.state).failed(site, why);
-                return socks::reply(&mut inside, reply);
+                return socks::reply(&mut stream, reply);
             }
         };
         let dialled = Dialled {
-            stream: outside.try_clone()?,
+            stream: Arc::clone(&outside),
             address: outside.peer_addr()?.ip(),
             site,
         };
         if !self.admit(id, dialled) {
-            return socks::reply(&mut inside, Reply::NotAllowed);
+            return socks::reply(&mut stream, Reply::NotAllowed);
         }
-        socks::reply(&mut inside, Reply::Connected)?;
-        let (there, back) = (inside.try_clone()?, outside.try_clone()?);
-        let sender = spawn(move || pass(&there, &back))?;
-        pass(&outside, &inside);
+        outside.set_nonblocking(false)?;
+        outside.set_nodelay(true)?;
+        socks::reply(&mut stream, Reply::Connected)?;
+        let (there, back) = (Arc::clone(inside), Arc::clone(&outside));
+        let sender = spawn(move || {
+            // A browser that sends nothing more wants nothing more either: no server keeps the place for it.
+            let _ = io::copy(&mut &*there, &mut &*back);
+            let _ = back.shutdown(Shutdown::Both);
+        })?;
+        let _ = io::copy(&mut &*outside, &mut &**inside);
+        let _ = inside.shutdown(Shutdown::Write);
         let _ = sender.join();
         Ok(())
     }
@@ -228,30 +254,67 @@ impl Shared {
         if state.closed || !policy.passes(&dialled.site, &[dialled.address]) {
             return false;
         }
+        state.failures.retain(|(to, _)| *to != dialled.site);
         let passage = state.open.get_mut(&id);
         passage.map(|it| it.outside = Some(dialled)).is_some()
     }
 
-    fn dial(&self, site: &Site) -> Result<TcpStream, (Reply, &'static str)> {
-        let deadline = Instant::now() + DIAL_LIMIT;
-        let policy = lock(&self.policy).clone();
-        let addresses = guard::route(&policy, site, deadline).map_err(|error| match error {
-            BrowserError::Blocked => (Reply::NotAllowed, REFUSED),
-            BrowserError::TimedOut => (Reply::Unreachable, "net::ERR_NAME_RESOLUTION_FAILED"),
-            _ => (Reply::Unreachable, "net::ERR_NAME_NOT_RESOLVED"),
-        })?;
-        let addresses: Vec<SocketAddr> = addresses
-            .into_iter()
-            .map(|address| (address, site.port).into())
-            .collect();
-        let stream = match connect_to(&addresses, &site.host, site.port, deadline) {
-            Ok(Stream::Plain(stream)) => stream,
-            Ok(_) => return Err((Reply::Unreachable, "net::ERR_CONNECTION_FAILED")),
-            Err(error) => return Err((Reply::Unreachable, name(&error))),
-        };
-        let blocking = stream.set_nonblocking(false);
-        blocking.map_err(|_| (Reply::Unreachable, "net::ERR_CONNECTION_FAILED"))?;
-        Ok(stream)
+    fn dial(&self, site: &Site, inside: &TcpStream) -> Result<TcpStream, (Reply, &'static str)> {
+        let refused = (Reply::NotAllowed, REFUSED);
+        let policy = || lock(&self.policy).clone();
+        // What is refused anyway is not looked up either.
+        if policy().verdict(site) == Verdict::Refused {
+            return Err(refused);
+        }
+        let addresses = self.addresses(site);
+        if addresses.is_empty() {
+            return Err((Reply::Unreachable, "net::ERR_NAME_NOT_RESOLVED"));
+        }
+        if !policy().passes(site, &addresses) {
+            return Err(refused);
+        }
+        let places = addresses.into_iter().map(|address| (address, site.port));
+        let places: Vec<SocketAddr> = places.map(SocketAddr::from).collect();
+        let raced = race(&places, inside.as_fd(), Instant::now() + DIAL_LIMIT);
+        raced.map_err(|error| (Reply::Unreachable, name(&error)))
+    }
+
+    /// The addresses of a host; none when it has none or they do not come in time.
+    fn addresses(&self, site: &Site) -> Vec<IpAddr> {
+        if let Some(address) = literal(&site.host) {
+            return vec![address];
+        }
+        let (told, heard) = channel();
+        let then = move |found: &[IpAddr]| drop(told.send(found.to_vec()));
+        self.lookups.ask(&site.host, Box::new(then));
+        heard.recv_timeout(LOOKUP_LIMIT).unwrap_or_default()
+    }
+}
+
+/// A stream that is read until a deadline, however slowly its bytes come.
+struct Hurried<'a> {
+    stream: &'a TcpStream,
+    deadline: Instant,
+}
+
+impl Read for Hurried<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.stream.set_read_timeout(Some(left))?;
+        self.stream.read(into)
+    }
+}
+
+impl Write for Hurried<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
     }
 }
 
@@ -266,30 +329,15 @@ impl State {
 }
 
 /// What browsers call a failure to connect.
-fn name(error: &NetError) -> &'static str {
-    match error {
-        NetError::TimedOut => "net::ERR_CONNECTION_TIMED_OUT",
-        NetError::Unreachable { source, .. } => match source.kind() {
-            io::ErrorKind::ConnectionRefused => "net::ERR_CONNECTION_REFUSED",
-            io::ErrorKind::ConnectionReset => "net::ERR_CONNECTION_RESET",
-            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-                "net::ERR_ADDRESS_UNREACHABLE"
-            }
-            _ => "net::ERR_CONNECTION_FAILED",
-        },
-        _ => "net::ERR_CONNECTION_FAILED",
-    }
-}
-
-/// Passes everything on until one of the two has ended.
-fn pass(mut from: &TcpStream, mut to: &TcpStream) {
-    match io::copy(&mut from, &mut to) {
-        // The other direction may go on.
-        Ok(_) => drop(to.shutdown(Shutdown::Write)),
-        Err(_) => {
-            let _ = from.shutdown(Shutdown::Both);
-            let _ = to.shutdown(Shutdown::Both);
+fn name(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::TimedOut => "net::ERR_CONNECTION_TIMED_OUT",
+        io::ErrorKind::ConnectionRefused => "net::ERR_CONNECTION_REFUSED",
+        io::ErrorKind::ConnectionReset => "net::ERR_CONNECTION_RESET",
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            "net::ERR_ADDRESS_UNREACHABLE"
         }
+        _ => "net::ERR_CONNECTION_FAILED",
     }
 }
 
@@ -304,7 +352,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
     use std::net::TcpListener;
 
     use super::*;
@@ -358,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_is_carried_both_ways_and_each_way_ends_for_itself() {
+    fn what_passes_is_carried_both_ways_until_the_browser_has_had_enough() {
         let (listener, port) = server();
         let outlet = Outlet::open(allowing(&["localhost"])).unwrap();
         let (reply, mut inside) = ask(&outlet, "localhost", port);
@@ -366,12 +413,48 @@ mod tests {
         let (mut outside, _) = listener.accept().unwrap();
         outside.set_read_timeout(Some(PATIENCE)).unwrap();
         let long = "question ".repeat(100_000);
-        inside.write_all(long.as_bytes()).unwrap();
-        inside.shutdown(Shutdown::Write).unwrap();
-        assert!(rest(&mut outside) == long);
+        let asked = long.clone();
+        let asking = std::thread::spawn(move || {
+            inside.write_all(asked.as_bytes()).unwrap();
+            inside
+        });
+        let mut heard = vec![0; long.len()];
+        outside.read_exact(&mut heard).unwrap();
+        assert!(heard == long.as_bytes());
+        let mut inside = asking.join().unwrap();
+        // A server may end first; what it said arrives.
         outside.write_all(b"answer").unwrap();
-        drop(outside);
+        outside.shutdown(Shutdown::Write).unwrap();
         assert_eq!(rest(&mut inside), "answer");
+        inside.write_all(b"more").unwrap();
+        drop(inside);
+        assert_eq!(rest(&mut outside), "more");
+        // A browser that ends first leaves nothing behind, whatever the server does.
+        let (_, left) = ask(&outlet, "localhost", port);
+        let (_held, _) = listener.accept().unwrap();
+        drop(left);
+        wait_until(|| lock(&outlet.shared.state).open.is_empty());
+    }
+
+    fn wait_until(reached: impl Fn() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !reached() {
+            assert!(Instant::now() < deadline);
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    #[test]
+    fn no_more_connections_than_there_is_room_for_are_served_and_places_are_given_back() {
+        let (_listener, port) = server();
+        let outlet = Outlet::open(allowing(&["127.0.0.1"])).unwrap();
+        let room = outlet.shared.room;
+        let held: Vec<_> = (0..room).map(|_| client(&outlet)).collect();
+        wait_until(|| lock(&outlet.shared.state).open.len() == room);
+        assert_eq!(rest(&mut client(&outlet)), "");
+        drop(held);
+        wait_until(|| lock(&outlet.shared.state).open.is_empty());
+        assert_eq!(ask(&outlet, "127.0.0.1", port).0, CONNECTED);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::dialogs::Dialogs;
 use super::error::BrowserError;
 use super::logs::Logs;
 use super::pages::auto_attach;
-use super::shown::Shown;
+use super::shown::{Shown, Way};
 use super::turns::Turns;
 
 /// Documents a page is remembered to have shown: one that leads on more often has not arrived anyway.
@@ -85,12 +85,16 @@ struct Frame {
 
 impl Page {
     /// A page that was attached to as `session`. Its events are asked for; nothing is waited for.
-    pub fn new(target: &str, session: &str, connection: &Arc<Connection>) -> Self {
+    pub fn new(target: &str, session: &str, connection: &Arc<Connection>, way: Way) -> Self {
+        let state = State {
+            shown: Shown::new(way),
+            ..State::default()
+        };
         let page = Self {
             target: target.to_owned(),
             session: session.to_owned(),
             connection: Arc::clone(connection),
-            state: Mutex::default(),
+            state: Mutex::new(state),
             changed: Condvar::new(),
             heard: AtomicBool::new(false),
             turns: Turns::default(),

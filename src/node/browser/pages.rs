@@ -9,13 +9,16 @@ use serde_json::{Value, json};
 use super::cdp::{CdpError, Connection, Listener};
 use super::downloads::{self, Downloads};
 use super::guard::Policy;
-use super::interception::{Held, Interception};
+use super::interception::Interception;
 use super::page::Page;
+use super::shown::Way;
 use super::tabs::MAX_TABS;
 
 /// Every page of a connection.
 #[derive(Debug)]
 pub struct Pages {
+    /// How the browser reaches the network.
+    pub way: Way,
     state: Mutex<State>,
     changed: Condvar,
     interception: Arc<Interception>,
@@ -40,12 +43,13 @@ struct Opened {
 }
 
 impl Pages {
-    /// No pages yet; where they may go is judged by `policy`, as far as requests are `held`.
-    pub fn new(held: Held, policy: Policy) -> Self {
+    /// No pages yet; where they may go is judged by `policy`.
+    pub fn new(way: Way, policy: Policy) -> Self {
         Self {
+            way,
             state: Mutex::default(),
             changed: Condvar::new(),
-            interception: Arc::new(Interception::new(held, policy)),
+            interception: Arc::new(Interception::new(way, policy)),
             downloads: Downloads::default(),
         }
     }
@@ -108,7 +112,7 @@ impl Pages {
                     let params = json!({"targetId": surplus});
                     connection.tell(None, "Target.closeTarget", params);
                 }
-                Some(Arc::new(Page::new(target, session, connection)))
+                Some(Arc::new(Page::new(target, session, connection, self.way)))
             }
             "iframe" => {
                 let page = parent

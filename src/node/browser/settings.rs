@@ -10,6 +10,7 @@ use super::endpoint::Endpoint;
 use super::error::BrowserError;
 use super::executable::{self, Executable};
 use super::guard::{Policy, Site};
+use super::launch::switch;
 use crate::config::{Environment, Loaded, Paths};
 
 /// The managed profile that every machine has.
@@ -195,17 +196,16 @@ impl Settings {
 
     /// Whether `browser.extraArgs` have browsers reach the network through a proxy of their owner.
     pub fn has_proxy(&self) -> bool {
-        let value = |name: &str| {
-            let mut flags = self.extra_arguments.iter().rev();
-            flags.find_map(|flag| flag.strip_prefix(name)?.strip_prefix('='))
+        let flags = || self.extra_arguments.iter().filter_map(|flag| switch(flag));
+        let value = |wanted: &str| {
+            let own = flags().rev().find(|(name, _)| *name == wanted);
+            own.map(|(_, value)| value.trim())
         };
-        let server = value("--proxy-server").map(str::trim);
-        let script = value("--proxy-pac-url").map(str::trim);
-        let has = |flag: &str| self.extra_arguments.iter().any(|own| own == flag);
+        let server = value("proxy-server");
         let configured = server.is_some_and(|server| !server.is_empty() && server != "direct://")
-            || script.is_some_and(|script| !script.is_empty())
-            || has("--proxy-auto-detect");
-        configured && !has("--no-proxy-server")
+            || value("proxy-pac-url").is_some_and(|script| !script.is_empty())
+            || value("proxy-auto-detect").is_some();
+        configured && value("no-proxy-server").is_none()
     }
 
     /// The profile of this name.
@@ -510,6 +510,8 @@ pub(super) mod tests {
             (&["--proxy-server=direct://"], false),
             (&["--proxy-server"], false),
             (&["--proxy-server=x:1", "--no-proxy-server"], false),
+            (&["--proxy-server=x:1", "-no-proxy-server=1"], false),
+            (&["-proxy-server=x:1"], true),
             (&["--proxy-serverx=1"], false),
             (&[], false),
         ] {

@@ -2,7 +2,8 @@
 //! says where it leads then, this says where it led the browser.
 //!
 //! Fed by what the browser says of frames and answers; nothing here is up to the page's scripts. What workers of the page
-//! were answered is not known here, nor what an earlier page read and kept; requests that outlive a page go out unseen.
+//! were answered is not known here, nor what an earlier page read and kept: for browsers that go out through
+//! [`super::outlet`] that holds no danger.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -18,6 +19,18 @@ const MAX_ARRIVALS: usize = 256;
 
 /// Answers from internal addresses that are told apart; a page that has more is judged as if one were forbidden.
 const MAX_INSIDE: usize = 64;
+
+/// How a browser reaches the network, which says what the addresses of its answers mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Way {
+    /// By itself: an address is the one that a name led to.
+    #[default]
+    Direct,
+    /// Through the outlet of the node host at this port of loopback: what came from an internal address went around it.
+    Outlet(u16),
+    /// Through a proxy of its owner, whose address says nothing about a server's.
+    Proxy,
+}
 
 /// Where a document came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +48,7 @@ pub enum Source {
 /// The documents of one page.
 #[derive(Debug, Default)]
 pub struct Shown {
+    way: Way,
     frames: HashMap<String, Frame>,
     arrivals: VecDeque<(String, Source)>,
     inside: Vec<Inside>,
@@ -49,7 +63,7 @@ struct Frame {
     source: Option<Source>,
 }
 
-/// An answer from an internal address, to the document that asked for it.
+/// An answer from an internal address, or around the outlet, to the document that asked for it.
 #[derive(Debug, PartialEq, Eq)]
 struct Inside {
     document: String,
@@ -58,6 +72,14 @@ struct Inside {
 }
 
 impl Shown {
+    /// Nothing yet, in a browser that reaches the network in this way.
+    pub fn new(way: Way) -> Self {
+        Self {
+            way,
+            ..Self::default()
+        }
+    }
+
     /// A frame shows another document: the `frame` of `Page.frameNavigated`. With the one of the `page` all others are
     /// gone.
     pub fn navigated(&mut self, frame: &Value, page: bool) {
@@ -132,6 +154,7 @@ impl Shown {
         if text("/type") == Some("Document") {
             let worker = params.pointer("/response/fromServiceWorker");
             let source = match address {
+                Some(_) if self.way != Way::Direct => Source::Elsewhere,
                 Some(address) => Source::Address(address),
                 None if worker == Some(&Value::Bool(true)) => Source::Elsewhere,
                 None => Source::Unknown,
@@ -150,8 +173,18 @@ impl Shown {
             site,
             address,
         };
-        if is_internal(address) && self.inside.len() <= MAX_INSIDE && !self.inside.contains(&inside)
-        {
+        let taints = match self.way {
+            Way::Direct => is_internal(address),
+            Way::Outlet(port) => {
+                let response = &params["response"];
+                // What is kept names the outlet of another life, which is no port of the web.
+                let around = response["remotePort"] == inside.site.port;
+                let own = response["remotePort"] == port;
+                around && !own && response["fromDiskCache"] != true && is_internal(address)
+            }
+            Way::Proxy => false,
+        };
+        if taints && self.inside.len() <= MAX_INSIDE && !self.inside.contains(&inside) {
             self.inside.push(inside);
         }
     }
@@ -159,9 +192,8 @@ impl Shown {
     /// Judges everything that is shown by what is known here; the places whose hosts have to be looked up yet.
     ///
     /// # Errors
-    /// [`BrowserError::Blocked`]. Through a proxy everything comes from the proxy: `proxied` takes no address for that
-    /// of a server.
-    pub fn judge(&self, policy: &Policy, proxied: bool) -> Result<Vec<Site>, BrowserError> {
+    /// [`BrowserError::Blocked`].
+    pub fn judge(&self, policy: &Policy) -> Result<Vec<Site>, BrowserError> {
         let mut open = Vec::new();
         for frame in self.frames.values() {
             let Some(site) = frame.place.clone()? else {
@@ -169,9 +201,9 @@ impl Shown {
             };
             let passes = match (policy.verdict(&site), self.source(frame)) {
                 (Verdict::Refused, _) => false,
-                (_, Source::Address(address)) if !proxied => policy.passes(&site, &[address]),
+                (_, Source::Address(address)) => policy.passes(&site, &[address]),
                 (Verdict::Passes, _) | (_, Source::Nothing) => true,
-                (Verdict::LookUp, Source::Unknown) if !proxied => false,
+                (Verdict::LookUp, Source::Unknown) if self.way == Way::Direct => false,
                 (Verdict::LookUp, _) => {
                     open.push(site);
                     true
@@ -181,10 +213,9 @@ impl Shown {
                 return Err(BrowserError::Blocked);
             }
         }
-        let mut inside = self.inside.iter();
-        let led = inside.any(|inside| !policy.passes(&inside.site, &[inside.address]));
+        let led = |inside: &Inside| !policy.passes(&inside.site, &[inside.address]);
         let uncounted = self.inside.len() > MAX_INSIDE && !policy.private_network;
-        if !proxied && (led || uncounted) {
+        if self.inside.iter().any(led) || uncounted {
             return Err(BrowserError::Blocked);
         }
         open.sort();
@@ -217,7 +248,7 @@ mod tests {
     const PAGE: &str = "P";
 
     fn blocked(shown: &Shown, policy: &Policy) -> bool {
-        shown.judge(policy, false) == Err(BrowserError::Blocked)
+        shown.judge(policy) == Err(BrowserError::Blocked)
     }
 
     fn frame(id: &str, document: &str, url: &str) -> Value {
@@ -237,7 +268,11 @@ mod tests {
 
     /// A page at `http://a.example/` that came from `address`.
     fn at(address: &str) -> Shown {
-        let mut shown = Shown::default();
+        reached(Way::Direct, address)
+    }
+
+    fn reached(way: Way, address: &str) -> Shown {
+        let mut shown = Shown::new(way);
         shown.answered(&answer("1", "Document", "http://a.example/", address));
         shown.navigated(&frame(PAGE, "1", "http://a.example/"), true);
         shown
@@ -246,7 +281,7 @@ mod tests {
     #[test]
     fn a_document_is_judged_by_the_address_that_it_came_from() {
         let policy = Policy::default();
-        assert_eq!(at("8.8.8.8").judge(&policy, false), Ok(Vec::new()));
+        assert_eq!(at("8.8.8.8").judge(&policy), Ok(Vec::new()));
         assert!(blocked(&at("127.0.0.1"), &policy));
         assert!(blocked(&at("[::1]"), &policy));
         // Not told, and nobody's answer was heard.
@@ -256,11 +291,11 @@ mod tests {
         assert!(blocked(&unheard, &policy));
         // The operator's hosts are wherever they are.
         assert_eq!(
-            at("127.0.0.1").judge(&names(&["a.example"]), false),
+            at("127.0.0.1").judge(&names(&["a.example"])),
             Ok(Vec::new())
         );
         // The proxy's address says nothing about the server's.
-        let looked_up = at("127.0.0.1").judge(&policy, true).unwrap();
+        let looked_up = reached(Way::Proxy, "127.0.0.1").judge(&policy).unwrap();
         assert_eq!(looked_up.len(), 1);
     }
 
@@ -270,7 +305,7 @@ mod tests {
         let show = |url: &str| {
             let mut shown = Shown::default();
             shown.navigated(&frame(PAGE, "1", url), true);
-            shown.judge(&policy, false).map(|open| open.len())
+            shown.judge(&policy).map(|open| open.len())
         };
         for (url, expected) in [
             ("about:blank", Ok(0)),
@@ -286,19 +321,19 @@ mod tests {
         let frames = json!({"frameTree": {"frame": {"id": PAGE, "url": "http://a.example/"},
             "childFrames": [{"frame": {"id": "F", "url": "http://b.example/"}}]}});
         early.found_all(&frames);
-        assert_eq!(early.judge(&policy, false).unwrap().len(), 2);
+        assert_eq!(early.judge(&policy).unwrap().len(), 2);
         let mut served = Shown::default();
         let mut by_worker = answer("1", "Document", "http://a.example/", "");
         by_worker["response"]["fromServiceWorker"] = true.into();
         served.answered(&by_worker);
         served.navigated(&frame(PAGE, "1", "http://a.example/"), true);
-        assert_eq!(served.judge(&policy, false).unwrap().len(), 1);
+        assert_eq!(served.judge(&policy).unwrap().len(), 1);
         // What says that there is nothing shows nothing.
         let mut failed = Shown::default();
         let mut error = frame(PAGE, "1", "chrome-error://chromewebdata/");
         error["unreachableUrl"] = "http://10.0.0.1/".into();
         failed.navigated(&error, true);
-        assert_eq!(failed.judge(&policy, false), Ok(Vec::new()));
+        assert_eq!(failed.judge(&policy), Ok(Vec::new()));
     }
 
     #[test]
@@ -338,11 +373,40 @@ mod tests {
     }
 
     #[test]
+    fn what_came_around_the_outlet_taints_whatever_asked_for_it() {
+        let policy = Policy::default();
+        let after = |response: Value| {
+            let mut shown = Shown::new(Way::Outlet(1080));
+            let mut answer = answer("1", "Fetch", "http://b.example/", "127.0.0.1");
+            for (name, value) in response.as_object().unwrap() {
+                answer["response"][name] = value.clone();
+            }
+            shown.answered(&answer);
+            shown.navigated(&frame(PAGE, "1", "http://a.example/"), true);
+            blocked(&shown, &policy)
+        };
+        for (response, tainted) in [
+            (json!({"remotePort": 1080}), false),
+            (json!({"remotePort": 80}), true),
+            // The outlet of another life of the browser.
+            (json!({"remotePort": 1081}), false),
+            (json!({"remotePort": 80, "fromDiskCache": true}), false),
+            (
+                json!({"remotePort": 80, "remoteIPAddress": "8.8.8.8"}),
+                false,
+            ),
+            (json!({"remotePort": 80, "remoteIPAddress": ""}), false),
+        ] {
+            assert_eq!(after(response.clone()), tainted, "{response}");
+        }
+    }
+
+    #[test]
     fn what_is_gone_back_to_is_where_it_came_from() {
         let policy = Policy::default();
         let mut shown = at("8.8.8.8");
         shown.navigated(&frame(PAGE, "2", "about:blank"), true);
         shown.navigated(&frame(PAGE, "1", "http://a.example/"), true);
-        assert_eq!(shown.judge(&policy, false), Ok(Vec::new()));
+        assert_eq!(shown.judge(&policy), Ok(Vec::new()));
     }
 }

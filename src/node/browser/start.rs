@@ -13,11 +13,11 @@ use super::error::BrowserError;
 use super::executable::{Executable, NONE_FOUND};
 use super::guard::Policy;
 use super::instance::{Means, Running};
-use super::interception::Held;
 use super::launch::{Launch, Process};
 use super::outlet::Outlet;
 use super::pages::Pages;
 use super::settings::{Headless, Profile};
+use super::shown::Way;
 use super::singleton::{self, Holder};
 
 /// How often a browser that starts is asked.
@@ -165,21 +165,12 @@ pub fn start(
     })
 }
 
-/// What is held of a browser's requests: its outlet lets nothing else through.
-fn held(outlet: Option<&Outlet>) -> Held {
-    match outlet {
-        Some(_) => Held::Documents,
-        None => Held::All,
-    }
-}
-
 /// Another connection to a browser of this program that has lost its own; one that takes none is ended.
 fn reattach(former: &Running, plan: &Plan) -> Option<Running> {
     let process = former.process.as_ref().filter(|it| it.is_alive())?;
-    let held = held(former.outlet.as_deref());
-    let connected = process
-        .socket()
-        .and_then(|own| connect(&own, plan, held).ok());
+    let way = former.pages.way;
+    let own = process.socket();
+    let connected = own.and_then(|own| connect(&own, plan, way).ok());
     let Some((connection, pages)) = connected else {
         process.stop();
         return None;
@@ -236,8 +227,10 @@ fn launch(
             ))
         })?);
         halt.watch(&process);
-        let held = held(outlet.as_deref());
-        let reason = match ready(&process, endpoint, plan, held, halt) {
+        let way = outlet
+            .as_deref()
+            .map_or(Way::Proxy, |outlet| Way::Outlet(outlet.port()));
+        let reason = match ready(&process, endpoint, plan, way, halt) {
             Ok((connection, pages)) => {
                 return Ok(Running {
                     connection,
@@ -271,7 +264,7 @@ fn ready(
     process: &Process,
     endpoint: &Endpoint,
     plan: &Plan,
-    held: Held,
+    way: Way,
     halt: &Halt,
 ) -> Result<(Arc<Connection>, Arc<Pages>), String> {
     let deadline = Instant::now() + plan.launch_limit;
@@ -297,7 +290,7 @@ fn ready(
         match (endpoint.socket(patience), process.socket()) {
             // Only what the browser itself calls its own is attached to.
             (Ok(socket), Some(own)) if socket == own => {
-                return connect(&socket, plan, held).map_err(|error| error.to_string());
+                return connect(&socket, plan, way).map_err(|error| error.to_string());
             }
             (Ok(_), Some(_)) => return Err(STRANGER.to_owned()),
             (Ok(_), None) => answered = true,
@@ -312,16 +305,20 @@ fn attach(endpoint: &Endpoint, plan: &Plan) -> Result<(Arc<Connection>, Arc<Page
     let deadline = Instant::now() + plan.ready_limit;
     let socket = endpoint.socket(deadline);
     let socket = socket.map_err(|error| BrowserError::Launch(error.to_string()))?;
-    connect(&socket, plan, Held::All)
+    let way = match plan.proxied {
+        true => Way::Proxy,
+        false => Way::Direct,
+    };
+    connect(&socket, plan, way)
 }
 
 fn connect(
     socket: &Socket,
     plan: &Plan,
-    held: Held,
+    way: Way,
 ) -> Result<(Arc<Connection>, Arc<Pages>), BrowserError> {
     let deadline = Instant::now() + plan.ready_limit;
-    let pages = Arc::new(Pages::new(held, plan.policy.clone()));
+    let pages = Arc::new(Pages::new(way, plan.policy.clone()));
     let connection = Connection::open(socket, deadline, Arc::clone(&pages) as _)
         .map_err(|error| BrowserError::Launch(error.to_string()))?;
     let attached = Pages::attach(&connection, deadline);
