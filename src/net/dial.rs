@@ -51,7 +51,7 @@ pub fn connect_to(
 }
 
 /// Connects to whichever of these addresses answers first; each is tried when those before it have failed or let
-/// [`ATTEMPT_DELAY`] pass (RFC 8305). The socket does not block.
+/// 250 ms pass (RFC 8305). The socket does not block.
 ///
 /// # Errors
 /// [`io::ErrorKind::TimedOut`]; [`io::ErrorKind::ConnectionAborted`] as soon as `asker` ends or says anything more;
