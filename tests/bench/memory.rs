@@ -26,7 +26,7 @@ pub fn gateway(bench: &mut Bench) {
     )
     .at_most(5.0)
     .reference(bench.other.gateway().map(|gateway| gateway.idle_mb))
-    .note("the reference: without discovery and plugins")
+    .note("most of it are pages of the program itself, which all of its processes share; the reference: without discovery and plugins")
     .command("VmRSS of /proc/PID/status, OPENCLAW_DISABLE_BONJOUR=1 openclaw gateway run");
     bench.report.row(row);
 }
