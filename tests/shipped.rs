@@ -115,5 +115,9 @@ fn shipped_units_close_what_installed_units_close() {
             assert!(shipped.lines().any(|it| it == line), "{unit} lacks {line}");
         }
         assert!(shipped.contains("ExecStart=/usr/bin/openclaw "), "{unit}");
+        for text in [&rendered, &shipped] {
+            let arenas = text.contains("\nEnvironment=MALLOC_ARENA_MAX=2\n");
+            assert_eq!(arenas, kind == "gateway", "{unit}");
+        }
     }
 }

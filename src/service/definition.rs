@@ -217,6 +217,10 @@ fn environment(
     if let Some(port) = port {
         pairs.push(("OPENCLAW_GATEWAY_PORT", port.to_string()));
     }
+    if kind == Kind::Gateway {
+        // A thread per connection: with glibc's usual number of arenas each of them costs nearly twice as much memory.
+        pairs.push(("MALLOC_ARENA_MAX", "2".to_owned()));
+    }
     pairs.push(("OPENCLAW_LAUNCHD_LABEL", name.label()));
     pairs.push((
         "OPENCLAW_SYSTEMD_UNIT",

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::device::Device;
 use crate::support::home::Home;
 use crate::support::peer::{ALL_SCOPES, Peer, node_params, operator_params};
-use crate::support::process::{Gateway, SECRET, free_port};
+use crate::support::process::{Gateway, Running, SECRET, command, free_port, program};
 use crate::support::tls;
 use crate::support::websocket::WebSocket;
 
@@ -40,7 +40,11 @@ impl Fleet {
             }
             gateway.home.write(name, records.to_string().as_bytes());
         }
-        gateway.crash_and_restart();
+        let mut line = command(&program(), &gateway.home);
+        // As its units start it.
+        line.env("MALLOC_ARENA_MAX", "2").args(["gateway", "run"]);
+        gateway.process = Running::start(line);
+        gateway.process.wait_for_output("[gateway] ready");
         Fleet { gateway, devices }
     }
 

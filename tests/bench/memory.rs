@@ -100,7 +100,7 @@ fn per_node(bench: &mut Bench, through_tls: bool, what: &str, budget: f64) {
             records as f64 / 1024.0,
             connected as f64 / 1024.0
         ))
-        .command("VmRSS after they connected less VmRSS before, by their number");
+        .command("VmRSS after they connected less VmRSS before, by their number; MALLOC_ARENA_MAX=2, as in the units");
     bench.report.row(row);
 }
 

@@ -33,7 +33,7 @@ pub fn measure(bench: &mut Bench) {
         .limited(1.5, "≤ 1.5 × two raw echoes")
         .reference(reference.as_ref().map(|(ratio, _)| *ratio))
         .note(&format!(
-            "p50 {:.3} ms, p99 {:.3} ms; two echoes p50 {:.3} ms{theirs}",
+            "p50 {:.3} ms, p99 {:.3} ms; two echoes p50 {:.3} ms{theirs}; an echo wakes one thread, an invoke two more on its way through the gateway",
             trips.median(),
             trips.quantile(0.99),
             echoes.median(),

@@ -2,21 +2,24 @@
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::time::Duration;
 
 use serde_json::json;
 
 use crate::Bench;
 use crate::report::{Row, Sample};
 use crate::round_trips::{answering_node, trip};
+use crate::support::counters::wake_ups;
 use crate::support::peer::{Peer, challenge};
 use crate::support::process::{Gateway, SECRET};
+use crate::support::wait_for;
 use crate::support::websocket::WebSocket;
 
 /// Another client's p99 while one peer is held in each phase, as a ratio to without it.
 pub fn measure(bench: &mut Bench) {
     let blocks = if bench.quick { 3 } else { 10 };
     let gateway = Gateway::start();
-    let address = gateway.address;
+    let (address, pid) = (gateway.address, gateway.process.pid());
     let mut operator = Peer::operator(address, SECRET);
     let node = answering_node(address, &mut operator);
     let mut p99 = |held: &dyn Fn() -> Box<dyn std::any::Any>| {
@@ -76,6 +79,12 @@ pub fn measure(bench: &mut Bench) {
                 for _ in 0..2_000 {
                     peer.send("health", json!({}));
                 }
+                // What it asks costs time for its own sake; what it does not read is measured.
+                wait_for("the gateway to rest", || {
+                    let before = wake_ups(pid);
+                    std::thread::sleep(Duration::from_millis(50));
+                    (wake_ups(pid) == before).then_some(())
+                });
                 Box::new(peer)
             }),
         ),
