@@ -78,7 +78,8 @@ impl Wire {
     /// Reads what the decoder may see.
     fn sorted(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.sorted.is_empty() {
-            let mut chunk = [0; SORTED_BYTES];
+            // Not on the stack: inlined there, every thread that waits for a peer would keep as much.
+            let mut chunk = vec![0; SORTED_BYTES];
             let read = self.receive(&mut chunk)?;
             if read == 0 {
                 return Ok(0);
