@@ -8,12 +8,17 @@
 
 use std::{
     collections::VecDeque,
-    io,
+    io::{self, Write},
+    net::TcpStream,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use crate::{
-    net::{traffic::Traffic, wake::Wake},
+    net::{
+        traffic::Traffic,
+        wake::Wake,
+        wire::{FRAGMENT_BYTES, text_frame},
+    },
     protocol::{
         close::{POLICY, SLOW_CONSUMER, truncate_reason},
         frame::EventText,
@@ -44,6 +49,33 @@ pub(crate) enum Errand {
     Rest,
 }
 
+/// What the owner finds at the beginning of a turn.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    /// The number of a ping that is to be sent.
+    pub ping: Option<u64>,
+    /// The rest of a frame that was begun for the owner, which goes before everything else, and its cost.
+    pub begun: Option<(Vec<u8>, usize)>,
+}
+
+/// Where the owner is.
+#[derive(Debug)]
+enum Owner {
+    /// It looks at the queue before it sleeps.
+    Awake {
+        /// Something came since it looked.
+        news: bool,
+    },
+    /// It has to be woken; what it lends is the socket, for whole frames.
+    Asleep { lends: Option<Arc<TcpStream>> },
+}
+
+impl Default for Owner {
+    fn default() -> Self {
+        Owner::Asleep { lends: None }
+    }
+}
+
 #[derive(Debug)]
 struct Shared {
     queue: Mutex<Queue>,
@@ -54,6 +86,9 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Queue {
+    owner: Owner,
+    /// Rest of a frame that was begun for the owner, and its cost.
+    begun: Option<(Vec<u8>, usize)>,
     items: VecDeque<Item>,
     /// Cost of everything queued or being sent.
     bytes: usize,
@@ -84,6 +119,13 @@ impl Item {
         match self {
             Item::Text(text) => text.len(),
             Item::Event { event, .. } => event.max_len(),
+        }
+    }
+
+    fn into_text(self) -> String {
+        match self {
+            Item::Text(text) => text,
+            Item::Event { event, seq } => event.render(seq),
         }
     }
 }
@@ -164,14 +206,15 @@ impl Outbox {
                 code,
                 reason: truncate_reason(reason).to_owned(),
             });
-            self.shared.wake.notify();
+            self.alert(&mut queue);
         }
     }
 
     /// Makes the owner's wait return `Woken`, for whatever it has to look at.
     pub fn poke(&self) {
-        self.lock().poked = true;
-        self.shared.wake.notify();
+        let mut queue = self.lock();
+        queue.poked = true;
+        self.alert(&mut queue);
     }
 
     /// Sends a ping; returns its number, which [`crate::net::Peer::answered`] reaches once it was answered. Of
@@ -180,7 +223,7 @@ impl Outbox {
         let mut queue = self.lock();
         queue.pings += 1;
         queue.ping_due = true;
-        self.shared.wake.notify();
+        self.alert(&mut queue);
         queue.pings
     }
 
@@ -214,6 +257,29 @@ impl Outbox {
         self.shared.traffic.as_ref()
     }
 
+    /// The owner is awake, and looks at everything from here on.
+    pub(crate) fn begin_turn(&self) -> Turn {
+        let mut queue = self.lock();
+        queue.owner = Owner::Awake { news: false };
+        Turn {
+            ping: std::mem::take(&mut queue.ping_due).then_some(queue.pings),
+            begun: queue.begun.take(),
+        }
+    }
+
+    /// The owner is about to sleep, and lends its socket if nothing of it is unsent; false when something came
+    /// since its turn began.
+    pub(crate) fn fall_asleep(&self, lends: Option<&Arc<TcpStream>>) -> bool {
+        let mut queue = self.lock();
+        if matches!(queue.owner, Owner::Awake { news: true }) {
+            return false;
+        }
+        queue.owner = Owner::Asleep {
+            lends: lends.cloned(),
+        };
+        true
+    }
+
     /// The owner's next errand.
     pub(crate) fn next(&self) -> Errand {
         let mut queue = self.lock();
@@ -223,10 +289,7 @@ impl Outbox {
             }
             drop(queue);
             let cost = item.cost();
-            let text = match item {
-                Item::Text(text) => text,
-                Item::Event { event, seq } => event.render(seq),
-            };
+            let text = item.into_text();
             return Errand::Send { text, cost };
         }
         Errand::Rest
@@ -235,12 +298,6 @@ impl Outbox {
     /// Whether somebody poked since this was last asked.
     pub(crate) fn take_poke(&self) -> bool {
         std::mem::take(&mut self.lock().poked)
-    }
-
-    /// The number of the ping that is to be sent, once.
-    pub(crate) fn take_ping(&self) -> Option<u64> {
-        let mut queue = self.lock();
-        std::mem::take(&mut queue.ping_due).then_some(queue.pings)
     }
 
     /// The goodbye that was asked for, even while texts wait before it.
@@ -287,14 +344,57 @@ impl Outbox {
                     code: POLICY,
                     reason: SLOW_CONSUMER.to_owned(),
                 });
-                self.shared.wake.notify();
+                self.alert(queue);
             }
             return false;
         }
-        queue.bytes += cost;
+        let item = match self.write_for_owner(queue, item) {
+            Ok(()) => return true,
+            Err(item) => item,
+        };
+        queue.bytes += item.cost();
         queue.items.push_back(item);
-        self.shared.wake.notify();
+        self.alert(queue);
         true
+    }
+
+    /// Writes what the socket takes of a text, while the owner lends it; what it does not take at all comes back.
+    fn write_for_owner(&self, queue: &mut Queue, item: Item) -> Result<(), Item> {
+        let Owner::Asleep {
+            lends: Some(socket),
+        } = &queue.owner
+        else {
+            return Err(item);
+        };
+        // Where something waits already, or when one frame is not enough, the owner goes on by itself.
+        if queue.bytes > 0 || item.cost() > FRAGMENT_BYTES {
+            return Err(item);
+        }
+        let cost = item.cost();
+        let text = item.into_text();
+        let mut frame = text_frame(&text);
+        match (&**socket).write(&frame) {
+            Ok(written @ 1..) => {
+                self.traffic().inspect(|traffic| traffic.add_sent(written));
+                if written < frame.len() {
+                    queue.begun = Some((frame.split_off(written), cost));
+                    queue.bytes += cost;
+                    queue.owner = Owner::default();
+                    self.shared.wake.notify();
+                }
+                Ok(())
+            }
+            // A broken socket is for the owner to notice.
+            _ => Err(Item::Text(text)),
+        }
+    }
+
+    /// Makes the owner look once more before it sleeps, or wakes it.
+    fn alert(&self, queue: &mut Queue) {
+        match &mut queue.owner {
+            Owner::Awake { news } => *news = true,
+            Owner::Asleep { .. } => self.shared.wake.notify(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {

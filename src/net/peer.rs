@@ -5,7 +5,7 @@
 //! fragments, so that the encoder's buffer stays small; the decoder is replaced after a large message,
 //! because it never gives its buffer back.
 
-use std::{ops::Deref, os::fd::AsFd, time::Instant};
+use std::{net::TcpStream, ops::Deref, os::fd::AsFd, sync::Arc, time::Instant};
 
 use tungstenite::{
     Bytes, Error, Message, Utf8Bytes,
@@ -93,6 +93,8 @@ pub struct Peer {
     outbox: Outbox,
     /// A text that is being handed to the encoder.
     sending: Option<Sending>,
+    /// Cost of the text whose rest goes ahead of everything else.
+    ahead_cost: usize,
     /// The encoder holds bytes that the stream did not take yet.
     unflushed: bool,
     /// A buffer of the decoder or the encoder has grown.
@@ -130,6 +132,7 @@ impl Peer {
         Peer {
             wire: Wire {
                 stream,
+                ahead: Vec::new(),
                 rest,
                 boundary: Boundary::default(),
                 quota: 0,
@@ -142,6 +145,7 @@ impl Peer {
             role,
             outbox,
             sending: None,
+            ahead_cost: 0,
             unflushed: false,
             swollen: false,
             cutoff: None,
@@ -228,7 +232,12 @@ impl Peer {
     /// One round of writing, reading and sleeping.
     fn turn(&mut self, deadline: Option<Instant>) -> Result<Option<Step>, Fault> {
         self.wire.quota = TURN_BYTES;
-        if let Some(number) = self.outbox.take_ping() {
+        let turn = self.outbox.begin_turn();
+        if let Some((rest, cost)) = turn.begun {
+            self.wire.ahead = rest;
+            self.ahead_cost = cost;
+        }
+        if let Some(number) = turn.ping {
             self.pinged = number;
             let payload = Bytes::copy_from_slice(&number.to_be_bytes());
             let written = self.context.write(&mut self.wire, Message::Ping(payload));
@@ -321,6 +330,9 @@ impl Peer {
     fn flush(&mut self) -> Result<bool, Fault> {
         let flushed = complete(self.context.flush(&mut self.wire))?;
         self.unflushed = !flushed;
+        if flushed && self.ahead_cost > 0 {
+            self.outbox.release(std::mem::take(&mut self.ahead_cost));
+        }
         Ok(flushed)
     }
 
@@ -391,6 +403,9 @@ impl Peer {
             // Under TLS, reading may also leave something to send.
             write: self.unflushed || self.wire.stream.wants_write(),
         };
+        if !self.outbox.fall_asleep(self.lendable()) {
+            return Ok(());
+        }
         let wakes = [deadline, self.cutoff, self.resting];
         let until = wakes.into_iter().flatten().min();
         let wake = self.outbox.wake();
@@ -399,6 +414,16 @@ impl Peer {
             wake.clear();
         }
         Ok(())
+    }
+
+    /// The socket, if a whole frame of another thread may go out by it now.
+    fn lendable(&self) -> Option<&Arc<TcpStream>> {
+        // Only what a server sends goes unmasked.
+        let lends = self.role == Role::Server
+            && self.sending.is_none()
+            && !self.unflushed
+            && self.cutoff.is_none();
+        self.wire.stream.lendable().filter(|_| lends)
     }
 
     fn end_by_us(&mut self, farewell: &Farewell) {

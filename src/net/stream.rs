@@ -7,6 +7,7 @@ use std::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
     },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -23,8 +24,8 @@ use crate::{
 /// A connected stream; reads and writes never block.
 #[derive(Debug)]
 pub enum Stream {
-    /// Bytes as they are.
-    Plain(TcpStream),
+    /// Bytes as they are; the socket can be lent to whoever writes for a sleeping owner.
+    Plain(Arc<TcpStream>),
     /// Bytes inside TLS, after its handshake.
     Tls(Box<TlsStream>),
 }
@@ -36,7 +37,7 @@ impl Stream {
         socket.set_nonblocking(true)?;
         socket.set_nodelay(true)?;
         watch_liveness(&socket)?;
-        Ok(Stream::Plain(socket))
+        Ok(Stream::Plain(Arc::new(socket)))
     }
 
     /// Keeps the connection for its end: see [`Remains`].
@@ -52,7 +53,8 @@ impl Stream {
     pub fn carried(socket: UnixStream) -> io::Result<Stream> {
         socket.set_nonblocking(true)?;
         // Reading, writing and closing are the same for every stream socket; only the options of TCP are not.
-        Ok(Stream::Plain(TcpStream::from(OwnedFd::from(socket))))
+        let socket = TcpStream::from(OwnedFd::from(socket));
+        Ok(Stream::Plain(Arc::new(socket)))
     }
 
     /// Tells the other end that nothing more will come.
@@ -69,6 +71,14 @@ impl Stream {
         match self {
             Stream::Plain(_) => false,
             Stream::Tls(stream) => stream.wants_write(),
+        }
+    }
+
+    /// The socket of a plain stream, where bytes of other threads cannot come between those of TLS.
+    pub(super) fn lendable(&self) -> Option<&Arc<TcpStream>> {
+        match self {
+            Stream::Plain(socket) => Some(socket),
+            Stream::Tls(_) => None,
         }
     }
 
@@ -173,7 +183,7 @@ fn watch_liveness(socket: &TcpStream) -> io::Result<()> {
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Stream::Plain(socket) => socket.read(buffer),
+            Stream::Plain(socket) => (&**socket).read(buffer),
             Stream::Tls(stream) => stream.read(buffer),
         }
     }
@@ -182,14 +192,14 @@ impl Read for Stream {
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Stream::Plain(socket) => socket.write(bytes),
+            Stream::Plain(socket) => (&**socket).write(bytes),
             Stream::Tls(stream) => stream.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            Stream::Plain(socket) => socket.flush(),
+            Stream::Plain(socket) => (&**socket).flush(),
             Stream::Tls(stream) => stream.flush(),
         }
     }

@@ -10,6 +10,7 @@ use std::{
     io::{self, Read, Write},
     net::TcpStream,
     os::fd::AsFd,
+    sync::Arc,
     time::Instant,
 };
 
@@ -27,7 +28,7 @@ const UNSENT_BYTES: usize = 16 * 1024;
 
 /// One TLS connection.
 pub struct TlsStream {
-    socket: TcpStream,
+    socket: Arc<TcpStream>,
     session: Connection,
     /// The other end was told that nothing more will come, or must not be told anything.
     finished: bool,
@@ -44,7 +45,7 @@ pub enum ShakeFault {
 
 impl TlsStream {
     /// Takes over a non-blocking socket; nothing is sent yet.
-    pub fn new(socket: TcpStream, session: impl Into<Connection>) -> TlsStream {
+    pub fn new(socket: Arc<TcpStream>, session: impl Into<Connection>) -> TlsStream {
         let mut session = session.into();
         session.set_buffer_limit(Some(UNSENT_BYTES));
         TlsStream {
@@ -80,7 +81,7 @@ impl TlsStream {
             }
             if self.session.wants_read() {
                 let mut closed = false;
-                let received = self.session.read_tls(&mut self.socket).map(|read| {
+                let received = self.session.read_tls(&mut &*self.socket).map(|read| {
                     closed = read == 0;
                 });
                 if done(received)? {
@@ -126,7 +127,7 @@ impl TlsStream {
     /// Hands records to the socket while it takes them; `WouldBlock` when some are left.
     fn send(&mut self) -> io::Result<()> {
         while self.session.wants_write() {
-            if self.session.write_tls(&mut self.socket)? == 0 {
+            if self.session.write_tls(&mut &*self.socket)? == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
         }
@@ -142,7 +143,7 @@ impl Read for TlsStream {
                 // An end without a goodbye may have lost something.
                 outcome => return outcome,
             }
-            match self.session.read_tls(&mut self.socket) {
+            match self.session.read_tls(&mut &*self.socket) {
                 Ok(_) => self
                     .digest()
                     .map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))?,

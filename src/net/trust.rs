@@ -109,7 +109,7 @@ pub fn secure(
 /// # Errors
 /// No TLS, or none that shows a certificate.
 pub fn look(
-    socket: TcpStream,
+    socket: Arc<TcpStream>,
     authorities: Option<PathBuf>,
     host: &str,
     deadline: Instant,
@@ -135,7 +135,7 @@ pub fn look(
 }
 
 fn shake_hands(
-    socket: TcpStream,
+    socket: Arc<TcpStream>,
     verifier: &Arc<Verifier>,
     name: ServerName<'static>,
     host: &str,

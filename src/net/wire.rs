@@ -6,7 +6,17 @@
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
-use tungstenite::{Error, error::ProtocolError, protocol::WebSocketConfig};
+use tungstenite::{
+    Error,
+    error::ProtocolError,
+    protocol::{
+        WebSocketConfig,
+        frame::{
+            FrameHeader,
+            coding::{Data, OpCode},
+        },
+    },
+};
 
 use crate::{
     net::{
@@ -43,6 +53,8 @@ pub enum Fault {
 pub struct Wire {
     /// The stream itself.
     pub stream: Stream,
+    /// Rest of a frame that another thread began: goes before everything else.
+    pub ahead: Vec<u8>,
     /// Bytes read behind the HTTP head, not yet decoded.
     pub rest: Vec<u8>,
     /// Whether the decoder holds a part of a message.
@@ -122,8 +134,8 @@ impl Wire {
     }
 }
 
-impl Write for Wire {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+impl Wire {
+    fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.stream.write(bytes)?;
         if let Some(traffic) = &self.traffic {
             traffic.add_sent(written);
@@ -131,7 +143,28 @@ impl Write for Wire {
         Ok(written)
     }
 
+    fn send_ahead(&mut self) -> io::Result<()> {
+        while !self.ahead.is_empty() {
+            let ahead = std::mem::take(&mut self.ahead);
+            let outcome = self.send(&ahead);
+            let sent = outcome.as_ref().map_or(0, |sent| *sent);
+            self.ahead = ahead[sent..].to_vec();
+            if outcome? == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.send_ahead()?;
+        self.send(bytes)
+    }
+
     fn flush(&mut self) -> io::Result<()> {
+        self.send_ahead()?;
         self.stream.flush()
     }
 }
@@ -158,6 +191,20 @@ pub fn complete(result: Result<(), Error>) -> Result<bool, Fault> {
         Err(Error::Io(error)) if is_would_block(&error) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// A text as one unmasked frame.
+pub fn text_frame(text: &str) -> Vec<u8> {
+    const LONGEST_HEAD_BYTES: usize = 10;
+    let head = FrameHeader {
+        opcode: OpCode::Data(Data::Text),
+        ..FrameHeader::default()
+    };
+    let mut frame = Vec::with_capacity(LONGEST_HEAD_BYTES + text.len());
+    // A vector takes everything.
+    let _ = head.format(text.len() as u64, &mut frame);
+    frame.extend_from_slice(text.as_bytes());
+    frame
 }
 
 /// Limits for a connection that accepts messages of `limit` bytes.

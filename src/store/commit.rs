@@ -157,6 +157,12 @@ impl<D: Documents> Engine<D> {
         Ok(Arc::clone(&inner.durable))
     }
 
+    /// The last durable state as far as this process knows: what somebody else changed since the documents were
+    /// last looked at is not in it.
+    pub fn known(&self) -> Arc<D::State> {
+        Arc::clone(&self.lock().durable)
+    }
+
     /// Runs `operation` on the newest state and returns when the changes it wants saved are durable.
     /// Without any [`Effects`] its changes are dropped. It runs again, on a fresh state, when
     /// somebody else changed the documents meanwhile, so it must not act on anything outside the

@@ -118,6 +118,12 @@ impl Store {
         self.engine.read()
     }
 
+    /// The last durable state without a look at the files: for whoever looked a moment ago and has to notice only
+    /// what this process did since.
+    pub fn known(&self) -> Arc<State> {
+        self.engine.known()
+    }
+
     /// Looks at the last durable state; see [`Store::snapshot`].
     pub fn read<R>(&self, look: impl FnOnce(&State) -> R) -> Result<R, StoreError> {
         self.snapshot().map(|state| look(&state))

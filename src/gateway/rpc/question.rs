@@ -22,7 +22,7 @@ use crate::gateway::session::Session;
 use crate::identity::Random;
 use crate::identity::ids::{ConnId, NodeId};
 use crate::net::Outbox;
-use crate::pairing::AuditEntry;
+use crate::pairing::{AuditEntry, State};
 use crate::protocol::error::ErrorShape;
 use crate::protocol::limits::{FIRST_WITH_TIMEOUT_ALWAYS, INVOKE_TIMEOUT};
 
@@ -81,14 +81,17 @@ impl Question {
 
     /// Whether the node may be asked this now.
     pub fn judge(&self, call: &Call<'_>, live: &LiveNode) -> Result<(), ErrorShape> {
-        let state = call.state()?;
+        self.judge_by(&*call.state()?, call, live)
+    }
+
+    fn judge_by(&self, state: &State, call: &Call<'_>, live: &LiveNode) -> Result<(), ErrorShape> {
         let now_ms = call.context.now_ms();
         match self.origin {
             Origin::Invoke => {
                 let policy = call.context.command_policy();
-                gate::admit(&state, live, &policy, now_ms, &self.command)
+                gate::admit(state, live, &policy, now_ms, &self.command)
             }
-            Origin::Relay => gate::require_pairing(&state, &self.node, now_ms, &self.command),
+            Origin::Relay => gate::require_pairing(state, &self.node, now_ms, &self.command),
         }
     }
 
@@ -129,7 +132,7 @@ impl Question {
             NotOpened::Gone => self.refusal(Fault::NotConnected),
         })?;
         // A removal that came between the judgement and the opening found nothing to withdraw.
-        if let Err(refusal) = self.judge(call, live) {
+        if let Err(refusal) = self.judge_by(&call.context.store.known(), call, live) {
             let taken = call.context.registry().invokes.take(&live.conn, &id);
             // Whoever withdrew it meanwhile has answered it.
             return taken.map_or(Ok(Reply::Later), |open| {

@@ -10,6 +10,7 @@ use crate::{
     protocol::limits::{MAX_BUFFERED_BYTES, MAX_FRAME_BYTES, MAX_PREAUTH_FRAME_BYTES},
 };
 
+mod lending;
 mod restraint;
 
 fn soon() -> Instant {
