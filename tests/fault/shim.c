@@ -1,9 +1,10 @@
-/* Loaded into the program under test (LD_PRELOAD): fails fsync and moves the time of day, as a file says that the
- * test writes while the program runs. */
+/* Loaded into the program under test (LD_PRELOAD): fails fsync, moves the time of day and tells the size of the
+ * heap, as a file says that the test writes while the program runs. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -17,6 +18,9 @@ struct control {
     volatile int64_t lasting;   /* whether all syncs fail after the countdown, or one */
     volatile int64_t calls;     /* syncs so far */
     volatile int64_t failed;    /* of these, failed */
+    volatile int64_t asked;     /* number of the last question for the heap */
+    volatile int64_t told;      /* number of the question that was answered last */
+    volatile int64_t heap;      /* the answer: bytes in use */
 };
 
 static struct control *control;
@@ -56,10 +60,24 @@ int fdatasync(int fd) {
     return fails() ? -1 : real(fd);
 }
 
+/* Gives back what is free, so that what stays resident is held, and tells what is in use. */
+static void tell(void) {
+    static int busy;
+    if (!control || control->asked == control->told) return;
+    if (__atomic_exchange_n(&busy, 1, __ATOMIC_SEQ_CST)) return;
+    int64_t asked = control->asked;
+    malloc_trim(0);
+    struct mallinfo2 info = mallinfo2();
+    control->heap = (int64_t)(info.uordblks + info.hblkhd);
+    __atomic_store_n(&control->told, asked, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&busy, 0, __ATOMIC_SEQ_CST);
+}
+
 int clock_gettime(clockid_t clock, struct timespec *at) {
     static int (*real)(clockid_t, struct timespec *);
     if (!real) real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
     int result = real(clock, at);
+    tell();
     if (result == 0 && control && clock == CLOCK_REALTIME) {
         int64_t ms = at->tv_sec * 1000 + at->tv_nsec / 1000000 + control->clock_ms;
         at->tv_sec = ms / 1000;

@@ -1,4 +1,5 @@
-//! A library that is loaded into the program and lies to it: about what reached the disk, and about the time of day.
+//! A library that is loaded into the program and lies to it, about what reached the disk and about the time of day;
+//! to the test it tells the truth about the heap.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -20,9 +21,12 @@ const COUNTDOWN: u64 = 8;
 const LASTING: u64 = 16;
 const CALLS: u64 = 24;
 const FAILED: u64 = 32;
+const ASKED: u64 = 40;
+const TOLD: u64 = 48;
+const HEAP: u64 = 56;
 
 /// Numbers in the file.
-const NUMBERS: usize = 5;
+const NUMBERS: usize = 8;
 
 impl Shim {
     /// One that changes nothing yet; `None`, and a word why, where it cannot be built.
@@ -89,6 +93,19 @@ impl Shim {
     /// Moves the time of day by so much from what it really is.
     pub fn set_clock(&self, ms: i64) {
         self.write(CLOCK, ms);
+    }
+
+    /// Asks for the size of the heap; the number of the question.
+    pub fn ask_heap(&self) -> i64 {
+        let number = self.read(ASKED) + 1;
+        self.write(ASKED, number);
+        number
+    }
+
+    /// The bytes that the program has in use, once it answered that question. It does so when it next looks at a
+    /// clock, and gives the pages of what is free back before.
+    pub fn heap(&self, number: i64) -> Option<i64> {
+        (self.read(TOLD) >= number).then(|| self.read(HEAP))
     }
 
     fn write(&self, at: u64, number: i64) {
