@@ -28,6 +28,7 @@ mod logging;
 mod main_job;
 mod metrics;
 mod node_run;
+mod packaged_units;
 mod pairing_switch;
 mod pruning;
 mod reload;

@@ -16,7 +16,7 @@ use crate::support::process::{
 use crate::support::wait_for;
 
 /// Programs of a service manager that write down what they are asked and answer by a shell `case`.
-fn programs(home: &Home, systemctl: &str) -> String {
+pub fn programs(home: &Home, systemctl: &str) -> String {
     let bin = home.path().join("manager");
     fs::create_dir_all(&bin).unwrap();
     let asked = home.path().join("asked");
@@ -47,7 +47,7 @@ const RUNNING: &str = "*show*) printf 'ActiveState=active\\nSubState=running\\nM
 /// A machine on which the user's manager does not run.
 const NO_BUS: &str = "*) echo 'Failed to connect to bus: No medium found' >&2; exit 1;;";
 
-fn asked(home: &Home) -> String {
+pub fn asked(home: &Home) -> String {
     fs::read_to_string(home.path().join("asked")).unwrap_or_default()
 }
 

@@ -361,11 +361,12 @@ impl Report {
     }
 
     fn text(&self) -> String {
-        let mut out = self.service.heading();
+        let mut out = self.service.heading() + &self.service.unit_lines();
         if let Some(file) = &self.log_file {
             out += &format!("File logs: {}\n", self.paths.shorten(file));
         }
         out += &self.config_text();
+        out += &self.service_config_text();
         for finding in &self.audit {
             out += &format!("Service: {}\n", finding.message);
         }
@@ -435,7 +436,23 @@ impl Report {
         for hint in self.hints() {
             out += &format!("{hint}\n");
         }
+        if self.service.place().is_offered() && !self.busy {
+            out += &self.service.start_lines();
+        }
         out
+    }
+
+    /// The configuration of the service, where it is another one than that of commands.
+    fn service_config_text(&self) -> String {
+        let file = |(_, paths): (_, Paths)| paths.config_file;
+        let file = self.service.place().served().map(file);
+        let Some(file) = file.filter(|file| *file != self.paths.config_file) else {
+            return String::new();
+        };
+        let account = self.service.other_account();
+        let account = account.map(|name| format!(" (of the account {name})"));
+        let file = self.paths.shorten(&file);
+        format!("Config (service): {file}{}\n", account.unwrap_or_default())
     }
 
     fn config_text(&self) -> String {

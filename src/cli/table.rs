@@ -548,6 +548,7 @@ const GATEWAY_COMMANDS: Command = Command::group(
                 Flag::switch("no-probe", "Do not connect"),
                 Flag::switch("require-rpc", "Fail unless a read request succeeds"),
                 Flag::switch("deep", "Look for other gateway services too"),
+                service::SYSTEM,
             ],
         ])
         .scopes("none (operator.read with --require-rpc)")

@@ -7,6 +7,7 @@ use crate::service::error::ServiceError;
 use crate::service::launchd::Launchd;
 use crate::service::systemd::Systemd;
 use crate::service::unit::Installed;
+use crate::service::unit_file::{Supplier, UnitFile};
 
 /// A service manager, looking at one service.
 #[derive(Debug)]
@@ -49,6 +50,17 @@ impl Runtime {
     }
 }
 
+/// A socket of systemd that starts a service with its first connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Socket {
+    /// `<name>.socket`.
+    pub unit: String,
+    /// It is opened by itself.
+    pub enabled: bool,
+    /// It is open.
+    pub listening: bool,
+}
+
 /// What an install left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
@@ -75,7 +87,7 @@ impl Manager {
         }
     }
 
-    /// The unit or plist of the service, whether it is there or not.
+    /// The unit or plist that an install writes and an uninstall removes, whether it is there or not.
     pub fn file(&self) -> PathBuf {
         match self {
             Self::Launchd(launchd) => launchd.file(),
@@ -83,13 +95,46 @@ impl Manager {
         }
     }
 
-    /// What the unit or plist on the disk says; `None` where there is none that can be read.
+    /// The unit or plist that counts: that one, or else one that somebody else put there.
+    pub fn source(&self) -> Option<UnitFile> {
+        match self {
+            Self::Launchd(launchd) => {
+                let path = launchd.file();
+                path.exists().then_some(UnitFile {
+                    path,
+                    supplier: Supplier::User,
+                    is_packaged: false,
+                    drop_ins: Vec::new(),
+                })
+            }
+            Self::Systemd(systemd) => systemd.source(),
+        }
+    }
+
+    /// Whether the disk says that the service, or the socket that starts it, starts by itself.
+    pub fn is_wanted(&self) -> bool {
+        match self {
+            Self::Launchd(launchd) => launchd.file().exists(),
+            Self::Systemd(systemd) => systemd.is_wanted(),
+        }
+    }
+
+    /// What the unit or plist that counts says; `None` where there is none that can be read.
     pub fn installed(&self) -> Option<Installed> {
-        let text = std::fs::read_to_string(self.file()).ok()?;
+        let text = std::fs::read_to_string(self.source()?.path).ok()?;
         Some(match self {
             Self::Launchd(_) => crate::service::plist::read(&text),
-            Self::Systemd(_) => crate::service::unit::read(&text),
+            Self::Systemd(systemd) => crate::service::unit::read(&text, &systemd.specifiers()),
         })
+    }
+
+    /// The socket that starts the service with its first connection, where there is a unit of one and the manager
+    /// can be asked.
+    pub fn socket(&self) -> Option<Socket> {
+        match self {
+            Self::Launchd(_) => None,
+            Self::Systemd(systemd) => systemd.socket(),
+        }
     }
 
     /// Whether the service starts by itself.

@@ -23,9 +23,12 @@ pub mod systemd;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod unit;
+pub mod unit_file;
+mod unit_state;
 
 pub use account::Account;
 pub use definition::{Definition, Program, Scope};
 pub use error::ServiceError;
-pub use manager::{Manager, Runtime, Written};
+pub use manager::{Manager, Runtime, Socket, Written};
 pub use name::{Kind, Name};
+pub use unit_file::{Supplier, UnitFile};

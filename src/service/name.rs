@@ -74,6 +74,12 @@ impl Name {
         format!("{}.service", self.stem())
     }
 
+    /// `openclaw-node@<user>.service`, as packages name the machine's node host of one user; they know no profiles.
+    pub fn instance(&self, user: &str) -> Option<String> {
+        let named = self.kind == Kind::Node && self.profile.is_none();
+        named.then(|| format!("{}@{user}.service", self.stem()))
+    }
+
     /// The launchd label. A profile has no dots, so that no two of them are the same.
     pub fn label(&self) -> String {
         match (self.kind, &self.profile) {

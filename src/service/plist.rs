@@ -117,6 +117,7 @@ pub fn read(document: &str) -> Installed {
         environment: pairs.collect(),
         environment_file: None,
         memory_max: None,
+        user: None,
         working_directory: strings("WorkingDirectory", "</string>\n")
             .into_iter()
             .next(),

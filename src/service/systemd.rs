@@ -1,6 +1,7 @@
 //! systemd: the unit of one service, written where its manager looks, and `systemctl` asked about it.
 //!
-//! A user's unit is in the user's home; root behind `sudo` works on the unit of the user it came from.
+//! A user's unit is in the user's home; root behind `sudo` works on the unit of the user it came from. A unit of a
+//! package is started and stopped like one that was written here, and never changed or removed.
 //! Nothing is done that was not asked for: lingering is looked at, never switched.
 
 use std::fs;
@@ -13,12 +14,11 @@ use crate::service::account::Account;
 use crate::service::ask::{Asker, CHANGE, QUESTION, command_line, complaint};
 use crate::service::environment_file;
 use crate::service::error::ServiceError;
-use crate::service::manager::{Runtime, Written};
-use crate::service::unit;
+use crate::service::manager::{Runtime, Socket, Written};
+use crate::service::unit::{self, Specifiers};
+use crate::service::unit_file::{UnitDirectories, UnitFile, template};
+use crate::service::unit_state::{runtime, socket};
 use crate::store::atomic::{PRIVATE_FILE, create_private_directory, write};
-
-/// Where the machine's own units stand.
-const SYSTEM_UNITS: &str = "/etc/systemd/system";
 
 /// Mode of a unit of the machine: everybody may read it, nothing in it is secret.
 const PUBLIC_FILE: u32 = 0o644;
@@ -43,6 +43,8 @@ pub struct Systemd {
     pub account: Option<Account>,
     /// The home of the unit's owner.
     pub home: PathBuf,
+    /// Where its manager looks for units.
+    pub directories: UnitDirectories,
     /// Runs `systemctl`.
     pub asker: Asker,
 }
@@ -65,18 +67,32 @@ impl Systemd {
             unit,
             system,
             account,
+            directories: UnitDirectories::new(Path::new("/"), &home, system),
             home,
             asker,
         }
     }
 
-    /// The unit file.
+    /// The unit file that an install writes.
     pub fn file(&self) -> PathBuf {
-        let directory = match self.system {
-            true => PathBuf::from(SYSTEM_UNITS),
-            false => self.home.join(".config/systemd/user"),
+        self.directories.first().join(&self.unit)
+    }
+
+    /// The unit file that counts.
+    pub fn source(&self) -> Option<UnitFile> {
+        self.directories.find(&self.unit)
+    }
+
+    /// What the specifiers of the unit stand for; the machine's manager is root's.
+    pub fn specifiers(&self) -> Specifiers {
+        let home = match self.system {
+            true => Path::new("/root"),
+            false => &self.home,
         };
-        directory.join(&self.unit)
+        Specifiers {
+            home: home.display().to_string(),
+            instance: template(&self.unit).map_or(String::new(), |(_, it)| it.to_owned()),
+        }
     }
 
     fn backup(&self) -> PathBuf {
@@ -85,13 +101,41 @@ impl Systemd {
         name.into()
     }
 
-    /// Whether the unit is enabled.
+    /// Whether the unit, or the socket that starts it, is enabled.
     ///
     /// # Errors
     /// `systemctl` is missing or does not reach the manager.
     pub fn is_loaded(&self) -> Result<bool, ServiceError> {
         let answer = self.systemctl(&["is-enabled", &self.unit], QUESTION)?;
-        Ok(answer.status.success())
+        Ok(answer.status.success() || self.socket().is_some_and(|socket| socket.enabled))
+    }
+
+    /// Whether a target starts the unit, or the socket that starts it; nobody is asked.
+    pub fn is_wanted(&self) -> bool {
+        self.directories.is_wanted(&self.unit) || self.wanted_socket().is_some()
+    }
+
+    /// The socket of the unit, where the disk says that a target opens it.
+    pub fn wanted_socket(&self) -> Option<String> {
+        self.socket_unit()
+            .filter(|unit| self.directories.is_wanted(unit))
+    }
+
+    /// `<name>.socket`, where there is one.
+    fn socket_unit(&self) -> Option<String> {
+        let unit = format!("{}.socket", self.unit.strip_suffix(".service")?);
+        self.directories.find(&unit).map(|_| unit)
+    }
+
+    /// How that socket stands; `None` where there is none or the manager cannot be asked.
+    pub fn socket(&self) -> Option<Socket> {
+        let unit = self.socket_unit()?;
+        let question = ["show", &unit, "--property", "ActiveState,UnitFileState"];
+        let answer = self.systemctl(&question, QUESTION).ok()?;
+        answer
+            .status
+            .success()
+            .then(|| socket(unit, &answer.stdout))
     }
 
     /// How the unit runs.
@@ -130,15 +174,24 @@ impl Systemd {
     /// # Errors
     /// `systemctl` fails.
     pub fn start(&self) -> Result<(), ServiceError> {
-        self.change(&["start", &self.unit])
+        match self.shut_socket() {
+            // A socket that is opened behind a running service is refused.
+            Some(socket) if self.runtime().status != "running" => {
+                self.change(&["start", &socket, &self.unit])
+            }
+            _ => self.change(&["start", &self.unit]),
+        }
     }
 
-    /// Stops the unit.
+    /// Stops the unit, and the socket that would start it again.
     ///
     /// # Errors
     /// `systemctl` fails.
     pub fn stop(&self) -> Result<(), ServiceError> {
-        self.change(&["stop", &self.unit])
+        match self.socket().filter(|socket| socket.listening) {
+            Some(socket) => self.change(&["stop", &socket.unit, &self.unit]),
+            None => self.change(&["stop", &self.unit]),
+        }
     }
 
     /// Restarts the unit.
@@ -146,7 +199,16 @@ impl Systemd {
     /// # Errors
     /// `systemctl` fails.
     pub fn restart(&self) -> Result<(), ServiceError> {
-        self.change(&["restart", &self.unit])
+        match self.shut_socket() {
+            Some(socket) => self.change(&["restart", &socket, &self.unit]),
+            None => self.change(&["restart", &self.unit]),
+        }
+    }
+
+    /// The socket that should be open and is not.
+    fn shut_socket(&self) -> Option<String> {
+        let socket = self.socket()?;
+        (socket.enabled && !socket.listening).then_some(socket.unit)
     }
 
     /// Stops and disables the unit and removes it with its backup and its secrets.
@@ -161,7 +223,7 @@ impl Systemd {
         };
         self.change(&["disable", "--now", &self.unit])?;
         // A unit may be somebody else's to write: only a file of such a service goes with it.
-        let named = unit::read(&text).environment_file;
+        let named = unit::read(&text, &self.specifiers()).environment_file;
         if let Some(secrets) = named.filter(|path| environment_file::is_named(path)) {
             environment_file::remove(&secrets)?;
         }
@@ -318,38 +380,6 @@ fn read(file: &Path) -> Result<Option<String>, ServiceError> {
 
 fn remove(file: &Path) -> Result<(), ServiceError> {
     environment_file::remove(file)
-}
-
-/// The answer of `systemctl show`.
-fn runtime(text: &str) -> Runtime {
-    let property = |name: &str| {
-        let lines = text.lines().filter_map(|line| line.split_once('='));
-        let mut values = lines
-            .filter(|(key, _)| *key == name)
-            .map(|(_, value)| value);
-        values
-            .next()
-            .filter(|value| !value.is_empty())
-            .map(str::to_owned)
-    };
-    let state = property("ActiveState");
-    let status = match state.as_deref() {
-        Some("active" | "reloading") => "running",
-        Some(_) => "stopped",
-        None => "unknown",
-    };
-    Runtime {
-        status,
-        detail: None,
-        state,
-        sub_state: property("SubState"),
-        pid: property("MainPID")
-            .and_then(|pid| pid.parse().ok())
-            .filter(|pid| *pid != 0),
-        last_exit_status: property("ExecMainStatus").and_then(|code| code.parse().ok()),
-        last_exit_reason: property("ExecMainCode"),
-        missing_unit: property("LoadState").as_deref() == Some("not-found"),
-    }
 }
 
 #[cfg(test)]

@@ -144,7 +144,8 @@ fn root_behind_sudo_speaks_to_the_manager_of_the_user_and_the_machines_is_asked_
     let mut systemd = at(&home, &programs);
     systemd.account = Some(account());
     systemd.start().unwrap();
-    systemd.system = true;
+    let asker = programs.asker();
+    let systemd = Systemd::new(UNIT.to_owned(), true, None, home.path().to_owned(), asker);
     systemd.stop().unwrap();
     assert_eq!(systemd.file(), Path::new("/etc/systemd/system").join(UNIT));
     assert_eq!(
@@ -168,23 +169,6 @@ fn a_refusal_is_told_in_the_managers_words() {
 }
 
 #[test]
-fn the_state_of_a_unit_is_read() {
-    let show = "ActiveState=active\nSubState=running\nMainPID=4242\nExecMainStatus=0\nExecMainCode=0\nLoadState=loaded\n";
-    let found = runtime(show);
-    assert_eq!(
-        (found.status, found.pid, found.last_exit_status),
-        ("running", Some(4_242), Some(0))
-    );
-    assert_eq!(found.last_exit_reason.as_deref(), Some("0"));
-    let gone = runtime("ActiveState=inactive\nSubState=dead\nMainPID=0\nLoadState=not-found\n");
-    assert_eq!(
-        (gone.status, gone.pid, gone.missing_unit),
-        ("stopped", None, true)
-    );
-    assert_eq!(runtime("").status, "unknown");
-}
-
-#[test]
 fn lingering_is_known_or_not_known() {
     let home = TempDir::new();
     for (answer, expected) in [
@@ -198,5 +182,97 @@ fn lingering_is_known_or_not_known() {
     ] {
         let programs = Programs::new().add("loginctl", answer);
         assert_eq!(at(&home, &programs).lingers("u"), expected, "{answer}");
+    }
+}
+
+const GATEWAY: &str = "openclaw-gateway.service";
+
+/// The machine's gateway on a system of its own below `root`, with the units of the package.
+fn packaged(root: &TempDir, programs: &Programs) -> Systemd {
+    let units = root.join("usr/lib/systemd/system");
+    fs::create_dir_all(&units).unwrap();
+    fs::create_dir_all(root.join("etc/systemd/system")).unwrap();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/systemd/system");
+    for name in [GATEWAY, "openclaw-gateway.socket"] {
+        fs::copy(shipped.join(name), units.join(name)).unwrap();
+    }
+    let home = root.join("home/pi");
+    let gateway = GATEWAY.to_owned();
+    let mut systemd = Systemd::new(gateway, true, None, home.clone(), programs.asker());
+    systemd.directories = UnitDirectories::new(root.path(), &home, true);
+    systemd
+}
+
+/// Answers for a gateway whose service and socket stand like this.
+fn standing(service: &str, socket: &str) -> Programs {
+    let answers = format!(
+        "*is-enabled*) exit 1;;\n*show*.socket*) printf '{socket}';;\n*show*) printf 'ActiveState={service}\\n';;\n*) exit 0;;"
+    );
+    Programs::new().add("systemctl", &answers)
+}
+
+const SHUT: &str = "ActiveState=inactive\\nUnitFileState=enabled\\n";
+const OPEN: &str = "ActiveState=active\\nUnitFileState=enabled\\n";
+const UNUSED: &str = "ActiveState=inactive\\nUnitFileState=disabled\\n";
+
+#[test]
+fn the_unit_of_a_package_is_seen_and_an_uninstall_leaves_it() {
+    let (root, programs) = (TempDir::new(), willing());
+    let systemd = packaged(&root, &programs);
+    let vendor = root.join("usr/lib/systemd/system").join(GATEWAY);
+    assert_eq!(systemd.source().unwrap().path, vendor);
+    assert!(!systemd.uninstall().unwrap());
+    assert!(vendor.exists() && programs.asked().is_empty());
+
+    // An install is written over it and taken away again.
+    let written = systemd.install("[Service]\nUser=pi\n").unwrap();
+    assert_eq!((&written.file, written.backup), (&systemd.file(), None));
+    assert_eq!(systemd.source().unwrap().path, written.file);
+    assert!(systemd.uninstall().unwrap());
+    assert_eq!(systemd.source().unwrap().path, vendor);
+}
+
+#[test]
+fn a_service_whose_socket_is_enabled_starts_by_itself() {
+    let root = TempDir::new();
+    for (socket, expected) in [(SHUT, true), (OPEN, true), (UNUSED, false)] {
+        let programs = standing("inactive", socket);
+        let systemd = packaged(&root, &programs);
+        assert_eq!(systemd.is_loaded().unwrap(), expected, "{socket}");
+    }
+    let wants = root.join("etc/systemd/system/sockets.target.wants");
+    let programs = willing();
+    let systemd = packaged(&root, &programs);
+    assert!(!systemd.is_wanted());
+    fs::create_dir_all(&wants).unwrap();
+    fs::write(wants.join("openclaw-gateway.socket"), "").unwrap();
+    assert!(systemd.is_wanted() && programs.asked().is_empty());
+}
+
+#[test]
+fn a_stopped_service_is_not_started_again_by_its_socket_which_opens_with_it() {
+    let root = TempDir::new();
+    let both = "openclaw-gateway.socket openclaw-gateway.service";
+    for (service, socket, word, units) in [
+        ("active", OPEN, "stop", both),
+        ("inactive", OPEN, "stop", both),
+        ("active", UNUSED, "stop", GATEWAY),
+        ("inactive", SHUT, "start", both),
+        ("active", SHUT, "start", GATEWAY),
+        ("inactive", UNUSED, "start", GATEWAY),
+        ("active", OPEN, "restart", GATEWAY),
+        ("inactive", SHUT, "restart", both),
+        ("active", UNUSED, "restart", GATEWAY),
+    ] {
+        let programs = standing(service, socket);
+        let systemd = packaged(&root, &programs);
+        match word {
+            "stop" => systemd.stop(),
+            "start" => systemd.start(),
+            _ => systemd.restart(),
+        }
+        .unwrap();
+        let done = format!("systemctl --no-ask-password {word} {units}");
+        assert_eq!(programs.asked().last(), Some(&done), "{service} {socket}");
     }
 }

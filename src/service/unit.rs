@@ -118,12 +118,45 @@ pub struct Installed {
     pub environment_file: Option<PathBuf>,
     /// `MemoryMax=`; `None` where the service may take all memory.
     pub memory_max: Option<String>,
+    /// `User=`: whom the machine's manager runs it as.
+    pub user: Option<String>,
     /// `WorkingDirectory=`.
     pub working_directory: Option<String>,
 }
 
-/// Reads a unit file, ours or the reference's.
-pub fn read(text: &str) -> Installed {
+/// What the specifiers stand for that units of packages use; others are left as they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Specifiers {
+    /// `%h`: the home of the manager's user.
+    pub home: String,
+    /// `%i`: what is behind the `@` of the unit's name.
+    pub instance: String,
+}
+
+impl Specifiers {
+    fn expand(&self, value: &str) -> String {
+        let mut out = String::new();
+        let mut rest = value.chars();
+        while let Some(character) = rest.next() {
+            if character != '%' {
+                out.push(character);
+                continue;
+            }
+            match rest.next() {
+                Some('h') => out += &self.home.replace('%', "%%"),
+                Some('i') => out += &self.instance.replace('%', "%%"),
+                other => {
+                    out.push('%');
+                    out.extend(other);
+                }
+            }
+        }
+        out
+    }
+}
+
+/// Reads a unit file: ours, the reference's or a package's. Drop-ins are not looked at.
+pub fn read(text: &str, specifiers: &Specifiers) -> Installed {
     let mut found = Installed::default();
     let mut in_service = false;
     for line in text.lines().map(str::trim) {
@@ -134,7 +167,7 @@ pub fn read(text: &str) -> Installed {
         let Some((key, value)) = line.split_once('=').filter(|_| in_service) else {
             continue;
         };
-        let value = value.trim();
+        let value = &specifiers.expand(value.trim());
         match key.trim() {
             "ExecStart" => found.arguments = words(value, true),
             "Environment" => {
@@ -150,9 +183,10 @@ pub fn read(text: &str) -> Installed {
                 found.environment_file = Some(Path::new(&unescaped(&path)).to_owned());
             }
             "MemoryMax" => {
-                let bounded = !matches!(value, "" | "infinity");
+                let bounded = !matches!(value.as_str(), "" | "infinity");
                 found.memory_max = bounded.then(|| value.to_owned());
             }
+            "User" => found.user = Some(value.to_owned()).filter(|name| !name.is_empty()),
             "WorkingDirectory" => found.working_directory = Some(value.replace("%%", "%")),
             _ => {}
         }

@@ -113,7 +113,7 @@ fn a_line_break_is_refused_wherever_it_stands() {
 #[test]
 fn what_was_written_is_read_back() {
     let definition = define(Kind::Node, Scope::User(None), &[], false);
-    let found = read(&render(&definition).unwrap());
+    let found = read(&render(&definition).unwrap(), &Specifiers::default());
     assert_eq!(found.arguments, definition.argv().unwrap());
     assert_eq!(found.arguments.last().map(String::as_str), Some(NAME));
     assert_eq!(found.environment, definition.environment);
@@ -124,7 +124,37 @@ fn what_was_written_is_read_back() {
             .contains(&("HOME".to_owned(), HOME.to_owned()))
     );
     assert_eq!(
-        read("ExecStart=/outside/a/section\n[Unit]\nExecStart=x"),
+        read(
+            "ExecStart=/outside/a/section\n[Unit]\nExecStart=x",
+            &Specifiers::default()
+        ),
         Installed::default()
     );
+}
+
+#[test]
+fn the_units_of_packages_are_read_for_whom_they_run() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/systemd");
+    let text = |path: &str| std::fs::read_to_string(repository.join(path)).unwrap();
+    let specifiers = Specifiers {
+        home: "/home/a%b".to_owned(),
+        instance: "alex".to_owned(),
+    };
+    let user = read(&text("user/openclaw-gateway.service"), &specifiers);
+    let secrets = Path::new("/home/a%b/.openclaw/gateway.systemd.env");
+    assert_eq!(user.environment_file.as_deref(), Some(secrets));
+    assert_eq!((user.user, user.memory_max.is_some()), (None, true));
+    let machine = read(&text("system/openclaw-gateway.service"), &specifiers);
+    assert_eq!(machine.user.as_deref(), Some("openclaw"));
+    assert_eq!(machine.arguments[0], "/usr/bin/openclaw");
+    let node = read(&text("system/openclaw-node@.service"), &specifiers);
+    assert_eq!(node.user.as_deref(), Some("alex"));
+    let unit = ("OPENCLAW_SYSTEMD_UNIT", "openclaw-node@alex.service");
+    let pairs = node.environment.iter();
+    assert!(
+        pairs
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .any(|pair| pair == unit)
+    );
+    assert_eq!(specifiers.expand("%%i %t %h %"), "%%i %t /home/a%%b %");
 }

@@ -45,7 +45,7 @@ pub fn checks(scene: &Scene) -> Vec<Check> {
     let mut checks = vec![
         modes(&found),
         owners(&found),
-        leftovers(&found, scene.holder),
+        leftovers(&found, scene.holder, scene.restart_gateway()),
         contents(&directory),
     ];
     checks.push(match room(root) {
@@ -121,7 +121,7 @@ fn owners(found: &[Kept]) -> Check {
     Check::fail(ID, what, fix).items(items)
 }
 
-fn leftovers(found: &[Kept], holder: Option<u32>) -> Check {
+fn leftovers(found: &[Kept], holder: Option<u32>, restart: String) -> Check {
     const ID: &str = "state.leftovers";
     let left: Vec<&Kept> = found.iter().filter(|kept| kept.leftover).collect();
     if left.is_empty() {
@@ -132,8 +132,8 @@ fn leftovers(found: &[Kept], holder: Option<u32>) -> Check {
         counted(left.len() as u64, "temporary file")
     );
     let fix = match holder {
-        Some(_) => "openclaw gateway restart",
-        None => MEND,
+        Some(_) => restart,
+        None => MEND.to_owned(),
     };
     let items = left.iter().map(|kept| kept.path.display().to_string());
     Check::warn(ID, what, fix).items(items.take(MOST_ITEMS).collect())
@@ -285,9 +285,9 @@ mod tests {
         assert_eq!(check.state, State::Fail);
         assert_eq!(check.fix.as_deref(), Some("sudo chown -R 7 /s"));
         assert_eq!(check.items, ["/s/a (user 0)"]);
-        assert_eq!(leftovers(&foreign, None).state, State::Ok);
-        for (holder, fix) in [(None, MEND), (Some(1), "openclaw gateway restart")] {
-            let check = leftovers(&own, holder);
+        assert_eq!(leftovers(&foreign, None, String::new()).state, State::Ok);
+        for (holder, fix) in [(None, MEND), (Some(1), "restart")] {
+            let check = leftovers(&own, holder, "restart".to_owned());
             assert_eq!(
                 (check.state, check.fix.as_deref()),
                 (State::Warn, Some(fix))

@@ -12,22 +12,28 @@ pub fn checks(scene: &Scene) -> Vec<Check> {
         return vec![Check::skipped(ID, "the configuration names no port")];
     };
     if !scene.has_gateway() {
-        return vec![Check::skipped(ID, "no gateway belongs on this machine")];
+        return vec![Check::skipped(
+            ID,
+            "no gateway of this configuration belongs on this machine",
+        )];
     }
     let port = loaded.config.gateway.port;
     let holder = scene.holder;
     let busy = is_busy(port);
     let away = holder.and_then(|pid| elsewhere(pid, busy.then_some(port)));
-    vec![judge(port, busy, holder, &owners(port), away)]
+    let restart = scene.restart_gateway();
+    vec![judge(port, busy, holder, &owners(port), away, restart)]
 }
 
-/// `holder`: the process that holds the state directory; `away`: it listens elsewhere, in a sentence.
+/// `holder`: the process that holds the state directory; `away`: it listens elsewhere, in a sentence; `restart`: the
+/// command for that.
 fn judge(
     port: u16,
     busy: bool,
     holder: Option<u32>,
     owners: &[Owner],
     away: Option<String>,
+    restart: String,
 ) -> Check {
     let is_holder =
         |owner: &Owner| holder.is_some_and(|pid| i64::from(owner.pid) == i64::from(pid));
@@ -41,11 +47,9 @@ fn judge(
             ID,
             format!("port {port} answers, and process {pid} holds the state directory"),
         ),
-        (Some(_), _) if away.is_some() => Check::fail(
-            ID,
-            away.unwrap_or_default().trim_end_matches('.'),
-            "openclaw gateway restart",
-        ),
+        (Some(_), _) if away.is_some() => {
+            Check::fail(ID, away.unwrap_or_default().trim_end_matches('.'), restart)
+        }
         (None, false) => Check::ok(ID, format!("port {port} is free; no gateway runs")),
         (Some(pid), _) => {
             let what = match stranger {
@@ -56,7 +60,7 @@ fn judge(
                     "process {pid} holds the state directory and does not listen on port {port}"
                 ),
             };
-            Check::fail(ID, what, "openclaw gateway restart")
+            Check::fail(ID, what, restart)
         }
         (None, true) => {
             let by = stranger.map_or(
@@ -93,7 +97,7 @@ mod tests {
             (true, None, &other, None, State::Fail, "pid 6 root: nginx"),
             (true, None, &[], None, State::Fail, "may not see"),
         ] {
-            let check = judge(1, busy, holder, owners, away);
+            let check = judge(1, busy, holder, owners, away, String::new());
             assert_eq!(check.state, state, "{check:?}");
             assert!(check.what.contains(word), "{check:?}");
         }

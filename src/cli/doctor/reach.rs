@@ -36,11 +36,12 @@ pub fn checks(scene: &Scene) -> Vec<Check> {
         outcome: outcome(&finding),
         expected: scene.is_remote() || scene.has_gateway(),
         runs: scene.holder.is_some() || scene.is_remote(),
+        start: scene.start_gateway(),
     };
     let mut checks = vec![answer.judge()];
     let own = finding.gateway_itself();
     let version = own.get("version").and_then(Value::as_str);
-    checks.extend(version.map(versions));
+    checks.extend(version.map(|version| versions(version, scene.restart_gateway())));
     let hello = finding
         .session
         .as_ref()
@@ -82,6 +83,8 @@ struct Answered {
     expected: bool,
     /// It is known to run, or is not this machine's to start.
     runs: bool,
+    /// The command that has it run.
+    start: String,
 }
 
 impl Answered {
@@ -96,17 +99,15 @@ impl Answered {
             Outcome::Silent(why) if !self.expected => {
                 Check::skipped(ID, format!("no gateway is set up here: {why}"))
             }
-            Outcome::Silent(_) if !self.runs => Check::warn(
-                ID,
-                format!("no gateway runs at {at}"),
-                "openclaw gateway install",
-            ),
+            Outcome::Silent(_) if !self.runs => {
+                Check::warn(ID, format!("no gateway runs at {at}"), &self.start)
+            }
             Outcome::Silent(why) => Check::fail(ID, why, "openclaw gateway status"),
         }
     }
 }
 
-fn versions(theirs: &str) -> Check {
+fn versions(theirs: &str, restart: String) -> Check {
     const ID: &str = "gateway.version";
     let ours = env!("CARGO_PKG_VERSION");
     match theirs == ours {
@@ -116,7 +117,7 @@ fn versions(theirs: &str) -> Check {
         ),
         false => {
             let what = format!("the gateway runs version {theirs}, this program is {ours}");
-            Check::warn(ID, what, "openclaw gateway restart")
+            Check::warn(ID, what, restart)
         }
     }
 }
@@ -137,12 +138,12 @@ mod tests {
             (Outcome::Silent(why()), true, false, State::Warn),
             (Outcome::Silent(why()), true, true, State::Fail),
         ] {
-            let answered = Answered { at: "ws://x".to_owned(), ms: 3, outcome, expected, runs };
+            let answered = Answered { at: "ws://x".to_owned(), ms: 3, outcome, expected, runs, start: "s".to_owned() };
             let check = answered.judge();
             assert_eq!(check.state, state, "{check:?}");
             assert_eq!(check.fix.is_some(), matches!(state, State::Warn | State::Fail));
         }
-        assert_eq!(versions(env!("CARGO_PKG_VERSION")).state, State::Ok);
-        assert_eq!(versions("9.9.9").state, State::Warn);
+        assert_eq!(versions(env!("CARGO_PKG_VERSION"), String::new()).state, State::Ok);
+        assert_eq!(versions("9.9.9", String::new()).state, State::Warn);
     }
 }

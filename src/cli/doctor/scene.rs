@@ -88,13 +88,41 @@ impl Scene {
         let configured =
             loaded.is_ok_and(|loaded| loaded.config.gateway.mode == Some(GatewayMode::Local));
         !self.is_remote()
-            && (configured || self.holder.is_some() || is_installed(&self.gateway_service))
+            && (configured || self.holder.is_some() || self.serves(&self.gateway_service))
     }
 
     /// Whether a node host belongs on this machine: it was set up or installed.
     pub fn has_node_host(&self) -> bool {
         let set_up = self.paths.state_dir.join("node.json").exists();
-        set_up || is_installed(&self.node_service)
+        set_up || self.serves(&self.node_service)
+    }
+
+    /// The command that restarts the gateway of this configuration.
+    pub fn restart_gateway(&self) -> String {
+        self.gateway_command("restart")
+            .unwrap_or("openclaw gateway restart".to_owned())
+    }
+
+    /// The command that has a gateway of this configuration run.
+    pub fn start_gateway(&self) -> String {
+        let offered = |place: &&Place| place.system && place.is_offered();
+        let enable = |place: &Place| place.systemctl("enable --now");
+        let offered = self.gateway_service.as_ref().ok().filter(offered);
+        let command = self.gateway_command("start").or(offered.map(enable));
+        command.unwrap_or("openclaw gateway install".to_owned())
+    }
+
+    fn gateway_command(&self, word: &str) -> Option<String> {
+        let place = self.gateway_service.as_ref().ok()?;
+        let serves = self.serves(&self.gateway_service);
+        serves.then(|| place.command_as_owner(word))
+    }
+
+    /// Whether a service is set up that works on the places of this command, not on another account's.
+    fn serves(&self, service: &Result<Place, String>) -> bool {
+        service
+            .as_ref()
+            .is_ok_and(|place| place.is_set_up() && place.serves(&self.paths))
     }
 }
 
@@ -102,10 +130,4 @@ fn directory(paths: &Paths) -> Option<StateDir> {
     // Opening makes a directory that is not there.
     let root = &paths.state_dir;
     root.is_dir().then(|| StateDir::open(root).ok()).flatten()
-}
-
-fn is_installed(service: &Result<Place, String>) -> bool {
-    service
-        .as_ref()
-        .is_ok_and(|place| place.manager().file().exists())
 }

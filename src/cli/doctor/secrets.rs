@@ -12,6 +12,9 @@ use crate::config::Secret;
 use crate::identity::sha256_hex;
 use crate::store::directory::read_optional;
 
+/// The place of what the gateway's service is given.
+const GIVEN: &str = "the secrets file of the gateway service";
+
 /// Whose secret it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner {
@@ -98,9 +101,23 @@ pub fn checks(scene: &Scene, gateway: Option<&Seen>, node: Option<&Seen>) -> Vec
                 _ => found.password.as_ref(),
             });
             let used = used.map(|used| shown(kind, used));
-            judge(kind, &named, used.as_ref(), scene.is_remote())
+            let agree = agree(kind, &named, gateway);
+            judge(kind, &named, used.as_ref(), scene.is_remote(), agree)
         })
         .into()
+}
+
+/// The command that leaves one source of the gateway's secret. What an install was given goes with the unit; a package's
+/// unit stays.
+fn agree(kind: &str, named: &[Named], gateway: Option<&Seen>) -> String {
+    let variable = format!("OPENCLAW_GATEWAY_{}", kind.to_uppercase());
+    let given = named.iter().any(|named| named.place == GIVEN);
+    let own = |named: &Named| named.owner == Owner::Here && named.place.starts_with("env ");
+    match gateway.filter(|seen| given && seen.is_of_a_package()) {
+        _ if named.iter().any(own) => format!("unset {variable}"),
+        Some(seen) => seen.forget(&variable),
+        None => "openclaw gateway uninstall && openclaw gateway install".to_owned(),
+    }
 }
 
 /// Place and value of the secret that commands use.
@@ -128,21 +145,20 @@ fn named(scene: &Scene, kind: &str, gateway: Option<&Seen>, node: Option<&Seen>)
     }
     for (seen, noun) in [(gateway, "gateway"), (node, "node")] {
         let Some(seen) = seen else { continue };
-        // A node host may belong to another gateway.
-        let owner = if noun == "gateway" {
-            Owner::Here
-        } else {
-            Owner::Elsewhere
+        // A node host may belong to another gateway, and a gateway to somebody else.
+        let owner = match seen.other_account() {
+            None if noun == "gateway" => Owner::Here,
+            _ => Owner::Elsewhere,
         };
         if let Some(value) = seen.variable(&variable) {
             add(format!("the unit of the {noun} service"), owner, value);
         }
         for (_, value) in seen.secrets().iter().filter(|(name, _)| *name == variable) {
-            add(
-                format!("the secrets file of the {noun} service"),
-                owner,
-                value,
-            );
+            let place = match noun {
+                "gateway" => GIVEN.to_owned(),
+                _ => format!("the secrets file of the {noun} service"),
+            };
+            add(place, owner, value);
         }
     }
     if kind == "token" {
@@ -178,8 +194,14 @@ fn named(scene: &Scene, kind: &str, gateway: Option<&Seen>, node: Option<&Seen>)
     found
 }
 
-/// `used`: place and value of what commands use.
-fn judge(kind: &str, named: &[Named], used: Option<&(String, Known)>, remote: bool) -> Check {
+/// `used`: place and value of what commands use; `agree`: the command that leaves one source.
+fn judge(
+    kind: &str,
+    named: &[Named],
+    used: Option<&(String, Known)>,
+    remote: bool,
+    agree: String,
+) -> Check {
     let id = format!("secrets.{kind}");
     let items: Vec<String> = named.iter().map(|one| one.line(named)).collect();
     if named.is_empty() {
@@ -203,11 +225,7 @@ fn judge(kind: &str, named: &[Named], used: Option<&(String, Known)>, remote: bo
     };
     if differ && !remote {
         let what = format!("sources for this machine's gateway disagree; {wins}");
-        let fix = match own.iter().any(|named| named.place.starts_with("env ")) {
-            true => format!("unset OPENCLAW_GATEWAY_{}", kind.to_uppercase()),
-            false => "openclaw gateway uninstall && openclaw gateway install".to_owned(),
-        };
-        return Check::warn(&id, what, fix).items(items);
+        return Check::warn(&id, what, agree).items(items);
     }
     Check::ok(&id, wins).items(items)
 }
@@ -251,11 +269,12 @@ mod tests {
             (vec![here("file", "a"), here("config c", "b")], true, State::Ok, None),
             (vec![missing], false, State::Fail, Some("openclaw config get gateway.auth.token")),
         ] {
-            let check = judge("token", &named, Some(&used), remote);
+            let agree = agree("token", &named, None);
+            let check = judge("token", &named, Some(&used), remote, agree);
             assert_eq!((check.state, check.fix.as_deref()), (state, fix), "{named:?}");
             assert_eq!(check.items.len(), named.len());
         }
-        let check = judge("token", &[here("env T", "a")], None, false);
+        let check = judge("token", &[here("env T", "a")], None, false, String::new());
         assert_eq!(check.what, "commands use no token");
     }
 }

@@ -4,32 +4,53 @@ use std::path::Path;
 
 use crate::cli::doctor::check::Check;
 use crate::cli::doctor::scene::Scene;
+use crate::cli::service::Seen;
 use crate::cli::service::audit::{Finding, audit, daemon_config};
-use crate::cli::service::{Place, Seen};
 use crate::service::account::Account;
-use crate::service::{Kind, Manager};
+use crate::service::{Kind, Manager, Socket};
 
 /// What is known about one service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Facts {
     /// `gateway` or `node`.
     noun: &'static str,
-    /// The command that installs it anew.
-    install: String,
+    /// What mends it.
+    commands: Commands,
+    /// The unit file, with whose it is.
+    unit: String,
+    /// Directories with drop-ins, which are not read here.
+    drop_ins: Vec<String>,
+    /// It is a package's, which nobody has enabled.
+    offered: bool,
     /// The program of the unit, when there is a unit; whether it can be run.
     program: Option<(String, bool)>,
     /// The disagreements with the configuration.
     findings: Vec<Finding>,
-    /// The configuration that the service reads, where it is another one than that of commands.
-    other_config: Option<String>,
+    /// The configuration that the service reads, where it is another one than that of commands; whose account runs it,
+    /// where that is another one too.
+    other_config: Option<(String, Option<String>)>,
     /// The memory is bounded, as far as the manager can do that.
     bounded: bool,
     /// It starts by itself, when the manager could be asked.
     enabled: Option<bool>,
     /// It runs, when the manager could be asked.
     running: Option<bool>,
+    /// The socket that starts it.
+    socket: Option<Socket>,
     /// Whether the user's services stay at logout, with the user; unknown, or a service of the machine.
     lingers: Option<(String, bool)>,
+}
+
+/// The commands that mend a service, as its owner types them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Commands {
+    /// Makes the unit another one.
+    change: String,
+    /// Brings its program back.
+    reinstall: String,
+    start: String,
+    /// Has it start by itself.
+    enable: String,
 }
 
 /// `gateway-service.*` or `node-service.*`.
@@ -40,13 +61,31 @@ pub fn checks(scene: &Scene, kind: Kind, seen: Option<&Seen>) -> Vec<Check> {
     };
     let noun = kind.word();
     match (place, seen) {
-        (Ok(place), Some(seen)) => judge(&facts(scene, kind, place, seen)),
+        (Ok(_), Some(seen)) => judge(&facts(scene, kind, seen)),
         (Err(why), _) => vec![Check::skipped(&format!("{noun}-service.unit"), why)],
         (Ok(_), None) => Vec::new(),
     }
 }
 
-fn facts(scene: &Scene, kind: Kind, place: &Place, seen: &Seen) -> Facts {
+fn commands(seen: &Seen) -> Commands {
+    let (place, change) = (seen.place(), seen.change());
+    let packaged = seen.source().is_some_and(|source| source.is_packaged);
+    Commands {
+        reinstall: match packaged {
+            true => "sudo apt install --reinstall openclaw".to_owned(),
+            false => change.clone(),
+        },
+        start: place.command_as_owner("start"),
+        enable: match seen.is_of_a_package() {
+            true => place.systemctl("enable --now"),
+            false => change.clone(),
+        },
+        change,
+    }
+}
+
+fn facts(scene: &Scene, kind: Kind, seen: &Seen) -> Facts {
+    let place = seen.place();
     let config = scene.loaded.as_ref().ok().map(|loaded| &loaded.config);
     let manager = place.manager();
     let systemd = match &manager {
@@ -62,18 +101,29 @@ fn facts(scene: &Scene, kind: Kind, place: &Place, seen: &Seen) -> Facts {
     let other = daemon_config(seen)
         .and_then(|config| config["path"].as_str().map(str::to_owned))
         .filter(|path| *path != own);
+    let source = seen.source();
+    let whose = source.and_then(|source| source.whose());
+    let path = source.map_or(String::new(), |source| source.path.display().to_string());
+    let drop_ins = source.map_or(&[][..], |source| &source.drop_ins);
     Facts {
         noun: kind.word(),
-        install: place.command("install --force"),
+        commands: commands(seen),
+        unit: whose.map_or(path.clone(), |whose| format!("{path} ({whose})")),
+        drop_ins: drop_ins
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect(),
+        offered: !seen.is_installed(),
         program: seen.program().map(|program| {
             let runs = Path::new(&program).is_file();
             (program, runs)
         }),
         findings: audit(seen, config),
-        other_config: other,
+        other_config: other.map(|path| (path, seen.other_account())),
         bounded: matches!(manager, Manager::Launchd(_)) || seen.is_bounded(),
         enabled: seen.is_enabled(),
         running: seen.is_running(),
+        socket: seen.socket().cloned(),
         lingers: lingers.filter(|_| seen.is_installed()),
     }
 }
@@ -87,17 +137,22 @@ fn judge(facts: &Facts) -> Vec<Check> {
             format!("no {noun} service is installed"),
         )];
     };
+    if facts.offered {
+        let what = format!("no {noun} service is enabled; there is {}", facts.unit);
+        return vec![Check::skipped(&id("unit"), what)];
+    }
+    let commands = &facts.commands;
     let mut checks = vec![match runs {
         true => Check::ok(&id("program"), format!("the unit starts {program}")),
         false => {
             let what = format!("the unit starts {program}, which is not there");
-            Check::fail(&id("program"), what, &facts.install)
+            Check::fail(&id("program"), what, &commands.reinstall)
         }
     }];
     for finding in &facts.findings {
         let (what, fix) = match finding.message.split_once(" Fix: ") {
             Some((what, fix)) => (what.trim_end_matches('.'), fix.replace(", then ", " && ")),
-            None => (finding.message.as_str(), facts.install.clone()),
+            None => (finding.message.as_str(), commands.change.clone()),
         };
         let point = finding
             .code
@@ -108,18 +163,32 @@ fn judge(facts: &Facts) -> Vec<Check> {
         checks.push(Check::bad(&id(point), fails, what, fix));
     }
     if facts.findings.is_empty() {
-        checks.push(Check::ok(
-            &id("unit"),
-            "the unit agrees with the configuration and holds no secret",
-        ));
+        let unit = &facts.unit;
+        let what = match (&facts.other_config, facts.drop_ins.is_empty()) {
+            (Some(_), _) => format!("{unit} holds no secret"),
+            (None, true) => format!("{unit} agrees with the configuration and holds no secret"),
+            (None, false) => {
+                format!("{unit} agrees with the configuration; its drop-ins were not read")
+            }
+        };
+        checks.push(Check::ok(&id("unit"), what).items(facts.drop_ins.clone()));
     }
-    if let Some(other) = &facts.other_config {
-        let what = format!("the service reads {other}, commands read another configuration");
-        checks.push(Check::warn(&id("config"), what, &facts.install));
+    if let Some((other, account)) = &facts.other_config {
+        checks.push(match account {
+            Some(account) => {
+                let what = format!("the service runs as {account} and reads {other}, which commands of this account do not");
+                Check::warn(&id("config"), what, format!("sudo -u {account} -H openclaw doctor"))
+            }
+            None => {
+                let what = format!("the service reads {other}, commands read another configuration");
+                Check::warn(&id("config"), what, &commands.change)
+            }
+        });
     }
-    if !facts.bounded {
+    // A drop-in may well set it.
+    if !facts.bounded && facts.drop_ins.is_empty() {
         let what = "the unit sets no MemoryMax, so the service may take all memory";
-        checks.push(Check::warn(&id("memory"), what, &facts.install));
+        checks.push(Check::warn(&id("memory"), what, &commands.change));
     }
     checks.push(runtime(facts, &id("runtime")));
     if let Some((user, lingers)) = &facts.lingers {
@@ -137,16 +206,23 @@ fn judge(facts: &Facts) -> Vec<Check> {
 }
 
 fn runtime(facts: &Facts, id: &str) -> Check {
-    let noun = facts.noun;
+    let commands = &facts.commands;
+    let by_socket = facts.socket.as_ref().filter(|socket| socket.enabled);
     match (facts.enabled, facts.running) {
-        (Some(true), Some(true)) => Check::ok(id, "it is enabled and runs"),
+        (Some(true), Some(true)) => match by_socket {
+            Some(socket) => Check::ok(id, format!("it runs, and {} is enabled", socket.unit)),
+            None => Check::ok(id, "it is enabled and runs"),
+        },
+        (Some(true), Some(false)) if by_socket.is_some_and(|socket| socket.listening) => {
+            Check::ok(id, "its socket listens; the first connection starts it")
+        }
         (_, Some(false)) => {
             let what = "it is installed and does not run";
-            Check::fail(id, what, format!("openclaw {noun} start"))
+            Check::fail(id, what, &commands.start)
         }
         (Some(false), _) => {
             let what = "it is installed and does not start by itself";
-            Check::warn(id, what, &facts.install)
+            Check::warn(id, what, &commands.enable)
         }
         _ => Check::skipped(id, "the service manager cannot be asked"),
     }
@@ -160,7 +236,13 @@ mod tests {
     fn healthy() -> Facts {
         Facts {
             noun: "gateway",
-            install: "openclaw gateway install --force".to_owned(),
+            commands: Commands {
+                change: "openclaw gateway install --force".to_owned(),
+                reinstall: "apt".to_owned(),
+                start: "openclaw gateway start".to_owned(),
+                enable: "systemctl enable".to_owned(),
+            },
+            unit: "/u (of the package openclaw)".to_owned(),
             program: Some(("/usr/bin/openclaw".to_owned(), true)),
             bounded: true,
             enabled: Some(true),
@@ -168,6 +250,30 @@ mod tests {
             lingers: Some(("pi".to_owned(), true)),
             ..Facts::default()
         }
+    }
+
+    fn socket(enabled: bool, listening: bool) -> Socket {
+        Socket {
+            unit: "s".to_owned(),
+            enabled,
+            listening,
+        }
+    }
+
+    #[test]
+    fn a_unit_that_a_package_offers_and_nobody_has_enabled_is_no_trouble() {
+        let checks = judge(&Facts {
+            offered: true,
+            running: Some(false),
+            enabled: Some(false),
+            ..healthy()
+        });
+        assert_eq!((checks.len(), checks[0].state), (1, State::Skipped));
+        assert!(
+            checks[0]
+                .what
+                .ends_with("there is /u (of the package openclaw)")
+        );
     }
 
     #[test]
@@ -194,13 +300,15 @@ mod tests {
         };
         let install = "openclaw gateway install --force";
         for (facts, id, state, fix) in [
-            (Facts { program: Some(("/gone".to_owned(), false)), ..healthy() }, "program", State::Fail, install),
+            (Facts { program: Some(("/gone".to_owned(), false)), ..healthy() }, "program", State::Fail, "apt"),
             (Facts { findings: vec![finding("gateway-token-embedded")], ..healthy() }, "token-embedded", State::Fail, "openclaw a && openclaw b"),
             (Facts { findings: vec![finding("gateway-version-mismatch")], ..healthy() }, "version-mismatch", State::Warn, "openclaw a && openclaw b"),
-            (Facts { other_config: Some("/other".to_owned()), ..healthy() }, "config", State::Warn, install),
+            (Facts { other_config: Some(("/other".to_owned(), None)), ..healthy() }, "config", State::Warn, install),
+            (Facts { other_config: Some(("/other".to_owned(), Some("kim".to_owned()))), ..healthy() }, "config", State::Warn, "sudo -u kim -H openclaw doctor"),
             (Facts { bounded: false, ..healthy() }, "memory", State::Warn, install),
             (Facts { running: Some(false), ..healthy() }, "runtime", State::Fail, "openclaw gateway start"),
-            (Facts { enabled: Some(false), ..healthy() }, "runtime", State::Warn, install),
+            (Facts { enabled: Some(false), ..healthy() }, "runtime", State::Warn, "systemctl enable"),
+            (Facts { running: Some(false), socket: Some(socket(true, false)), ..healthy() }, "runtime", State::Fail, "openclaw gateway start"),
             (Facts { lingers: Some(("pi".to_owned(), false)), ..healthy() }, "lingering", State::Warn, "sudo loginctl enable-linger pi"),
         ] {
             let checks = judge(&facts);
@@ -208,6 +316,16 @@ mod tests {
             assert_eq!(odd.len(), 1, "{checks:?}");
             assert_eq!(odd[0].id, format!("gateway-service.{id}"));
             assert_eq!((odd[0].state, odd[0].fix.as_deref()), (state, Some(fix)));
+        }
+        for (facts, word) in [
+            (Facts { running: Some(false), socket: Some(socket(true, true)), ..healthy() }, "the first connection starts it"),
+            (Facts { socket: Some(socket(true, true)), ..healthy() }, "it runs, and s is enabled"),
+            (Facts { socket: Some(socket(false, false)), ..healthy() }, "it is enabled and runs"),
+            (Facts { bounded: false, drop_ins: vec!["/d".to_owned()], ..healthy() }, "drop-ins were not read"),
+        ] {
+            let checks = judge(&facts);
+            assert!(checks.iter().all(|check| check.state == State::Ok), "{checks:?}");
+            assert!(checks.iter().any(|check| check.what.contains(word)), "{word}: {checks:?}");
         }
         let unknown = judge(&Facts { enabled: None, running: None, ..healthy() });
         assert!(unknown.iter().any(|check| check.state == State::Skipped));

@@ -1,10 +1,12 @@
 //! What a person should know about an installed gateway beside its configuration: where the two disagree
 //! (cli.md §2.5).
 
+use std::fs::File;
+
 use serde_json::{Value, json};
 
 use crate::cli::service::view::Seen;
-use crate::config::{Config, Environment, Paths};
+use crate::config::Config;
 use crate::service::definition::SECRETS;
 
 /// One disagreement.
@@ -21,7 +23,7 @@ pub fn audit(seen: &Seen, config: Option<&Config>) -> Vec<Finding> {
     if !seen.is_installed() {
         return Vec::new();
     }
-    let (noun, again) = (seen.noun(), seen.install_anew());
+    let (noun, again) = (seen.noun(), seen.change());
     let mut findings = Vec::new();
     let mut found = |point: &str, message: String| {
         let code = format!("{noun}-{point}");
@@ -63,13 +65,19 @@ pub fn audit(seen: &Seen, config: Option<&Config>) -> Vec<Finding> {
         .secrets()
         .into_iter()
         .find(|(name, _)| name == "OPENCLAW_GATEWAY_TOKEN");
-    let token = config.gateway.auth.token.plain();
+    // The configuration of commands says nothing about somebody else's service.
+    let ours = seen.other_account().is_none();
+    let token = config.gateway.auth.token.plain().filter(|_| ours);
     if token.is_some_and(|token| kept.is_some_and(|(_, value)| value != token)) {
+        let again = match seen.is_of_a_package() {
+            true => seen.forget("OPENCLAW_GATEWAY_TOKEN"),
+            false => "openclaw gateway uninstall, then openclaw gateway install".to_owned(),
+        };
         found(
             "token-drift",
-            "The service was given another token than gateway.auth.token, which wins. Fix: openclaw gateway uninstall, then \
-             openclaw gateway install"
-                .to_owned(),
+            format!(
+                "The service was given another token than gateway.auth.token, which wins. Fix: {again}"
+            ),
         );
     }
     findings
@@ -83,11 +91,13 @@ pub fn document(findings: &[Finding]) -> Value {
     json!({"ok": findings.is_empty(), "issues": issues.collect::<Vec<_>>()})
 }
 
-/// The configuration that the service reads, which another state directory or profile may make another one
-/// than that of commands; `None` without a service.
+/// The configuration that the service reads, which another account, state directory or profile may make another one
+/// than that of commands; `None` without a service. What this account may not look at is `null`.
 pub fn daemon_config(seen: &Seen) -> Option<Value> {
-    let environment = Environment::from_pairs(seen.variables()?);
-    let paths = Paths::resolve(&environment, None).ok()?;
-    let valid = crate::config::load(&paths, &environment).is_ok();
-    Some(json!({"path": paths.config_file, "exists": paths.config_file.exists(), "valid": valid}))
+    let (environment, paths) = seen.place().served()?;
+    let file = &paths.config_file;
+    let exists = file.try_exists().ok();
+    let readable = exists.is_some_and(|exists| !exists || File::open(file).is_ok());
+    let valid = readable.then(|| crate::config::load(&paths, &environment).is_ok());
+    Some(json!({"path": file, "exists": exists, "valid": valid}))
 }

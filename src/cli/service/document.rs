@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::cli::answer::{Answer, FAILURE};
 use crate::cli::service::is_no_manager;
 use crate::cli::service::place::{LAUNCHD, Place};
-use crate::service::{Kind, Manager, ServiceError};
+use crate::service::{Kind, Manager, ServiceError, UnitFile};
 
 /// One command under way.
 pub struct Action<'a> {
@@ -122,8 +122,25 @@ impl Action<'_> {
         )
     }
 
+    /// The unit is somebody else's to remove.
+    pub fn not_ours(&self, source: &UnitFile) -> Answer {
+        let (title, path) = (self.title(), source.path.display());
+        let whose = source.whose().unwrap_or("the administrator's");
+        let why = format!("{path} is {whose}, which uninstall leaves alone.");
+        let error = format!("{title} uninstall failed: {}", self.reason(&why));
+        let hint = |text: String| Hint {
+            kind: "generic",
+            text,
+        };
+        let mut hints = vec![hint(self.place.disable())];
+        if source.is_packaged {
+            hints.push(hint("sudo apt remove openclaw".to_owned()));
+        }
+        self.refused(error, hints)
+    }
+
     /// Scripts for the node host look for the prefix (node-host §5.4).
-    fn reason(&self, fault: &ServiceError) -> String {
+    fn reason(&self, fault: &impl std::fmt::Display) -> String {
         match self.kind() {
             Kind::Node => format!("Error: {fault}"),
             Kind::Gateway => fault.to_string(),
@@ -132,10 +149,10 @@ impl Action<'_> {
 
     /// `Started systemd service: openclaw-node.service`.
     pub fn verb(&self, verb: &str) -> String {
-        let name = &self.place.name;
+        let place = self.place;
         match LAUNCHD {
-            true => format!("{verb} LaunchAgent: {}", name.label()),
-            false => format!("{verb} systemd service: {}", name.unit()),
+            true => format!("{verb} LaunchAgent: {}", place.name.label()),
+            false => format!("{verb} systemd service: {}", place.unit),
         }
     }
 
@@ -180,25 +197,33 @@ fn add(document: &mut Map<String, Value>, hints: &[Hint]) {
 /// What to do about a service that is not there, or cannot be.
 pub fn hints(place: &Place, fault: Option<&ServiceError>) -> Vec<Hint> {
     let hint = |kind, text: String| Hint { kind, text };
-    let unit = place.name.unit();
-    let (root, flag) = match place.system {
-        true => ("sudo ", " --system"),
-        false => ("", ""),
-    };
-    let own = |word: &str| format!("{root}{}{flag}", place.command(word));
-    let by_hand = match (LAUNCHD, place.system) {
-        (true, _) => {
+    let own = |word: &str| place.command_as_owner(word);
+    let by_hand = match LAUNCHD {
+        true => {
             let label = place.name.label();
             format!("launchctl bootstrap gui/$UID ~/Library/LaunchAgents/{label}.plist")
         }
-        (false, true) => format!("sudo systemctl start {unit}"),
-        (false, false) => format!("systemctl --user start {unit}"),
+        false => place.systemctl("start"),
     };
-    let mut hints = vec![
-        hint("install", own("install")),
-        hint("generic", own("start")),
-        hint("generic", by_hand),
-    ];
+    let mut hints = match place.is_offered() {
+        // What nobody has enabled needs no unit of its own.
+        true => {
+            let mut hints = vec![
+                hint("install", place.systemctl("enable --now")),
+                hint("generic", own("install")),
+            ];
+            let machine = place.of_the_machine();
+            if !place.system && machine.is_offered() {
+                hints.push(hint("generic", machine.systemctl("enable --now")));
+            }
+            hints
+        }
+        false => vec![
+            hint("install", own("install")),
+            hint("generic", own("start")),
+            hint("generic", by_hand),
+        ],
+    };
     let Some(fault) = fault.filter(|fault| is_no_manager(fault)) else {
         return hints;
     };

@@ -57,13 +57,12 @@ pub fn restart(invocation: &Invocation) -> Result<Answer, CliError> {
 
 fn begin(invocation: &Invocation, word: &'static str) -> Result<Answer, CliError> {
     let place = Place::of(invocation, kind(invocation))?;
-    place.needs_root()?;
     let action = Action {
         word,
         place: &place,
     };
     match place.is_loaded() {
-        Ok(true) => {}
+        Ok(true) => place.needs_root(word)?,
         Ok(false) => return Ok(action.not_loaded(true)),
         Err(fault) => return Ok(action.check_failed(&fault)),
     }
@@ -87,7 +86,14 @@ fn invalid_configuration(invocation: &Invocation, place: &Place) -> Option<Strin
     if place.name.kind != Kind::Gateway {
         return None;
     }
-    match place.load(invocation) {
+    // The one that the service reads, where it runs as somebody else.
+    let loaded = match place.served() {
+        Some((environment, paths)) if paths.config_file != place.paths.config_file => {
+            invocation.load_in(&paths, &environment)
+        }
+        _ => place.load(invocation),
+    };
+    match loaded {
         Err(CliError::Config(ConfigError::Invalid { issues, .. })) => {
             let issues: String = issues
                 .iter()
@@ -111,13 +117,13 @@ fn invalid_configuration(invocation: &Invocation, place: &Place) -> Option<Strin
 /// As [`start`].
 pub fn stop(invocation: &Invocation) -> Result<Answer, CliError> {
     let place = Place::of(invocation, kind(invocation))?;
-    place.needs_root()?;
     let action = Action {
         word: "stop",
         place: &place,
     };
-    match place.is_loaded() {
-        Ok(true) => {}
+    let runs = || place.manager().runtime().status == "running";
+    match place.is_loaded().map(|loaded| loaded || runs()) {
+        Ok(true) => place.needs_root("stop")?,
         Ok(false) => return Ok(action.not_loaded(false)),
         Err(fault) if place.is_absent(&fault) => return Ok(action.not_loaded(false)),
         Err(fault) => return Ok(action.check_failed(&fault)),
@@ -134,11 +140,15 @@ pub fn stop(invocation: &Invocation) -> Result<Answer, CliError> {
 /// As [`start`].
 pub fn uninstall(invocation: &Invocation) -> Result<Answer, CliError> {
     let place = Place::of(invocation, kind(invocation))?;
-    place.needs_root()?;
     let action = Action {
         word: "uninstall",
         place: &place,
     };
+    let source = place.source().filter(|it| !place.is_own(it));
+    if let Some(source) = source.filter(|_| place.is_set_up()) {
+        return Ok(action.not_ours(&source));
+    }
+    place.needs_root("uninstall")?;
     if place.environment.nix_mode() {
         return Ok(action.nix());
     }

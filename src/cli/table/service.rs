@@ -6,7 +6,7 @@ use crate::cli::service;
 
 pub(super) const SYSTEM: Flag = Flag::switch(
     "system",
-    "The service of the machine instead of the user's (systemd; needs root)",
+    "The service of the machine instead of the user's (systemd; root alone changes it)",
 );
 
 /// What every command takes that works on an installed service.
