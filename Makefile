@@ -87,9 +87,10 @@ interop: deps ## against two unmodified OpenClaw releases from the npm registry,
 	tests/interop/install.sh target/interop
 	$(CARGO) test --locked --test interop -- --test-threads=1
 
-service: build ## install, kill, freeze and remove both services under a real systemd in namespaces; verify and score the units (root)
+service: build ## install, kill, freeze and remove both services under a real systemd in namespaces, and the package with its units; verify and score the units (root)
 	tests/service/run.sh target/debug/openclaw
-	$(CARGO) test --locked --test main services:: -- --nocapture
+	tests/service/package.sh target/debug/openclaw
+	$(CARGO) test --locked --test main -- --nocapture services:: packaged_units::
 
 lan: build ## discovery in network namespaces, with real Avahi, python-zeroconf and BIND on the other side, for both advertisers (root)
 	tests/lan/install.sh target/lan

@@ -17,7 +17,7 @@ const MACHINE_RUNS: &str = "*--user*is-enabled*) exit 1;;\n*.socket*) printf 'Ac
 *--user*show*) printf 'ActiveState=inactive\\nLoadState=loaded\\n';;\n*show*) printf 'ActiveState=active\\nMainPID=4242\\nLoadState=loaded\\n';;\n*) exit 0;;";
 /// The machine's gateway waits for the first connection to its socket.
 const SOCKET_LISTENS: &str =
-    "*is-enabled*) exit 1;;\n*.socket*) printf 'ActiveState=active\\nUnitFileState=enabled\\n';;
+    "*is-enabled*) exit 1;;\n*.socket*) printf 'ActiveState=active\\nUnitFileState=enabled\\nListen=127.0.0.1:9 (Stream)\\n';;
 *show*) printf 'ActiveState=inactive\\nLoadState=loaded\\n';;\n*) exit 0;;";
 /// Nothing is enabled or runs.
 const NOTHING: &str = "*is-enabled*) exit 1;;\n*show*) printf 'ActiveState=inactive\\nLoadState=loaded\\nUnitFileState=disabled\\n';;\n*) exit 0;;";
@@ -162,7 +162,7 @@ fn a_socket_that_listens_is_a_service_that_starts_by_itself() {
         return;
     };
     let service = &machine.status("gateway")["service"];
-    let socket = json!({"name": "openclaw-gateway.socket", "enabled": true, "listening": true});
+    let socket = json!({"name": "openclaw-gateway.socket", "enabled": true, "listening": true, "addresses": ["127.0.0.1:9"]});
     assert_eq!(
         (&service["loaded"], &service["socket"]),
         (&json!(true), &socket)
@@ -249,6 +249,7 @@ fn the_machines_node_host_of_a_user_is_that_users_instance() {
     );
     // Another user's is none of this one's.
     let other = Machine {
+        manager: NOTHING,
         enabled: "openclaw-node@kim.service",
         ..machine
     };

@@ -1,7 +1,7 @@
 #!/bin/sh
 # build.sh <program>: target/debian/openclaw_<version>_<architecture>.deb, the same bytes for the same program and
 # SOURCE_DATE_EPOCH (the date of the changelog), then lintian, unless LINTIAN=no. No root needed. ARCHITECTURE names another
-# machine's.
+# machine's, OUT another directory.
 set -eu
 umask 022
 cd "$(dirname "$0")/../.."
@@ -9,7 +9,7 @@ program=$1
 here=contrib/debian
 architecture=${ARCHITECTURE:-$(dpkg --print-architecture)}
 
-if ! command -v lintian >/dev/null || ! command -v dpkg-shlibdeps >/dev/null; then
+if { [ "${LINTIAN:-yes}" = yes ] && ! command -v lintian >/dev/null; } || ! command -v dpkg-shlibdeps >/dev/null; then
   { apt-get update -qq && apt-get install -y -qq --no-install-recommends lintian dpkg-dev >/dev/null; } \
     || { echo "missing: apt-get install lintian dpkg-dev"; exit 1; }
 fi
@@ -23,7 +23,7 @@ esac
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(dpkg-parsechangelog -l $here/changelog -S Timestamp)}
 export SOURCE_DATE_EPOCH
 
-out=target/debian
+out=${OUT:-target/debian}
 root=$out/root
 rm -rf "$root" && mkdir -p "$root/DEBIAN"
 PROGRAM=$program DESTDIR=$root PREFIX=/usr contrib/build/install.sh install

@@ -103,6 +103,12 @@ fn holders(mut sockets: Vec<(SocketAddr, u64)>, port: u16) -> Vec<Owner> {
 /// Whether somebody takes connections to this port on loopback, seen in `/proc` or not.
 pub fn is_busy(port: u16) -> bool {
     let local = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    // Who is seen is not connected to: that would start a gateway that waits for its first connection.
+    let every = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    let mut seen = listening_sockets().into_iter();
+    if seen.any(|(at, _)| at == local || at == every) {
+        return true;
+    }
     let host = local.ip().to_string();
     dial::connect_to(&[local], &host, port, Instant::now() + LOOK_TIMEOUT).is_ok()
 }
@@ -320,6 +326,19 @@ mod tests {
         }
         assert_eq!(socket(&connected, LISTENING), None);
         assert_eq!(socket("garbage", LISTENING), None);
+    }
+
+    #[test]
+    fn a_listener_that_is_seen_is_not_connected_to() {
+        for address in [Ipv4Addr::LOCALHOST, Ipv4Addr::UNSPECIFIED] {
+            let listener = TcpListener::bind((address, 0)).unwrap();
+            assert!(is_busy(listener.local_addr().unwrap().port()));
+            listener.set_nonblocking(true).unwrap();
+            if cfg!(target_os = "linux") {
+                let nobody = listener.accept().unwrap_err();
+                assert_eq!(nobody.kind(), std::io::ErrorKind::WouldBlock);
+            }
+        }
     }
 
     #[test]

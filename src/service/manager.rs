@@ -59,6 +59,16 @@ pub struct Socket {
     pub enabled: bool,
     /// It is open.
     pub listening: bool,
+    /// Where it listens, or would: addresses with ports, or paths.
+    pub addresses: Vec<String>,
+}
+
+impl Socket {
+    /// Whether it listens, or would, on a port.
+    pub fn has_port(&self, port: u16) -> bool {
+        let ending = format!(":{port}");
+        self.addresses.iter().any(|it| it.ends_with(&ending))
+    }
 }
 
 /// What an install left.

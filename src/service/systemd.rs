@@ -130,7 +130,8 @@ impl Systemd {
     /// How that socket stands; `None` where there is none or the manager cannot be asked.
     pub fn socket(&self) -> Option<Socket> {
         let unit = self.socket_unit()?;
-        let question = ["show", &unit, "--property", "ActiveState,UnitFileState"];
+        let properties = "ActiveState,UnitFileState,Listen";
+        let question = ["show", &unit, "--property", properties];
         let answer = self.systemctl(&question, QUESTION).ok()?;
         answer
             .status
@@ -200,7 +201,10 @@ impl Systemd {
     /// `systemctl` fails.
     pub fn restart(&self) -> Result<(), ServiceError> {
         match self.shut_socket() {
-            Some(socket) => self.change(&["restart", &socket, &self.unit]),
+            Some(socket) => {
+                self.change(&["stop", &self.unit])?;
+                self.change(&["start", &socket, &self.unit])
+            }
             None => self.change(&["restart", &self.unit]),
         }
     }

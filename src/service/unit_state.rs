@@ -38,6 +38,12 @@ pub fn socket(unit: String, text: &str) -> Socket {
     Socket {
         enabled: is("UnitFileState", &["enabled", "enabled-runtime"]),
         listening: is("ActiveState", &["active"]),
+        addresses: text
+            .lines()
+            .filter_map(|line| line.strip_prefix("Listen="))
+            .filter_map(|value| value.strip_suffix(" (Stream)"))
+            .map(str::to_owned)
+            .collect(),
         unit,
     }
 }
@@ -61,6 +67,15 @@ mod tests {
             ("stopped", None, true)
         );
         assert_eq!(runtime("").status, "unknown");
+    }
+
+    #[test]
+    fn the_addresses_of_a_socket_are_read() {
+        let text = "ActiveState=active\nListen=127.0.0.1:18789 (Stream)\nListen=[::1]:18789 (Stream)\nListen=[::1]:53 (Datagram)\n";
+        let found = socket("a.socket".to_owned(), text);
+        assert_eq!(found.addresses, ["127.0.0.1:18789", "[::1]:18789"]);
+        let ports = [18_789, 8_789, 53].map(|port| found.has_port(port));
+        assert_eq!(ports, [true, false, false]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # A real systemd as process 1 of namespaces of its own, with one user beside root, for bash scripts that source this: $1 of
-# theirs is the program, which lies in that user's bin. Nothing of the machine is written and nothing stays.
+# theirs is the program, which lies in that user's bin. With a Debian package in $package its /usr, /etc and /var/lib are
+# copies that can be written, with the package as /run/openclaw.deb. Nothing of the machine is written and nothing stays.
 program=$(realpath "$1")
 here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 
@@ -18,6 +19,7 @@ cleanup() {
 }
 trap cleanup EXIT
 cp "$program" "$work/openclaw"
+[ -z "${package:-}" ] || cp "$package" "$work/openclaw.deb"
 unshare --fork --pid --mount --mount-proc --cgroup --ipc --uts --net --kill-child=KILL \
   sh "$here/init.sh" "$work" </dev/null >"$work/log" 2>&1 &
 unshared=$!

@@ -113,16 +113,16 @@ impl Check {
     /// The lines for a person.
     pub fn text(&self) -> String {
         let mut out = format!(
-            "{:<8}{:<22}{}\n",
+            "{:<8}{:<25} {}\n",
             self.state.as_str(),
             self.id,
             plain(&self.what)
         );
         for item in &self.items {
-            out += &format!("{:30}{}\n", "", plain(item));
+            out += &format!("{:34}{}\n", "", plain(item));
         }
         if let Some(fix) = &self.fix {
-            out += &format!("{:30}Fix: {}\n", "", plain(fix));
+            out += &format!("{:34}Fix: {}\n", "", plain(fix));
         }
         out
     }
@@ -138,7 +138,7 @@ mod tests {
             .items(vec!["/s/\u{1b}a".to_owned()]);
         let text = check.text();
         assert!(
-            text.starts_with("fail    state.modes           open to others\n"),
+            text.starts_with("fail    state.modes               open to others\n"),
             "{text}"
         );
         assert!(text.ends_with("Fix: openclaw doctor --fix\n"), "{text}");

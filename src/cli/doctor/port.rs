@@ -21,6 +21,13 @@ pub fn checks(scene: &Scene) -> Vec<Check> {
     let holder = scene.holder;
     let busy = is_busy(port);
     let away = holder.and_then(|pid| elsewhere(pid, busy.then_some(port)));
+    // systemd's own socket, before the gateway takes it over.
+    if let Some(socket) = scene.gateway_socket().filter(|_| holder.is_none() && busy) {
+        if socket.listening && socket.has_port(port) {
+            let what = format!("{} holds port {port} for the gateway", socket.unit);
+            return vec![Check::ok(ID, what)];
+        }
+    }
     let restart = scene.restart_gateway();
     vec![judge(port, busy, holder, &owners(port), away, restart)]
 }

@@ -10,7 +10,7 @@ use crate::cli::service::Place;
 use crate::client::{Endpoint, Purpose};
 use crate::config::word::GatewayMode;
 use crate::config::{ConfigError, Environment, Issue, Loaded, Paths};
-use crate::service::Kind;
+use crate::service::{Kind, Socket};
 use crate::store::lock::state_owner;
 use crate::store::{Clock, StateDir, SystemClock};
 
@@ -110,6 +110,13 @@ impl Scene {
         let offered = self.gateway_service.as_ref().ok().filter(offered);
         let command = self.gateway_command("start").or(offered.map(enable));
         command.unwrap_or("openclaw gateway install".to_owned())
+    }
+
+    /// The socket that starts the gateway of this configuration; its manager is asked.
+    pub fn gateway_socket(&self) -> Option<Socket> {
+        let place = self.gateway_service.as_ref().ok()?;
+        let serves = self.serves(&self.gateway_service);
+        serves.then(|| place.manager().socket()).flatten()
     }
 
     fn gateway_command(&self, word: &str) -> Option<String> {

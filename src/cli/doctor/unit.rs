@@ -37,6 +37,8 @@ struct Facts {
     running: Option<bool>,
     /// The socket that starts it.
     socket: Option<Socket>,
+    /// The port that the gateway would take, where it is the one of commands.
+    port: Option<u16>,
     /// Whether the user's services stay at logout, with the user; unknown, or a service of the machine.
     lingers: Option<(String, bool)>,
 }
@@ -51,6 +53,8 @@ struct Commands {
     start: String,
     /// Has it start by itself.
     enable: String,
+    /// Has its socket open other addresses.
+    edit_socket: String,
 }
 
 /// `gateway-service.*` or `node-service.*`.
@@ -76,6 +80,10 @@ fn commands(seen: &Seen) -> Commands {
             false => change.clone(),
         },
         start: place.command_as_owner("start"),
+        edit_socket: match seen.socket() {
+            Some(socket) => place.systemctl_on("edit", &socket.unit),
+            None => String::new(),
+        },
         enable: match seen.is_of_a_package() {
             true => place.systemctl("enable --now"),
             false => change.clone(),
@@ -124,6 +132,9 @@ fn facts(scene: &Scene, kind: Kind, seen: &Seen) -> Facts {
         enabled: seen.is_enabled(),
         running: seen.is_running(),
         socket: seen.socket().cloned(),
+        port: config
+            .map(|config| config.gateway.port)
+            .filter(|_| place.serves(&scene.paths)),
         lingers: lingers.filter(|_| seen.is_installed()),
     }
 }
@@ -190,6 +201,7 @@ fn judge(facts: &Facts) -> Vec<Check> {
         let what = "the unit sets no MemoryMax, so the service may take all memory";
         checks.push(Check::warn(&id("memory"), what, &commands.change));
     }
+    checks.extend(socket(facts, &id("socket")));
     checks.push(runtime(facts, &id("runtime")));
     if let Some((user, lingers)) = &facts.lingers {
         checks.push(match lingers {
@@ -203,6 +215,20 @@ fn judge(facts: &Facts) -> Vec<Check> {
         });
     }
     checks
+}
+
+/// A gateway that is given another port than its own does not start.
+fn socket(facts: &Facts, id: &str) -> Option<Check> {
+    let socket = facts
+        .socket
+        .as_ref()
+        .filter(|socket| socket.enabled || socket.listening)?;
+    let (port, unit, addresses) = (facts.port?, &socket.unit, socket.addresses.join(" "));
+    if socket.has_port(port) {
+        return Some(Check::ok(id, format!("{unit} opens {addresses}")));
+    }
+    let what = format!("{unit} opens {addresses}, the configuration says port {port}");
+    Some(Check::fail(id, what, &facts.commands.edit_socket))
 }
 
 fn runtime(facts: &Facts, id: &str) -> Check {
@@ -241,6 +267,7 @@ mod tests {
                 reinstall: "apt".to_owned(),
                 start: "openclaw gateway start".to_owned(),
                 enable: "systemctl enable".to_owned(),
+                edit_socket: "systemctl edit s".to_owned(),
             },
             unit: "/u (of the package openclaw)".to_owned(),
             program: Some(("/usr/bin/openclaw".to_owned(), true)),
@@ -252,11 +279,12 @@ mod tests {
         }
     }
 
-    fn socket(enabled: bool, listening: bool) -> Socket {
+    fn opened(enabled: bool, listening: bool) -> Socket {
         Socket {
             unit: "s".to_owned(),
             enabled,
             listening,
+            addresses: vec!["127.0.0.1:1".to_owned(), "[::1]:1".to_owned()],
         }
     }
 
@@ -308,7 +336,8 @@ mod tests {
             (Facts { bounded: false, ..healthy() }, "memory", State::Warn, install),
             (Facts { running: Some(false), ..healthy() }, "runtime", State::Fail, "openclaw gateway start"),
             (Facts { enabled: Some(false), ..healthy() }, "runtime", State::Warn, "systemctl enable"),
-            (Facts { running: Some(false), socket: Some(socket(true, false)), ..healthy() }, "runtime", State::Fail, "openclaw gateway start"),
+            (Facts { socket: Some(opened(true, true)), port: Some(2), ..healthy() }, "socket", State::Fail, "systemctl edit s"),
+            (Facts { running: Some(false), socket: Some(opened(true, false)), ..healthy() }, "runtime", State::Fail, "openclaw gateway start"),
             (Facts { lingers: Some(("pi".to_owned(), false)), ..healthy() }, "lingering", State::Warn, "sudo loginctl enable-linger pi"),
         ] {
             let checks = judge(&facts);
@@ -318,9 +347,10 @@ mod tests {
             assert_eq!((odd[0].state, odd[0].fix.as_deref()), (state, Some(fix)));
         }
         for (facts, word) in [
-            (Facts { running: Some(false), socket: Some(socket(true, true)), ..healthy() }, "the first connection starts it"),
-            (Facts { socket: Some(socket(true, true)), ..healthy() }, "it runs, and s is enabled"),
-            (Facts { socket: Some(socket(false, false)), ..healthy() }, "it is enabled and runs"),
+            (Facts { running: Some(false), socket: Some(opened(true, true)), ..healthy() }, "the first connection starts it"),
+            (Facts { socket: Some(opened(true, true)), ..healthy() }, "it runs, and s is enabled"),
+            (Facts { socket: Some(opened(false, false)), ..healthy() }, "it is enabled and runs"),
+            (Facts { socket: Some(opened(true, true)), port: Some(1), ..healthy() }, "s opens 127.0.0.1:1 [::1]:1"),
             (Facts { bounded: false, drop_ins: vec!["/d".to_owned()], ..healthy() }, "drop-ins were not read"),
         ] {
             let checks = judge(&facts);

@@ -323,7 +323,11 @@ impl Place {
 
     /// A command line of `systemctl` for this service's unit.
     pub fn systemctl(&self, words: &str) -> String {
-        let unit = &self.unit;
+        self.systemctl_on(words, &self.unit)
+    }
+
+    /// The same for a unit beside it.
+    pub fn systemctl_on(&self, words: &str, unit: &str) -> String {
         match self.system {
             true => format!("sudo systemctl {words} {unit}"),
             false => format!("systemctl --user {words} {unit}"),

@@ -224,7 +224,8 @@ impl Seen {
                 "package": package, "dropIns": source.drop_ins});
         }
         if let Some(socket) = &self.socket {
-            block["socket"] = json!({"name": socket.unit, "enabled": socket.enabled, "listening": socket.listening});
+            block["socket"] = json!({"name": socket.unit, "enabled": socket.enabled, "listening": socket.listening,
+                "addresses": socket.addresses});
         }
         block
     }
@@ -322,15 +323,19 @@ impl Seen {
         for drop_in in &source.drop_ins {
             out += &format!("Drop-ins (not read here): {}\n", drop_in.display());
         }
-        if let Some(Socket {
-            unit,
-            enabled,
-            listening,
-        }) = &self.socket
-        {
-            let enabled = if *enabled { "enabled" } else { "disabled" };
-            let listening = if *listening { "listening" } else { "closed" };
-            out += &format!("Socket: {unit} ({enabled}, {listening})\n");
+        let used = |socket: &&Socket| socket.enabled || socket.listening;
+        if let Some(socket) = self.socket.as_ref().filter(used) {
+            let enabled = if socket.enabled {
+                "enabled"
+            } else {
+                "disabled"
+            };
+            let listening = if socket.listening {
+                "listening"
+            } else {
+                "closed"
+            };
+            out += &format!("Socket: {} ({enabled}, {listening})\n", socket.unit);
         }
         out
     }
