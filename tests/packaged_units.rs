@@ -128,6 +128,31 @@ fn the_machines_gateway_of_a_package_is_shown_with_its_file_and_its_configuratio
 }
 
 #[test]
+fn an_install_beside_the_machines_gateway_is_warned_about_and_counts() {
+    let Some(machine) = Machine::new(MACHINE_RUNS, "openclaw-gateway.service") else {
+        return;
+    };
+    let home = &machine.home;
+    home.write_config("{ gateway: { mode: 'local' } }");
+    let second = machine.run(&["gateway", "install", "--json"]).success();
+    let warnings = second.json()["warnings"].to_string();
+    let warning = "this machine has a gateway of its own (openclaw-gateway.service)";
+    assert!(warnings.contains(warning), "{warnings}");
+    let unit = ".config/systemd/user/openclaw-gateway.service";
+    let unit = home.path().join(unit);
+    let status = machine.status("gateway");
+    assert_eq!(status["service"]["command"]["sourcePath"], json!(unit));
+    let deep = machine.run(&["gateway", "status", "--no-probe", "--deep", "--json"]);
+    let others = &deep.json()["extraServices"];
+    assert_eq!(
+        others,
+        &json!([{"label": "systemd", "sourcePath": GATEWAY}])
+    );
+    machine.run(&["gateway", "uninstall"]).success();
+    assert!(!unit.exists());
+}
+
+#[test]
 fn a_unit_of_a_package_is_stopped_and_never_removed() {
     let Some(machine) = Machine::new(MACHINE_RUNS, "openclaw-gateway.socket") else {
         return;

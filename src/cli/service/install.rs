@@ -87,6 +87,7 @@ fn install_over(invocation: &Invocation, force: bool) -> Result<Answer, CliError
     place.manager().render(&definition).map_err(unusable)?;
     let manager = place.manager();
     parts.warnings.extend(lingering(&manager, &place));
+    parts.warnings.extend(beside_the_machines(&place));
     let secrets = keep(&definition, parts.secrets);
     let installed = prepare(&place)
         .and_then(|()| environment_file::save(&definition.environment_file(), &secrets))
@@ -301,6 +302,18 @@ fn show(place: &Place, definition: &Definition, warnings: Vec<String>) -> Result
     let text = manager.render(definition).map_err(unusable)?;
     let document = serde_json::json!({"action": "install", "ok": true, "result": "printed", "path": manager.file(), "text": text});
     Ok(warned(Answer::new(document, text), warnings))
+}
+
+/// A user's gateway where the machine has one too.
+fn beside_the_machines(place: &Place) -> Option<String> {
+    let machine = place.of_the_machine();
+    let two = place.name.kind == Kind::Gateway && !place.system && !LAUNCHD && machine.is_set_up();
+    two.then(|| {
+        format!(
+            "warning: this machine has a gateway of its own ({}): the second one needs a gateway.port of its own.",
+            machine.unit
+        )
+    })
 }
 
 /// A user's services end with the last session and do not start with the machine, unless the user lingers.

@@ -17,6 +17,7 @@ mod gateway;
 mod install;
 mod node;
 mod place;
+mod runtime;
 mod view;
 
 pub use install::{install, install_anew, prepare_node};

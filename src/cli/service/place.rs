@@ -272,9 +272,9 @@ impl Place {
         self.manager().is_loaded()
     }
 
-    /// Whether nothing is installed and this fault only says that nothing could be.
+    /// Whether nothing is set up and this fault only says that nothing could be.
     pub fn is_absent(&self, fault: &ServiceError) -> bool {
-        is_no_manager(fault) && !self.manager().file().exists()
+        is_no_manager(fault) && !self.is_set_up()
     }
 
     /// The configuration of the service.

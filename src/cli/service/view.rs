@@ -11,6 +11,7 @@ use crate::cli::invocation::Invocation;
 use crate::cli::service::document::{Hint, hints, service};
 use crate::cli::service::kind;
 use crate::cli::service::place::{LAUNCHD, Place};
+use crate::cli::service::runtime;
 use crate::service::account::Account;
 use crate::service::definition::SECRETS;
 use crate::service::unit::Installed;
@@ -216,7 +217,7 @@ impl Seen {
     pub fn document(&self) -> Value {
         let mut block = service(&self.manager, self.is_loaded());
         block["command"] = self.command();
-        block["runtime"] = runtime(&self.runtime);
+        block["runtime"] = runtime::document(&self.runtime);
         if let (Some(source), false) = (&self.source, LAUNCHD) {
             let package = source.is_packaged.then_some("openclaw");
             let scope = if self.place.system { "system" } else { "user" };
@@ -236,7 +237,7 @@ impl Seen {
         let mut block = service(&self.manager, self.is_loaded());
         block["installed"] = json!(self.is_installed());
         block["managedByOpenClaw"] = json!(ours);
-        block["runtime"] = runtime(&self.runtime);
+        block["runtime"] = runtime::document(&self.runtime);
         block
     }
 
@@ -354,7 +355,7 @@ impl Seen {
 
     /// How it runs, in words.
     pub fn runtime_line(&self) -> String {
-        format!("Runtime: {}\n", spoken(&self.runtime))
+        format!("Runtime: {}\n", runtime::text(&self.runtime))
     }
 
     fn text(&self) -> String {
@@ -397,47 +398,5 @@ impl Seen {
             ));
         }
         notes
-    }
-}
-
-fn runtime(runtime: &Runtime) -> Value {
-    let mut block = Map::new();
-    let mut add = |name: &str, value: Value| {
-        if !value.is_null() {
-            block.insert(name.to_owned(), value);
-        }
-    };
-    add("status", json!(runtime.status));
-    add("detail", json!(runtime.detail));
-    add("state", json!(runtime.state));
-    add("subState", json!(runtime.sub_state));
-    add("pid", json!(runtime.pid));
-    add("lastExitStatus", json!(runtime.last_exit_status));
-    add("lastExitReason", json!(runtime.last_exit_reason));
-    add("missingUnit", json!(runtime.missing_unit.then_some(true)));
-    Value::Object(block)
-}
-
-fn spoken(runtime: &Runtime) -> String {
-    let parts = [
-        runtime.pid.map(|pid| format!("pid {pid}")),
-        runtime.state.as_ref().map(|state| format!("state {state}")),
-        runtime
-            .sub_state
-            .as_ref()
-            .map(|state| format!("sub {state}")),
-        runtime
-            .last_exit_status
-            .map(|code| format!("last exit {code}")),
-        runtime
-            .last_exit_reason
-            .as_ref()
-            .map(|reason| format!("reason {reason}")),
-        runtime.detail.clone(),
-    ];
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
-    match parts.is_empty() {
-        true => runtime.status.to_owned(),
-        false => format!("{} ({})", runtime.status, parts.join(", ")),
     }
 }
