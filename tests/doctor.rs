@@ -5,14 +5,18 @@ use std::fs::{self, File, Permissions};
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 
+use crate::services::programs_that;
 use crate::support::device::Device;
 use crate::support::home::Home;
 use crate::support::peer::Peer;
-use crate::support::process::{Gateway, Outcome, SECRET, free_port, openclaw, openclaw_with};
+use crate::support::process::{
+    Gateway, Outcome, SECRET, command, finish, free_port, openclaw, openclaw_with, program,
+};
 
 const DAY_MS: u64 = 24 * 3_600 * 1_000;
 
@@ -563,4 +567,71 @@ fn in_remote_mode_the_gateway_elsewhere_is_asked_and_this_machine_is_no_gateway(
         missing["fix"],
         "openclaw config set gateway.remote.url <wss-url>"
     );
+}
+
+#[test]
+fn lingering_and_the_time_server_are_asked_for() {
+    let home = Home::new();
+    let user = Command::new("id").arg("-un").output().unwrap().stdout;
+    let user = String::from_utf8(user).unwrap();
+    let linger = format!("sudo loginctl enable-linger {}", user.trim());
+    for (answer, expected) in [("no", "warn"), ("yes", "ok")] {
+        let (lingers, synchronized) = (
+            format!("*) echo Linger={answer};;"),
+            format!("*) echo NTPSynchronized={answer};;"),
+        );
+        let path = programs_that(
+            &home,
+            &[
+                ("systemctl", "*) exit 0;;"),
+                ("loginctl", &lingers),
+                ("timedatectl", &synchronized),
+            ],
+        );
+        let manager = [("PATH", path.as_str())];
+        openclaw_with(&home, &manager, &["node", "install", "--force"]).success();
+        let report = openclaw_with(&home, &manager, &["doctor", "--json"]).json();
+        for (id, fix) in [
+            ("node-service.lingering", linger.as_str()),
+            ("clock.sync", "sudo timedatectl set-ntp true"),
+        ] {
+            let check = check(&report, id);
+            assert_eq!(check["state"], expected, "{check}");
+            let fix = (expected == "warn").then_some(fix);
+            assert_eq!(check["fix"].as_str(), fix, "{check}");
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_is_nearly_full_or_read_only_is_seen() {
+    let refused = Command::new("unshare").args(["-rm", "true"]).output();
+    if !refused.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: no mounts here");
+        return;
+    }
+    let home = Home::new();
+    fs::create_dir_all(home.state()).unwrap();
+    let disk = |options: &str| {
+        let mut line = command(Path::new("/usr/bin/unshare"), &home);
+        let script = "mount -t tmpfs -o \"$1\" tmpfs \"$2\" && shift 2 && exec \"$@\"";
+        line.args(["-rm", "/bin/sh", "-c", script, "sh", options])
+            .arg(home.state())
+            .arg(program())
+            .args(["doctor", "--json"])
+            .env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
+        check(&finish(line).json(), "state.disk")
+    };
+    for (options, state, word) in [
+        ("size=1g", "ok", "MiB are free"),
+        ("size=40m", "warn", "only "),
+        ("size=64k", "fail", "only 0 MiB are free"),
+        ("size=1g,nr_inodes=2", "warn", "hardly any more files"),
+        ("size=1g,ro", "fail", "nothing can be written"),
+    ] {
+        let check = disk(options);
+        assert_eq!(check["state"], state, "{options}: {check}");
+        let what = check["what"].as_str().unwrap();
+        assert!(what.contains(word), "{options}: {what}");
+    }
 }

@@ -15,15 +15,18 @@ use crate::support::process::{
 };
 use crate::support::wait_for;
 
-/// Programs of a service manager that write down what they are asked and answer by a shell `case`.
+/// The programs of a service manager, in front of the search path.
 pub fn programs(home: &Home, systemctl: &str) -> String {
+    let loginctl = ("loginctl", "*) echo Linger=no;;");
+    programs_that(home, &[("systemctl", systemctl), loginctl])
+}
+
+/// Programs that write down what they are asked and answer by a shell `case`, in front of the search path.
+pub fn programs_that(home: &Home, answer: &[(&str, &str)]) -> String {
     let bin = home.path().join("manager");
     fs::create_dir_all(&bin).unwrap();
     let asked = home.path().join("asked");
-    for (name, answers) in [
-        ("systemctl", systemctl),
-        ("loginctl", "*) echo Linger=no;;"),
-    ] {
+    for (name, answers) in answer {
         let script = format!(
             "#!/bin/sh\necho \"{name} $*\" >> '{}'\ncase \"$*\" in\n{answers}\nesac\n",
             asked.display()

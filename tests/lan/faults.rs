@@ -109,6 +109,41 @@ fn requests_take_as_long_as_without_discovery_however_it_fails() {
 }
 
 #[test]
+fn doctor_names_who_keeps_the_port_of_multicast_dns() {
+    let lan = Lan::new();
+    let host = lan.host();
+    lan.plug(&host, "eth0", 0, &["10.70.0.1/24"]);
+    let home = Home::new();
+    let kept = hog(&host, &home);
+    let gateway = Gateway::start(&host, "pi");
+    let check = || {
+        let report = gateway.cli(&["doctor", "--json"]).json();
+        let checks = report["checks"].as_array().unwrap().clone();
+        let mut checks = checks.into_iter();
+        checks.find(|it| it["id"] == "discovery.mdns").unwrap()
+    };
+    gateway.wait_for("degraded");
+    let degraded = check();
+    assert_eq!(degraded["state"], "warn", "{degraded}");
+    let owner = degraded["items"][0].as_str().unwrap();
+    assert!(
+        owner.starts_with("pid ") && owner.contains("python3"),
+        "{owner}"
+    );
+    assert!(
+        degraded["fix"]
+            .as_str()
+            .unwrap()
+            .contains("/etc/avahi/services"),
+        "{degraded}"
+    );
+    drop(kept);
+    gateway.wait_for("advertising");
+    let announced = check();
+    assert_eq!(announced["state"], "ok", "{announced}");
+}
+
+#[test]
 fn an_avahi_that_keeps_the_port_publishes_the_service_file() {
     let lan = Lan::new();
     let (ours, theirs) = (lan.host(), lan.host());
