@@ -1,7 +1,8 @@
 //! All admitted connections, and what is said to many of them at once.
 //!
-//! It owns the set of live sessions and the two global version counters (protocol.md §1.3). It never
-//! writes to a socket: a broadcast is rendered once and queued per client, whose outbox numbers it.
+//! It owns the set of live sessions and the two global version counters (protocol.md §1.3). A broadcast is
+//! rendered once and handed to the outbox of each client, which numbers it; it may be written there and then, so
+//! the set is not locked meanwhile.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +20,8 @@ use crate::protocol::scope::Role;
 #[derive(Debug)]
 pub struct Hub {
     sessions: Mutex<HashMap<ConnId, Arc<Session>>>,
+    /// Held while something is said to many: all hear the same order. Taken before the set.
+    order: Mutex<()>,
     health_version: AtomicU64,
     presence_version: AtomicU64,
 }
@@ -36,6 +39,7 @@ impl Default for Hub {
     fn default() -> Self {
         Self {
             sessions: Mutex::default(),
+            order: Mutex::default(),
             health_version: AtomicU64::new(1),
             presence_version: AtomicU64::new(1),
         }
@@ -46,10 +50,10 @@ impl Hub {
     /// Takes in an admitted session. `hello` is queued first, so no broadcast can come before it.
     /// `false` when the session could not even take its hello.
     pub fn register(&self, session: Arc<Session>, hello: String) -> bool {
-        let mut sessions = self.lock();
+        let _order = self.order();
         let taken = session.send(hello);
         if taken {
-            sessions.insert(session.conn.clone(), session);
+            self.lock().insert(session.conn.clone(), session);
         }
         taken
     }
@@ -82,10 +86,12 @@ impl Hub {
         } else {
             EventText::new(name, payload)
         };
-        for session in self.lock().values() {
-            if event::may_receive(name, session.role, &session.scopes) {
-                session.outbox.broadcast(&text, row.drop_if_slow);
-            }
+        let _order = self.order();
+        let hears =
+            |session: &&Arc<Session>| event::may_receive(name, session.role, &session.scopes);
+        let audience: Vec<Arc<Session>> = self.lock().values().filter(hears).cloned().collect();
+        for session in audience {
+            session.outbox.broadcast(&text, row.drop_if_slow);
         }
     }
 
@@ -155,6 +161,10 @@ impl Hub {
     /// `stateVersion.health`.
     pub fn health_version(&self) -> u64 {
         self.health_version.load(Ordering::SeqCst)
+    }
+
+    fn order(&self) -> MutexGuard<'_, ()> {
+        self.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ConnId, Arc<Session>>> {
