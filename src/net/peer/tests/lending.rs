@@ -1,10 +1,5 @@
 //! Whoever pushes writes for an owner that sleeps.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
-
 use super::*;
 use crate::protocol::frame::EventText;
 
@@ -131,7 +126,6 @@ fn texts_of_many_threads_arrive_whole_and_in_order_while_the_owner_sleeps_and_wa
     const TEXTS: usize = 400;
     let (mut near, mut far) = both(MAX_FRAME_BYTES);
     let outbox = near.outbox().clone();
-    let done = Arc::new(AtomicBool::new(false));
     let pushers: Vec<_> = (0..PUSHERS)
         .map(|pusher| {
             let outbox = outbox.clone();
@@ -147,19 +141,12 @@ fn texts_of_many_threads_arrive_whole_and_in_order_while_the_owner_sleeps_and_wa
             })
         })
         .collect();
-    let owner = {
-        let done = Arc::clone(&done);
-        thread::spawn(move || {
-            let mut heard = 0;
-            loop {
-                match near.wait(Some(soon())) {
-                    Step::Text(_) => heard += 1,
-                    Step::Woken if done.load(Ordering::SeqCst) => return (near.answered(), heard),
-                    step => panic!("{step:?}"),
-                }
-            }
-        })
-    };
+    let owner = thread::spawn(move || {
+        for _ in 0..PUSHERS * TEXTS / 10 {
+            text(near.wait(Some(soon())));
+        }
+        near.answered()
+    });
     let mut next = [0; PUSHERS];
     for count in 1..=PUSHERS * TEXTS {
         let frame: serde_json::Value = serde_json::from_str(&text(far.wait(Some(soon())))).unwrap();
@@ -174,11 +161,8 @@ fn texts_of_many_threads_arrive_whole_and_in_order_while_the_owner_sleeps_and_wa
     for pusher in pushers {
         pusher.join().unwrap();
     }
-    far.outbox().push_text("{}".to_owned());
-    assert!(matches!(far.wait(Some(Instant::now())), Step::TimedOut));
-    done.store(true, Ordering::SeqCst);
-    outbox.poke();
-    let (answered, heard) = owner.join().unwrap();
-    assert!(answered > 0 && heard >= PUSHERS * TEXTS / 10);
+    // Sends the last answer; the other end may be gone when it has that.
+    far.wait(Some(Instant::now()));
+    assert!(owner.join().unwrap() > 0, "pings were answered meanwhile");
     assert_eq!(outbox.queued_bytes(), 0);
 }
