@@ -145,8 +145,22 @@ as_root openclaw gateway uninstall --system >/dev/null || fail "uninstall --syst
 hear as_user openclaw gateway status --json --no-probe
 said "without it the package's are offered again" service.loaded=false service.unit.supplier=vendor
 
+# The package's unit for every user, enabled by one.
+as_user systemctl --user enable --now $unit 2>/dev/null || fail "systemctl --user enable"
+hear as_user openclaw gateway status --json
+said "user: the package's unit is the person's" service.loaded=true service.unit.scope=user service.unit.package=openclaw service.runtime.status=running rpc.ok=true
+hear as_user openclaw doctor --json
+said "user: doctor finds nothing wrong" ok=true checks.gateway-service/runtime.state=ok checks.gateway-service/unit.state=ok checks.port/owner.state=ok
+as_user openclaw gateway restart >/dev/null || fail "restart of the person's gateway"
+hear as_user openclaw gateway uninstall --json
+said "user: uninstall is refused" ok=false "hints.0=systemctl --user disable --now $unit"
+as_user openclaw gateway stop >/dev/null || fail "stop of the person's gateway"
+[ "$(as_user systemctl --user show $unit --property ActiveState --value)" = inactive ] || fail "the person's gateway was not stopped"
+hear as_user openclaw doctor --json
+said "user: doctor misses it" ok=false "checks.gateway-service/runtime.fix=openclaw gateway start"
+as_user systemctl --user disable $unit 2>/dev/null
+
 # The node host of a person.
-as_user sh -c 'openclaw config set gateway.mode local' >/dev/null
 inside systemctl enable --now openclaw-node@openclaw-test.service 2>/dev/null || fail "the node host's unit"
 hear as_user openclaw node status --json
 said "node host: a person is shown the instance" service.loaded=true service.unit.name=openclaw-node@openclaw-test.service service.runtime.status=running
