@@ -54,6 +54,13 @@ impl CliError {
         CliError::Failed(Box::new(Failed::new(code, message)))
     }
 
+    /// A gateway that does not list the method that a command needs.
+    pub fn unknown_method(method: &str) -> CliError {
+        let message =
+            format!("this gateway does not know {method}: it is another program or an older one");
+        CliError::failed("UNAVAILABLE", message)
+    }
+
     /// A rule of one command that was broken before anything was done.
     pub fn rule(text: impl Into<String>) -> CliError {
         CliError::Usage(Usage::Rule(text.into()))

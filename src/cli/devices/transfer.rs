@@ -56,9 +56,7 @@ pub fn import(invocation: &Invocation) -> Result<Answer, CliError> {
         .map_err(|fault| CliError::failed("INVALID_REQUEST", fault.to_string()))?;
     let mut gateway = open(invocation, &[Scope::ADMIN], Fallback::Offline)?;
     if !gateway.knows(METHOD) {
-        let message =
-            format!("this gateway does not know {METHOD}: it is another program or an older one");
-        return Err(CliError::failed("UNAVAILABLE", message));
+        return Err(CliError::unknown_method(METHOD));
     }
     let dry_run = invocation.has("dry-run");
     let params =

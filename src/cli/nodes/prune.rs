@@ -43,9 +43,7 @@ pub fn prune(invocation: &Invocation) -> Result<Answer, CliError> {
     }
     let mut gateway = open(invocation, &[Scope::PAIRING], Fallback::Offline)?;
     if !gateway.knows(METHOD) {
-        let message =
-            format!("this gateway does not know {METHOD}: it is another program or an older one");
-        return Err(CliError::failed("UNAVAILABLE", message));
+        return Err(CliError::unknown_method(METHOD));
     }
     let rule = json!({"notSeenMs": not_seen});
     if confirmed && !dry_run {

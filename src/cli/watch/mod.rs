@@ -108,10 +108,7 @@ impl Watcher<'_> {
     /// One connection, until it or the time is over, or the condition is true.
     fn follow(&mut self, line: &mut Line, mut session: Session) -> Result<(), Lost> {
         if !session.hello().methods.iter().any(|name| name == METHOD) {
-            let message = format!(
-                "this gateway does not know {METHOD}: it is another program or an older one"
-            );
-            return Err(Stop::Failed(CliError::failed("UNAVAILABLE", message)).into());
+            return Err(Stop::Failed(CliError::unknown_method(METHOD)).into());
         }
         self.begin(line, &mut session)?;
         while !self.is_met() {
