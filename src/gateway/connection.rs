@@ -1,7 +1,7 @@
 //! The life of one connection, on its own thread: TLS, request head, upgrade, challenge, handshake, session.
 //!
-//! This thread alone touches the socket. It sleeps in one poll with the next deadline, answers nothing
-//! that needs another peer, and leaves nothing behind: whatever ends it, the session is taken out of
+//! The socket is this thread's; while it sleeps, others write for it (`net::Outbox`). It sleeps in one poll with
+//! the next deadline, answers nothing that needs another peer, and leaves nothing behind: whatever ends it, the session is taken out of
 //! the hub, its invokes fail and its presence ends.
 
 use std::convert::Infallible;

@@ -1,8 +1,7 @@
 //! One admitted connection: who it is, what it may do, and the way to answer it.
 //!
 //! Everything a session is was fixed at its handshake and never changes; what it may do is narrowed
-//! only by ending it. Answers go through its outbox from any thread; only the connection's own thread
-//! touches the socket.
+//! only by ending it. Answers go through its outbox from any thread.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

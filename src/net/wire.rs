@@ -1,7 +1,7 @@
 //! The stream as the WebSocket decoder sees it, and what its errors mean for a connection.
 //!
-//! Only `peer` uses this: it bounds what one turn reads, counts frame boundaries, and keeps the limits of
-//! decoder and encoder in one place.
+//! For `peer` it bounds what one turn reads, counts frame boundaries, and keeps the limits of decoder and encoder
+//! in one place; for `outbox` it makes a frame.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;

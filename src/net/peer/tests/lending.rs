@@ -46,6 +46,16 @@ fn a_client_whose_frames_are_masked_lends_nothing() {
 }
 
 #[test]
+fn a_lent_socket_closes_with_its_owner_whoever_still_has_a_handle() {
+    let (mut near, mut far) = server();
+    asleep(&mut near);
+    let handle = near.outbox().clone();
+    drop(near);
+    assert!(read_to_end(&mut far, soon()).is_empty());
+    assert!(!handle.push_text("late".to_owned()));
+}
+
+#[test]
 fn nothing_is_slept_over_that_came_while_the_owner_was_awake() {
     let (near, _far) = server();
     let pushes: [&dyn Fn(&Outbox); 4] = [
