@@ -44,7 +44,8 @@ pub struct Journal {
 struct Ring {
     /// Number of the newest event.
     last: u64,
-    events: VecDeque<(usize, Map<String, Value>)>,
+    /// As they are told: a tree of each would take six times the memory.
+    events: VecDeque<Box<str>>,
     /// Together.
     bytes: usize,
 }
@@ -70,14 +71,14 @@ impl Journal {
         for (name, value) in about.as_object().into_iter().flatten() {
             entry.entry(name.clone()).or_insert_with(|| value.clone());
         }
-        let bytes = json!(entry).to_string().len();
-        ring.bytes += bytes;
-        ring.events.push_back((bytes, entry));
+        let text = json!(entry).to_string().into_boxed_str();
+        ring.bytes += text.len();
+        ring.events.push_back(text);
         while ring.events.len() > KEPT || ring.bytes > KEPT_BYTES {
-            let Some((gone, _)) = ring.events.pop_front() else {
+            let Some(gone) = ring.events.pop_front() else {
                 break;
             };
-            ring.bytes -= gone;
+            ring.bytes -= gone.len();
         }
     }
 
@@ -109,11 +110,9 @@ impl Journal {
                 .filter(|seen| (oldest..=ring.last).contains(seen)),
         };
         let told = seen.map_or(ring.events.len(), |seen| (seen - oldest) as usize);
-        let events: Vec<&Map<String, Value>> = ring
-            .events
-            .iter()
-            .skip(told)
-            .map(|(_, event)| event)
+        let texts = ring.events.iter().skip(told);
+        let events: Vec<Map<String, Value>> = texts
+            .filter_map(|text| serde_json::from_str(text).ok())
             .filter(|event| visible(event))
             .collect();
         json!({"boot": self.boot, "last": self.id(ring.last), "complete": seen.is_some(), "events": events})
