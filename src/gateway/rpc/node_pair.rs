@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use super::call::{Call, Outcome, Reply, payload};
 use super::pairing::noted;
 use crate::identity::Random;
-use crate::pairing::Refusal;
-use crate::pairing::node;
+use crate::pairing::node::{self, Approved};
 use crate::pairing::node_record::NodeMetadata;
 use crate::pairing::prune::{self, Pruned, Rule};
 use crate::pairing::switch::Switch;
+use crate::pairing::{Changes, Refusal, State};
 use crate::protocol::params::{
     NodePairPrune, NodePairRemove, NodePairRequest, NodePairVerify, NodeRename, PairApprove,
     parse_nothing, parse_request_id,
@@ -56,7 +56,20 @@ pub fn approve(call: &Call<'_>, params: Option<Value>) -> Outcome {
     let (request, expected) = (asked.request_id.as_str(), asked.expected_digest.as_deref());
     let caller = call.caller();
     call.commit_and_count(|state, now| {
-        node::approve(state, request, expected, &caller, now, &mut Random)
+        let (approved, mut changes) =
+            node::approve(state, request, expected, &caller, now, &mut Random)?;
+        changes.extend(came_in_before(call, state, &approved));
+        Ok((approved, changes))
+    })
+}
+
+/// A connection that is older than its record is noted in it now.
+fn came_in_before(call: &Call<'_>, state: &mut State, approved: &Approved) -> Changes {
+    let id = approved.node["nodeId"].as_str().unwrap_or_default();
+    let record = state.nodes.paired.record(id);
+    let live = record.and_then(|record| call.context.registry().owner(&record.node_id).cloned());
+    live.map_or(Changes::new(), |live| {
+        node::connected(state, live.node(), None, live.connected_at_ms)
     })
 }
 
@@ -210,6 +223,26 @@ mod tests {
                 "{method} {params}"
             );
         }
+    }
+
+    #[test]
+    fn a_node_that_is_approved_while_it_is_connected_was_last_connected_then() {
+        let house = House::new();
+        house.seed(
+            Part::NodesPending,
+            json!({"r": request("r", "n", &["system.which"])}),
+        );
+        let person = house.operator(&["operator.pairing", "operator.admin", "operator.read"]);
+        let node = house.node("n", &["system.which"]);
+        person.ask("node.pair.approve", json!({"requestId": "r"}));
+        let connected = || {
+            let listed = person.ask("node.list", json!({}));
+            listed["nodes"][0]["lastConnectedAtMs"].clone()
+        };
+        let then = connected();
+        assert!(then.is_u64(), "{then}");
+        node.leave();
+        assert_eq!(connected(), then);
     }
 
     #[test]
