@@ -8,7 +8,9 @@ top=$(cd "$(dirname "$0")/../.." && pwd)
 scratch=$(mktemp -d)
 gateway_pid= attic_pid=
 tidy() {
-  for pid in $gateway_pid $attic_pid; do kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null || true; done
+  if [ -n "$gateway_pid" ]; then kill "$gateway_pid" 2>/dev/null && wait "$gateway_pid" 2>/dev/null || true; fi
+  # While it waits for its child, unshare ignores everything milder.
+  if [ -n "$attic_pid" ]; then kill -KILL "$attic_pid" 2>/dev/null && wait "$attic_pid" 2>/dev/null || true; fi
   rm -rf "$scratch"
 }
 trap tidy EXIT
