@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::home::Home;
 use crate::support::process::{openclaw, openclaw_with};
@@ -119,5 +119,48 @@ fn shipped_units_close_what_installed_units_close() {
             let arenas = text.contains("\nEnvironment=MALLOC_ARENA_MAX=2\n");
             assert_eq!(arenas, kind == "gateway", "{unit}");
         }
+    }
+}
+
+#[test]
+fn the_readme_shows_the_last_whole_measurement() {
+    let results = entries("tests/bench/results");
+    assert_eq!(results.len(), 1, "the last one stands alone: {results:?}");
+    let last: Value = serde_json::from_str(&text(results.first().unwrap())).unwrap();
+    let readme = text(&repository().join("README.md"));
+    let (_, table) = readme
+        .split_once("| What | Budget | Here | OpenClaw |")
+        .unwrap();
+    let lines = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    let lines: Vec<Vec<&str>> = lines
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    assert!(lines.len() > 10, "{lines:?}");
+    for line in lines {
+        let rows = last["rows"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["what"] == line[0]);
+        let row = row.unwrap_or_else(|| panic!("nothing measures {line:?}"));
+        assert_eq!(
+            row["budget"].as_str().unwrap_or_default(),
+            line[1],
+            "{line:?}"
+        );
+        for (cell, sample) in [(line[2], &row["ours"]), (line[3], &row["reference"])] {
+            let number = cell.split(' ').next().unwrap().replace(',', "");
+            let shown: Option<f64> = number.parse().ok();
+            let measured = sample["median"].as_f64();
+            let same = match (shown, measured) {
+                (Some(shown), Some(measured)) => (shown - measured).abs() <= measured * 0.05,
+                (shown, measured) => shown.is_none() && measured.is_none(),
+            };
+            assert!(same, "{line:?} shows {shown:?}, measured was {measured:?}");
+        }
+        let missed = row["verdict"]
+            .as_str()
+            .is_some_and(|verdict| verdict.starts_with("MISSED"));
+        assert_eq!(line[2].ends_with("(missed)"), missed, "{line:?}");
     }
 }
