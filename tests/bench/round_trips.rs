@@ -33,7 +33,7 @@ pub fn measure(bench: &mut Bench) {
         .limited(1.5, "≤ 1.5 × two raw echoes")
         .reference(reference.as_ref().map(|(ratio, _)| *ratio))
         .note(&format!(
-            "p50 {:.3} ms, p99 {:.3} ms; two echoes p50 {:.3} ms{theirs}; both wake four threads; the rest is JSON at each end, the policy, and twice a look at the state's files",
+            "p50 {:.3} ms, p99 {:.3} ms; two echoes p50 {:.3} ms{theirs}; both wake four threads, these in three processes: `taskset -c 0 make bench FILTER=round-trip` shows it without the waking of idle processors; the rest is JSON at each end, the policy, and a look at the files of the state",
             trips.median(),
             trips.quantile(0.99),
             echoes.median(),
