@@ -1,5 +1,7 @@
 //! Reading the rows that list methods answer with: absent and wrongly typed members read as absent.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use crate::cli::output::text::plain;
@@ -51,6 +53,15 @@ pub fn id(row: &Value) -> &str {
     text(row, "nodeId")
         .or_else(|| text(row, "deviceId"))
         .unwrap_or_default()
+}
+
+/// Rows by their id, the first of each: for lists that are joined.
+pub fn by_id(rows: &[Value]) -> HashMap<&str, &Value> {
+    let mut found = HashMap::with_capacity(rows.len());
+    for row in rows {
+        found.entry(id(row)).or_insert(row);
+    }
+    found
 }
 
 /// A cell: the text or nothing.

@@ -93,14 +93,13 @@ fn live(gateway: &mut dyn Administration, needed: bool) -> Result<Value, CliErro
 /// Paired records with what their live entry knows better, then live entries that are paired without a
 /// record.
 pub(in crate::cli) fn merged(records: &[Value], live: &[Value]) -> Vec<Value> {
-    let entry_of = |id: &str| live.iter().find(|entry| row::id(entry) == id);
-    let has_record = |id: &str| records.iter().any(|record| row::id(record) == id);
+    let (recorded, entries) = (row::by_id(records), row::by_id(live));
     let of_records = records
         .iter()
-        .map(|record| merge(record, entry_of(row::id(record))));
+        .map(|record| merge(record, entries.get(row::id(record)).copied()));
     let others = live
         .iter()
-        .filter(|entry| row::flag(entry, "paired") && !has_record(row::id(entry)))
+        .filter(|entry| row::flag(entry, "paired") && !recorded.contains_key(row::id(entry)))
         .map(|entry| merge(entry, None));
     of_records.chain(others).collect()
 }
@@ -153,13 +152,12 @@ pub fn status(invocation: &Invocation) -> Result<Answer, CliError> {
 
 /// Fills in what only the record knows about nodes that are away.
 fn add_last_connected(nodes: &mut [Value], records: &[Value]) {
+    let records = row::by_id(records);
     for node in nodes
         .iter_mut()
         .filter(|node| last_connected(node).is_none())
     {
-        let record = records
-            .iter()
-            .find(|record| row::id(record) == row::id(node));
+        let record = records.get(row::id(node)).copied();
         if let Some(then) = record.and_then(last_connected) {
             node["lastConnectedAtMs"] = json!(then);
         }
