@@ -223,10 +223,11 @@ fn collect(stream: impl Read + Send + 'static, output: Arc<Mutex<String>>) -> Jo
 
 /// A gateway of the program under test with its home.
 pub struct Gateway {
+    /// Before its home, which it would make again when it logs that it ends.
+    pub process: Running,
     pub home: Home,
     pub address: SocketAddr,
     pub token: String,
-    pub process: Running,
 }
 
 /// The shared secret of the tests' gateways.
