@@ -101,6 +101,18 @@ impl Journal {
         after: Option<&str>,
         visible: impl Fn(&Map<String, Value>) -> bool,
     ) -> Value {
+        let (last, seen, texts) = self.told(after);
+        // Behind the lock: whoever has news shall not wait for a reader's parsing.
+        let events: Vec<Map<String, Value>> = texts
+            .iter()
+            .filter_map(|text| serde_json::from_str(text).ok())
+            .filter(|event| visible(event))
+            .collect();
+        json!({"boot": self.boot, "last": self.id(last), "complete": seen, "events": events})
+    }
+
+    /// The newest number, whether `after` is known here, and what came after it.
+    fn told(&self, after: Option<&str>) -> (u64, bool, Vec<Box<str>>) {
         let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         let oldest = ring.last - ring.events.len() as u64;
         let seen = match after {
@@ -110,12 +122,8 @@ impl Journal {
                 .filter(|seen| (oldest..=ring.last).contains(seen)),
         };
         let told = seen.map_or(ring.events.len(), |seen| (seen - oldest) as usize);
-        let texts = ring.events.iter().skip(told);
-        let events: Vec<Map<String, Value>> = texts
-            .filter_map(|text| serde_json::from_str(text).ok())
-            .filter(|event| visible(event))
-            .collect();
-        json!({"boot": self.boot, "last": self.id(ring.last), "complete": seen.is_some(), "events": events})
+        let texts = ring.events.iter().skip(told).cloned().collect();
+        (ring.last, seen.is_some(), texts)
     }
 
     fn id(&self, number: u64) -> String {

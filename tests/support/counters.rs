@@ -5,6 +5,50 @@ pub fn resident_kib(pid: u32) -> u64 {
     status(pid, "VmRSS:")
 }
 
+/// What the stacks of a process hold of that, in KiB: of its threads, and of those that the C library keeps for the
+/// next ones. A stack is a private anonymous mapping right behind the inaccessible page that guards it.
+pub fn stacks_kib(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap();
+    let (mut stacks, mut guard_end, mut in_stack) = (0, 0, false);
+    for line in text.lines() {
+        if let Some(mapping) = Mapping::parse(line) {
+            in_stack = mapping.writable && mapping.anonymous && mapping.start == guard_end;
+            let guard = !mapping.accessible && mapping.end - mapping.start <= GUARD;
+            guard_end = if guard { mapping.end } else { 0 };
+        } else if in_stack {
+            stacks += number(line, "Rss:").unwrap_or(0);
+        }
+    }
+    stacks
+}
+
+/// The largest page there is, in bytes.
+const GUARD: u64 = 64 * 1_024;
+
+/// The head of a mapping in `smaps`.
+struct Mapping {
+    start: u64,
+    end: u64,
+    accessible: bool,
+    writable: bool,
+    anonymous: bool,
+}
+
+impl Mapping {
+    fn parse(line: &str) -> Option<Mapping> {
+        let mut words = line.split_whitespace();
+        let (start, end) = words.next()?.split_once('-')?;
+        let access = words.next()?;
+        Some(Mapping {
+            start: u64::from_str_radix(start, 16).ok()?,
+            end: u64::from_str_radix(end, 16).ok()?,
+            accessible: !access.starts_with("---"),
+            writable: access == "rw-p",
+            anonymous: words.nth(2)? == "0",
+        })
+    }
+}
+
 /// A number of `/proc/<pid>/status`, named with its colon.
 #[track_caller]
 pub fn status(pid: u32, name: &str) -> u64 {

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 
 use serde_json::{Value, json};
 
-use super::counters::resident_kib;
+use super::counters::{resident_kib, stacks_kib};
 use super::home::Home;
 use super::peer::Peer;
 use super::process::{Gateway, Running, SECRET, command, program};
@@ -35,6 +35,8 @@ const FILE_SLACK: usize = 8;
 #[derive(Clone, Copy, Debug)]
 pub struct Held {
     pub resident_kib: u64,
+    /// Part of it.
+    pub stacks_kib: u64,
     pub descriptors: usize,
     pub threads: usize,
     pub children: usize,
@@ -46,8 +48,9 @@ impl fmt::Display for Held {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             out,
-            "{} KiB resident, {} descriptors, {} threads, {} children, {} files of {} KiB",
+            "{} KiB resident ({} stacks), {} descriptors, {} threads, {} children, {} files of {} KiB",
             self.resident_kib,
+            self.stacks_kib,
             self.descriptors,
             self.threads,
             self.children,
@@ -68,6 +71,7 @@ impl Held {
         let (files, bytes) = files(&home.state());
         Held {
             resident_kib: resident_kib(process.pid()),
+            stacks_kib: stacks_kib(process.pid()),
             descriptors: count("fd"),
             threads: count("task"),
             children: children(process.pid()),
