@@ -6,6 +6,7 @@ use crate::support::device::Device;
 use crate::support::home::Home;
 use crate::support::peer::{Peer, node_params};
 use crate::support::process::{Gateway, SECRET, free_port, openclaw, openclaw_with};
+use crate::support::stand_in::{StandIn, with_gateway};
 use crate::support::websocket::WebSocket;
 
 #[test]
@@ -419,4 +420,47 @@ fn an_owner_with_a_stale_token_in_the_shell_is_told_and_still_sees_everybody() {
     );
     let rows = pending.success().json();
     assert_eq!(rows[0]["deviceId"], json!(device.id), "{rows}");
+}
+
+#[test]
+fn a_list_of_nodes_hides_no_refusal_behind_the_half_it_has() {
+    let records = json!({"pending": [], "paired": [{"nodeId": "n-1", "token": "secret"}]});
+    let refusal = json!({"code": "INVALID_REQUEST", "message": "missing scope: operator.read"});
+    let busy = json!({"code": "UNAVAILABLE", "message": "not now"});
+    for (error, code) in [(refusal, 1), (busy, 0)] {
+        let outcome = with_gateway(&StandIn::new(), &["nodes", "list", "--json"], |gateway| {
+            let mut visitor = gateway.welcome();
+            visitor.answer("node.pair.list", records.clone());
+            visitor.refuse("node.list", error.clone());
+            if code == 0 {
+                visitor.answer("device.pair.list", json!({"pending": [], "paired": []}));
+            }
+        });
+        assert_eq!(outcome.code, code, "{outcome:?}");
+        let document = outcome.json();
+        if code == 0 {
+            assert_eq!(document["paired"][0]["nodeId"], "n-1", "{document}");
+            continue;
+        }
+        assert_eq!(document["error"]["message"], error["message"]);
+        assert_eq!(document["paired"], json!(null), "{document}");
+    }
+}
+
+#[test]
+fn clearing_the_devices_removes_the_own_one_last() {
+    let gateway = StandIn::new();
+    let arguments = ["devices", "clear", "--yes", "--json"];
+    let outcome = with_gateway(&gateway, &arguments, |gateway| {
+        let mut visitor = gateway.welcome();
+        let own = visitor.connect["device"]["id"].clone();
+        let paired = json!([{"deviceId": own}, {"deviceId": "b"}, {"deviceId": "c"}]);
+        visitor.answer("device.pair.list", json!({"pending": [], "paired": paired}));
+        for id in [json!("b"), json!("c"), own] {
+            let asked = visitor.answer("device.pair.remove", json!({"deviceId": id}));
+            assert_eq!(asked, json!({"deviceId": id}));
+        }
+    });
+    let removed = outcome.success().json()["removedDevices"].clone();
+    assert_eq!(removed.as_array().unwrap()[..2], [json!("b"), json!("c")]);
 }

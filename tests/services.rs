@@ -175,6 +175,11 @@ fn a_node_is_installed_once_with_its_secrets_beside_the_unit_and_uninstalled_wit
         again.stdout,
         "Node service already enabled.\nReinstall with: openclaw node install --force\n"
     );
+    fs::remove_file(home.path().join("asked")).unwrap();
+    run(&home, RUNNING, &[], &["node", "start"]).success();
+    let manager = asked(&home);
+    let started = manager.contains(" start openclaw-node.service\n");
+    assert!(started && !manager.contains(" restart "), "{manager}");
     let status = run(&home, RUNNING, &[], &["node", "status", "--json"]).success();
     assert!(!status.stdout.contains(secret), "{status:?}");
     let status = status.json();

@@ -54,7 +54,7 @@ fn an_unanswered_invoke_times_out_and_its_late_result_is_ignored() {
     let gateway = Gateway::start();
     let (device, mut node, mut operator) = pair(&gateway);
     let error = operator
-        .call("node.invoke", which(&device, json!(1)))
+        .call("node.invoke", which(&device, json!(500)))
         .unwrap_err();
     assert_eq!(error["message"], "TIMEOUT: node invoke timed out");
     assert_eq!(error["details"]["nodeError"]["code"], "TIMEOUT");

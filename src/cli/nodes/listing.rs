@@ -6,7 +6,7 @@ use crate::cli::administration::{Administration, Fallback, open};
 use crate::cli::answer::Answer;
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
-use crate::cli::nodes::{view, waiting, with_note};
+use crate::cli::nodes::{view, waiting_in, with_note};
 use crate::cli::row;
 use crate::cli::watch::{self, What};
 use crate::pairing::truth::View;
@@ -71,12 +71,15 @@ pub fn list(invocation: &Invocation) -> Result<Answer, CliError> {
         .into_iter()
         .filter(|node| filter.keeps(node, now))
         .collect();
-    let pending = match filter.any() {
+    let waiting = match filter.any() {
         true => Vec::new(),
-        false => waiting(&mut *gateway, View::Nodes)?,
+        false => {
+            let devices = gateway.call("device.pair.list", &json!({}))?;
+            waiting_in(&devices, &records, View::Nodes)
+        }
     };
-    let text = view::list(&pending, &paired, total, now, invocation.style());
-    let document = json!({"pending": pending, "paired": paired});
+    let text = view::list(&waiting, &paired, total, now, invocation.style());
+    let document = json!({"pending": waiting, "paired": paired});
     Ok(with_note(Answer::new(document, text), &*gateway))
 }
 

@@ -38,7 +38,7 @@ pub fn pending(invocation: &Invocation) -> Result<Answer, CliError> {
     }
     let mut gateway = open(invocation, &[Scope::PAIRING], Fallback::Offline)?;
     let (devices, nodes) = lists(&mut *gateway)?;
-    let waiting = merged(&devices, &nodes, View::Nodes);
+    let waiting = waiting_in(&devices, &nodes, View::Nodes);
     let text = view::pending(&waiting, SystemClock.now_ms(), invocation.style());
     let mut answer = Answer::new(json!(waiting), text);
     answer.notes.extend(pairing::notes(&nodes));
@@ -117,10 +117,11 @@ pub fn lists(gateway: &mut dyn Administration) -> Result<(Value, Value), CliErro
 /// The gateway's refusal.
 pub fn waiting(gateway: &mut dyn Administration, view: View) -> Result<Vec<Value>, CliError> {
     let (devices, nodes) = lists(gateway)?;
-    Ok(merged(&devices, &nodes, view))
+    Ok(waiting_in(&devices, &nodes, view))
 }
 
-fn merged(devices: &Value, nodes: &Value, view: View) -> Vec<Value> {
+/// The same from answers that are there already.
+pub fn waiting_in(devices: &Value, nodes: &Value, view: View) -> Vec<Value> {
     let (devices, nodes) = (row::rows(devices, "pending"), row::rows(nodes, "pending"));
     rows(devices, nodes, view)
 }
