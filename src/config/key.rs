@@ -282,7 +282,7 @@ pub const KEYS: &[Key] = &[
     key("secrets.providers.*", SecretProvider, Unset, Free, "source of secrets: env, file or exec"),
     key("tools.*", Any, Unset, Free, UNUSED),
     key("tools.exec.applyPatch", Object, Unset, Free, UNUSED),
-    key("tools.exec.ask", Kind::Word(ExecAsk::NAMES), Preset::Text("off"), Free, "when a person is asked"),
+    key("tools.exec.ask", Kind::Word(ExecAsk::NAMES), Unset, Free, "when a person is asked; the stricter of this and exec-approvals.json, on-miss where neither says so"),
     key("tools.exec.backgroundMs", Kind::POSITIVE, Unset, Free, "time until a command goes to the background, ms"),
     key("tools.exec.cleanupMs", Kind::POSITIVE, Unset, Free, "time finished commands are remembered, ms"),
     key("tools.exec.host", Kind::Word(ExecHost::NAMES), Preset::Text("auto"), Free, "where commands run"),
@@ -293,7 +293,7 @@ pub const KEYS: &[Key] = &[
     key("tools.exec.safeBinProfiles", Object, Unset, Free, "argument rules of safe programs"),
     key("tools.exec.safeBinTrustedDirs", TextList, NoItems, Free, "directories safe programs may live in"),
     key("tools.exec.safeBins", TextList, Unset, Free, "programs that may filter standard input"),
-    key("tools.exec.security", Kind::Word(ExecSecurity::NAMES), Preset::Text("full"), Free, "what may run"),
+    key("tools.exec.security", Kind::Word(ExecSecurity::NAMES), Unset, Free, "what may run; the stricter of this and exec-approvals.json, allowlist where neither says so"),
     key("tools.exec.strictInlineEval", Flag, OFF, Free, "inline programs always need approval"),
     key("tools.exec.timeoutSec", Kind::POSITIVE, Unset, Free, "longest run of a command, s"),
     ignored("acp"),
@@ -354,6 +354,23 @@ mod tests {
                 _ => false,
             };
             assert!(preset_fits, "{}", row.path);
+        }
+    }
+
+    #[test]
+    fn what_runs_without_settings_is_what_the_exec_policy_takes() {
+        let unset = crate::exec::Effective::default();
+        for (path, word) in [
+            ("tools.exec.ask", unset.ask.as_str()),
+            ("tools.exec.security", unset.security.as_str()),
+        ] {
+            let row = KEYS.iter().find(|row| row.path == path).unwrap();
+            // A default here would be one that exec-approvals.json cannot exceed.
+            assert_eq!(row.preset, Preset::Unset, "{path}");
+            assert!(
+                row.help.contains(&format!(", {word} where neither")),
+                "{path}"
+            );
         }
     }
 

@@ -252,9 +252,9 @@ pub struct Tools {
 pub struct Exec {
     /// Where commands run.
     pub host: ExecHost,
-    /// As configured; the gateway's own host means `full` when unset, a node `allowlist`.
+    /// As configured; unset, `exec-approvals.json` decides alone.
     pub security: Option<ExecSecurity>,
-    /// As configured; the gateway's own host means `off` when unset, a node `on-miss`.
+    /// As configured; unset, `exec-approvals.json` decides alone.
     pub ask: Option<ExecAsk>,
     /// Default node selector.
     pub node: Option<String>,
