@@ -325,10 +325,10 @@ fn a_broken_configuration_is_named_and_everything_else_is_looked_at() {
     assert_eq!(outcome.code, 1);
     let report = outcome.json();
     let config = check(&report, "config.valid");
-    assert_eq!(
-        (&config["state"], &config["fix"]),
-        (&json!("fail"), &json!("openclaw config validate"))
-    );
+    assert_eq!(config["state"], "fail");
+    let file = home.state().join("openclaw.json");
+    let fix = format!("\"${{EDITOR:-vi}}\" {}", file.display());
+    assert_eq!(config["fix"], fix);
     assert_eq!(config["items"].as_array().unwrap().len(), 2, "{config:#}");
     assert_eq!(state(&report, "state.files"), "ok");
     assert_eq!(state(&report, "clock.time"), "ok");
@@ -567,6 +567,28 @@ fn in_remote_mode_the_gateway_elsewhere_is_asked_and_this_machine_is_no_gateway(
         missing["fix"],
         "openclaw config set gateway.remote.url <wss-url>"
     );
+    home.write_config(&format!(
+        "{{ gateway: {{ mode: 'remote', remote: {{ url: '{url}', token: '${{NOWHERE_SET}}' }} }} }}"
+    ));
+    tidy(&home);
+    let report = doctor(&home, &[]).json();
+    let secret = check(&report, "secrets.token");
+    assert_eq!(secret["state"], "fail", "{secret}");
+    let fix = "openclaw config set gateway.remote.token <token>";
+    assert_eq!(secret["fix"], fix, "{secret}");
+    // The address is right.
+    assert_eq!(state(&report, "gateway.reachable"), "skipped");
+}
+
+#[test]
+fn a_gateway_that_was_asked_for_by_its_url_and_is_not_reached_is_a_failure() {
+    let home = Home::new();
+    let line = ["--url", "ws://192.0.2.1:1", "--token", "x"];
+    let outcome = doctor(&home, &line);
+    assert_eq!(outcome.code, 1, "{outcome:?}");
+    assert_eq!(state(&outcome.json(), "gateway.reachable"), "fail");
+    let outcome = doctor(&home, &line[..2]);
+    assert_eq!(outcome.code, 1, "{outcome:?}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::cli::output::text::plain;
+use crate::cli::output::text::{plain, quoted};
 
 /// How something stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -126,6 +126,12 @@ impl Check {
         }
         out
     }
+}
+
+/// The command that opens these files in the editor of the person.
+pub fn edit<'a>(paths: impl IntoIterator<Item = &'a str>) -> String {
+    let paths: Vec<String> = paths.into_iter().map(quoted).collect();
+    format!("\"${{EDITOR:-vi}}\" {}", paths.join(" "))
 }
 
 #[cfg(test)]

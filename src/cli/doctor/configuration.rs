@@ -1,6 +1,6 @@
 //! Whether `openclaw.json` can be used.
 
-use crate::cli::doctor::check::Check;
+use crate::cli::doctor::check::{Check, edit};
 use crate::cli::doctor::scene::Scene;
 use crate::config::Issue;
 
@@ -8,7 +8,7 @@ const ID: &str = "config.valid";
 
 /// `config.valid`.
 pub fn checks(scene: &Scene) -> Vec<Check> {
-    let path = scene.paths.config_file.display().to_string();
+    let path = scene.paths.config_file.to_string_lossy();
     let found = scene.loaded.as_ref();
     let found = found.map(|loaded| (loaded.exists, loaded.warnings.as_slice()));
     vec![judge(&path, found.map_err(Vec::as_slice))]
@@ -20,7 +20,7 @@ fn judge(path: &str, found: Result<(bool, &[String]), &[Issue]>) -> Check {
         Err(issues) => {
             let what = format!("{path} is not valid: nothing that needs it works");
             let items = issues.iter().map(Issue::to_string).collect();
-            Check::fail(ID, what, "openclaw config validate").items(items)
+            Check::fail(ID, what, edit([path])).items(items)
         }
         Ok((false, _)) => Check::ok(ID, format!("there is no {path}; the defaults hold")),
         Ok((true, [])) => Check::ok(ID, format!("{path} is valid")),
@@ -53,6 +53,9 @@ mod tests {
                 "{check:?}"
             );
             assert_eq!(check.fix.is_some(), items > 0);
+            let editor = state == State::Fail;
+            let fix = check.fix.unwrap_or_default();
+            assert_eq!(fix == "\"${EDITOR:-vi}\" /c", editor, "{fix}");
         }
     }
 }

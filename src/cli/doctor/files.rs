@@ -1,13 +1,14 @@
 //! The state directory: modes, owners, leftovers, content, room on the disk.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::cli::doctor::check::Check;
+use crate::cli::doctor::check::{Check, edit};
 use crate::cli::doctor::scene::Scene;
-use crate::cli::output::text::{counted, quoted};
+use crate::cli::output::text::counted;
 use crate::exec::ApprovalsFile;
 use crate::identity::KeyFile;
 use crate::pairing::Part;
@@ -42,11 +43,13 @@ pub fn checks(scene: &Scene) -> Vec<Check> {
         Err(cause) => return vec![unreadable(root, &cause)],
     };
     found.extend(outside(scene));
+    // The directory stands first.
+    let owner = found.first().map_or(0, |root| root.owner);
     let mut checks = vec![
         modes(&found),
         owners(&found),
         leftovers(&found, scene.holder, scene.restart_gateway()),
-        contents(&directory),
+        contents(&directory, owner),
     ];
     checks.push(match room(root) {
         Ok(room) => disk(root, &room),
@@ -115,10 +118,15 @@ fn owners(found: &[Kept]) -> Check {
         counted(foreign.len() as u64, "file"),
         root.owner
     );
-    let fix = format!("sudo chown -R {} {}", root.owner, root.path.display());
+    let fix = give_to(root.owner, &root.path);
     let named = |kept: &&Kept| format!("{} (user {})", kept.path.display(), kept.owner);
     let items = foreign.iter().map(named).take(MOST_ITEMS).collect();
     Check::fail(ID, what, fix).items(items)
+}
+
+/// The command that makes a user the owner of everything.
+fn give_to(owner: u32, root: &Path) -> String {
+    format!("sudo chown -R {owner} {}", root.display())
 }
 
 fn leftovers(found: &[Kept], holder: Option<u32>, restart: String) -> Check {
@@ -143,17 +151,21 @@ fn leftovers(found: &[Kept], holder: Option<u32>, restart: String) -> Check {
 struct Fault {
     path: PathBuf,
     text: String,
+    /// Who runs this may not read it.
+    denied: bool,
 }
 
 impl Fault {
     fn new(path: impl Into<PathBuf>, text: impl ToString) -> Fault {
         let (path, text) = (path.into(), text.to_string());
-        Fault { path, text }
+        let opened = File::open(&path);
+        let denied = opened.is_err_and(|cause| cause.kind() == io::ErrorKind::PermissionDenied);
+        Fault { path, text, denied }
     }
 }
 
-/// Reads every file as the program would.
-fn contents(directory: &StateDir) -> Check {
+/// Reads every file as the program would. `owner`: whose the directory is.
+fn contents(directory: &StateDir, owner: u32) -> Check {
     let mut faults = Vec::new();
     let mut odd = Vec::new();
     for part in Part::ALL {
@@ -177,7 +189,7 @@ fn contents(directory: &StateDir) -> Check {
     let policy = ApprovalsFile::new(directory.root(), None);
     let fault = policy.look().document.err();
     faults.extend(fault.map(|text| Fault::new(policy.path(), text)));
-    judge_contents(&faults, &odd)
+    judge_contents(&faults, &odd, &give_to(owner, directory.root()))
 }
 
 fn key(path: &Path) -> Option<Fault> {
@@ -200,11 +212,19 @@ fn object(path: &Path) -> Option<Fault> {
     Some(Fault::new(path, StoreError::malformed(path, &fault)))
 }
 
-fn judge_contents(faults: &[Fault], odd: &[Fault]) -> Check {
+/// `give`: the command after which the files may be read.
+fn judge_contents(faults: &[Fault], odd: &[Fault], give: &str) -> Check {
     const ID: &str = "state.files";
     let fails = !faults.is_empty();
     if !fails && odd.is_empty() {
         return Check::ok(ID, "every file can be read");
+    }
+    let all = || faults.iter().chain(odd);
+    let items = all().map(|fault| fault.text.clone()).collect();
+    let denied = faults.iter().filter(|fault| fault.denied).count() as u64;
+    if denied > 0 {
+        let what = format!("{} that this user may not read", counted(denied, "file"));
+        return Check::fail(ID, what, give).items(items);
     }
     let what = match fails {
         true => format!(
@@ -214,10 +234,8 @@ fn judge_contents(faults: &[Fault], odd: &[Fault]) -> Check {
         false => "entries that cannot be used".to_owned(),
     };
     let what = format!("{what}; repair the place, or take the file from a backup");
-    let all = || faults.iter().chain(odd);
-    let paths: Vec<String> = all().map(|it| quoted(&it.path.to_string_lossy())).collect();
-    let fix = format!("\"${{EDITOR:-vi}}\" {}", paths.join(" "));
-    let items = all().map(|fault| fault.text.clone()).collect();
+    let paths: Vec<_> = all().map(|fault| fault.path.to_string_lossy()).collect();
+    let fix = edit(paths.iter().map(AsRef::as_ref));
     Check::bad(ID, fails, what, fix).items(items)
 }
 
@@ -321,10 +339,19 @@ mod tests {
             (vec![], fault(), State::Warn, 1),
             (fault(), fault(), State::Fail, 2),
         ] {
-            let check = judge_contents(&faults, &odd);
+            let check = judge_contents(&faults, &odd, "chown");
             assert_eq!((check.state, check.items.len()), (state, items));
             let command = ["\"${EDITOR:-vi}\"", " /s/a".repeat(items).as_str()].concat();
             assert_eq!(check.fix, (items > 0).then_some(command));
         }
+    }
+
+    #[test]
+    fn files_that_may_not_be_read_are_given_to_the_owner_of_the_directory_and_not_edited() {
+        let mut fault = Fault::new("/s/a", "cannot read /s/a: Permission denied");
+        fault.denied = true;
+        let check = judge_contents(&[fault], &[], "sudo chown -R 7 /s");
+        assert_eq!(check.what, "1 file that this user may not read");
+        assert_eq!(check.fix.as_deref(), Some("sudo chown -R 7 /s"));
     }
 }

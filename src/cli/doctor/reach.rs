@@ -7,8 +7,9 @@ use serde_json::Value;
 use crate::cli::doctor::check::Check;
 use crate::cli::doctor::scene::Scene;
 use crate::cli::doctor::{clock, discovery};
+use crate::cli::error::CliError;
 use crate::cli::probe::{Finding, probe};
-use crate::client::Budget;
+use crate::client::{Budget, ClientError, ResolveError};
 use crate::store::{Clock, SystemClock};
 
 const ID: &str = "gateway.reachable";
@@ -18,13 +19,10 @@ const SHARE_TENTHS: u32 = 8;
 
 /// `gateway.reachable`, `gateway.version`, `clock.gateway`, `discovery.mdns`.
 pub fn checks(scene: &Scene) -> Vec<Check> {
-    let (Ok(loaded), Ok(endpoint)) = (&scene.loaded, &scene.endpoint) else {
-        let why = scene.endpoint.as_ref().err().cloned().unwrap_or_default();
-        let why = why.lines().next().unwrap_or_default();
-        return vec![match scene.is_remote() {
-            true => Check::fail(ID, why, "openclaw config set gateway.remote.url <wss-url>"),
-            false => Check::skipped(ID, why),
-        }];
+    let (loaded, endpoint) = match (&scene.loaded, &scene.endpoint) {
+        (Ok(loaded), Ok(endpoint)) => (loaded, endpoint),
+        (_, Err(error)) => return vec![nowhere(error, scene.is_remote())],
+        (Err(_), Ok(_)) => return Vec::new(),
     };
     let total: Duration = scene.budget * SHARE_TENTHS / 10;
     let opt_in = scene.environment.allow_insecure_private_ws();
@@ -34,8 +32,8 @@ pub fn checks(scene: &Scene) -> Vec<Check> {
         at: endpoint.name(),
         ms: finding.latency_ms,
         outcome: outcome(&finding),
-        expected: scene.is_remote() || scene.has_gateway(),
-        runs: scene.holder.is_some() || scene.is_remote(),
+        expected: !endpoint.is_local() || scene.has_gateway(),
+        runs: scene.holder.is_some() || !endpoint.is_local(),
         start: scene.start_gateway(),
     };
     let mut checks = vec![answer.judge()];
@@ -52,6 +50,33 @@ pub fn checks(scene: &Scene) -> Vec<Check> {
         checks.push(discovery::check(&finding.discovery()));
     }
     checks
+}
+
+/// Why there is no gateway to ask.
+fn nowhere(error: &CliError, remote: bool) -> Check {
+    let text = error.to_string();
+    let why = text.lines().next().unwrap_or_default();
+    let resolving = match error {
+        CliError::Client(failure) => match &failure.error {
+            ClientError::Resolve(error) => Some(error),
+            _ => None,
+        },
+        _ => None,
+    };
+    match resolving {
+        Some(ResolveError::CredentialsMissing { .. }) => {
+            Check::fail(ID, why, "openclaw doctor --url <url> --token <token>")
+        }
+        // The check of that secret says what to do.
+        Some(ResolveError::SecretUnavailable { .. }) => Check::skipped(ID, why),
+        Some(ResolveError::SshTarget { .. }) => Check::fail(
+            ID,
+            why,
+            "openclaw config set gateway.remote.sshTarget <user@host>",
+        ),
+        _ if remote => Check::fail(ID, why, "openclaw config set gateway.remote.url <wss-url>"),
+        _ => Check::skipped(ID, why),
+    }
 }
 
 /// What became of the attempt.

@@ -23,7 +23,7 @@ pub struct Scene {
     /// The configuration, or what is wrong with it.
     pub loaded: Result<Loaded, Vec<Issue>>,
     /// The gateway to ask, or why there is none.
-    pub endpoint: Result<Endpoint, String>,
+    pub endpoint: Result<Endpoint, CliError>,
     /// The gateway's service; `Err` when its place cannot be found.
     pub gateway_service: Result<Place, String>,
     /// The node host's service.
@@ -53,9 +53,11 @@ impl Scene {
             Err(_) => invocation.environment().clone(),
         };
         let endpoint = match &loaded {
-            Ok(loaded) => endpoint(invocation, &paths, loaded, Purpose::Probe)
-                .map_err(|error| error.to_string()),
-            Err(_) => Err("the configuration is not valid".to_owned()),
+            Ok(loaded) => endpoint(invocation, &paths, loaded, Purpose::Probe),
+            Err(_) => Err(CliError::failed(
+                "CONFIG_INVALID",
+                "the configuration is not valid",
+            )),
         };
         let service = |kind| Place::of(invocation, kind).map_err(|error| error.to_string());
         Ok(Scene {

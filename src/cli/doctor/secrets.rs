@@ -208,9 +208,12 @@ fn judge(
         return Check::skipped(&id, format!("no {kind} is named anywhere"));
     }
     if let Some(missing) = named.iter().find(|named| named.value.is_err()) {
-        let what = format!("{} is configured and gives no value", missing.place);
+        let what = format!(
+            "{} is configured and gives no value; provide what it names, here and to the service, or set another",
+            missing.place
+        );
         let path = missing.place.trim_start_matches("config ");
-        return Check::fail(&id, what, format!("openclaw config get {path}")).items(items);
+        return Check::fail(&id, what, format!("openclaw config set {path} <{kind}>")).items(items);
     }
     let own: Vec<&Named> = named
         .iter()
@@ -267,7 +270,7 @@ mod tests {
             (vec![here("the file", "a"), here("config c", "b")], false, State::Warn, Some("openclaw gateway uninstall && openclaw gateway install")),
             (vec![here("env T", "a"), there("config r", "b")], false, State::Ok, None),
             (vec![here("file", "a"), here("config c", "b")], true, State::Ok, None),
-            (vec![missing], false, State::Fail, Some("openclaw config get gateway.auth.token")),
+            (vec![missing], false, State::Fail, Some("openclaw config set gateway.auth.token <token>")),
         ] {
             let agree = agree("token", &named, None);
             let check = judge("token", &named, Some(&used), remote, agree);
