@@ -592,6 +592,28 @@ fn a_gateway_that_was_asked_for_by_its_url_and_is_not_reached_is_a_failure() {
 }
 
 #[test]
+fn a_node_that_its_host_refuses_to_connect_in_plaintext_is_a_failure() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let home = Home::new();
+    for (host, expected) in [("127.0.0.1", "ok"), ("8.8.8.8", "fail")] {
+        let gateway = json!({"host": host, "port": port, "tls": false});
+        let file = json!({"version": 1, "nodeId": "n", "gateway": gateway});
+        home.write("node.json", file.to_string().as_bytes());
+        tidy(&home);
+        let report = doctor(&home, &["--timeout", "2000"]).json();
+        let node = check(&report, "node.gateway");
+        assert_eq!(node["state"], expected, "{node}");
+        let fix =
+            format!("openclaw node run --host {host} --port {port} --tls-fingerprint <sha256>");
+        assert_eq!(
+            node["fix"].as_str(),
+            (expected == "fail").then_some(fix.as_str())
+        );
+    }
+}
+
+#[test]
 fn lingering_and_the_time_server_are_asked_for() {
     let home = Home::new();
     let user = Command::new("id").arg("-un").output().unwrap().stdout;

@@ -1,10 +1,10 @@
 //! The node host of this machine: its settings, the gateway it belongs to, what it may run.
 
-use std::time::{Duration, Instant};
-
 use crate::cli::doctor::check::Check;
 use crate::cli::doctor::scene::Scene;
 use crate::cli::output::text::counted;
+use crate::cli::service::Seen;
+use crate::client::{Budget, ClientError, UrlSource, plaintext};
 use crate::config::paths::DEFAULT_GATEWAY_PORT;
 use crate::exec::ApprovalsFile;
 use crate::identity::Fingerprint;
@@ -13,6 +13,9 @@ use crate::store::{NodeFile, NodeGateway};
 
 /// The part of the whole time that the node's gateway has, in tenths.
 const SHARE_TENTHS: u32 = 6;
+
+/// The variable that permits plaintext to private addresses.
+const OPT_IN: &str = "OPENCLAW_ALLOW_INSECURE_PRIVATE_WS";
 
 /// `node.settings`, `node.gateway`, `node.approvals`.
 pub fn checks(scene: &Scene) -> Vec<Check> {
@@ -40,10 +43,11 @@ pub fn checks(scene: &Scene) -> Vec<Check> {
     if let Some(gateway) = &file.gateway {
         let pin = gateway.tls_fingerprint.as_deref();
         if pin.is_none_or(|pin| Fingerprint::parse(pin).is_some()) {
-            checks.push(reached(
-                gateway,
-                knock(gateway, scene.budget * SHARE_TENTHS / 10),
-            ));
+            let budget = Budget::new(scene.budget * SHARE_TENTHS / 10);
+            checks.push(match plaintext_rule(gateway, scene, &budget) {
+                Ok(()) => reached(gateway, knock(gateway, &budget)),
+                Err(why) => in_plaintext(gateway, &why),
+            });
         }
     }
     checks.push(approvals(rules));
@@ -87,10 +91,27 @@ fn place(gateway: &NodeGateway) -> (&str, u16) {
     (host, gateway.port.unwrap_or(DEFAULT_GATEWAY_PORT))
 }
 
+/// Why the node host refuses to speak to this gateway at all. What its service is given counts as what stands in the
+/// environment.
+fn plaintext_rule(gateway: &NodeGateway, scene: &Scene, budget: &Budget) -> Result<(), String> {
+    if gateway.tls {
+        return Ok(());
+    }
+    let service = scene.node_service.as_ref().ok().cloned().map(Seen::at);
+    let opted_in = scene.environment.allow_insecure_private_ws()
+        || service.is_some_and(|seen| seen.variable(OPT_IN) == Some("1"));
+    let url = crate::node::settings::url(gateway);
+    match plaintext::addresses(&url, UrlSource::NodeHost, opted_in, budget) {
+        Err(ClientError::Plaintext { why, .. }) => Err(why),
+        // That it cannot be reached is told below.
+        _ => Ok(()),
+    }
+}
+
 /// Connects as far as the certificate, and says nothing.
-fn knock(gateway: &NodeGateway, limit: Duration) -> Result<(), NetError> {
+fn knock(gateway: &NodeGateway, budget: &Budget) -> Result<(), NetError> {
     let (host, port) = place(gateway);
-    let deadline = Instant::now() + limit;
+    let deadline = budget.deadline();
     let stream = dial::connect(host, port, deadline)?;
     let pin = gateway
         .tls_fingerprint
@@ -101,6 +122,16 @@ fn knock(gateway: &NodeGateway, limit: Duration) -> Result<(), NetError> {
         (true, Some(pin)) => trust::secure(stream, &Trust::Pin(pin), host, deadline).map(drop),
         (true, None) => trust::secure(stream, &Trust::Authorities(None), host, deadline).map(drop),
     }
+}
+
+fn in_plaintext(gateway: &NodeGateway, why: &str) -> Check {
+    let (host, port) = place(gateway);
+    let what = format!(
+        "the node host refuses to speak plaintext to {}: {why}",
+        address(gateway)
+    );
+    let fix = format!("openclaw node run --host {host} --port {port} --tls-fingerprint <sha256>");
+    Check::fail("node.gateway", what, fix)
 }
 
 fn reached(gateway: &NodeGateway, outcome: Result<(), NetError>) -> Check {
@@ -171,6 +202,22 @@ mod tests {
         let silent = reached(&gateway(false, None), Err(NetError::TimedOut));
         assert_eq!(silent.state, State::Fail);
         assert_eq!(reached(&gateway(true, None), Ok(())).state, State::Ok);
+    }
+
+    #[test]
+    fn a_gateway_that_the_node_host_refuses_in_plaintext_is_a_failure() {
+        let gateway = NodeGateway {
+            host: Some("8.8.8.8".to_owned()),
+            ..NodeGateway::default()
+        };
+        let check = in_plaintext(&gateway, "a public address");
+        assert_eq!(check.state, State::Fail);
+        assert!(
+            check.what.contains("ws://8.8.8.8:18789: a public"),
+            "{check:?}"
+        );
+        let fix = "openclaw node run --host 8.8.8.8 --port 18789 --tls-fingerprint <sha256>";
+        assert_eq!(check.fix.as_deref(), Some(fix));
     }
 
     #[test]
