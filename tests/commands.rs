@@ -118,7 +118,7 @@ fn usage_errors_name_what_is_wrong_before_anything_happens() {
 fn every_failure_with_json_is_one_document() {
     let home = Home::with_gateway(free_port(), SECRET);
     for arguments in [
-        &["nodes", "status", "--json"][..],
+        &["approvals", "get", "--gateway", "--json"][..],
         &["nodes", "invoke", "--json", "--node", "x", "--command", "y"],
         &["gateway", "call", "health", "--json"],
         &["health", "--json"],

@@ -122,13 +122,14 @@ fn is_pairing_refusal(error: &CliError) -> bool {
     matches!(error, CliError::Client(failure) if matches!(failure.error, ClientError::PairingRequired(_)))
 }
 
-/// The state directory under its lock, if a gateway ever ran on it; otherwise the error stands.
+/// The state directory under its lock, if a gateway ever ran on it or one is meant to; otherwise the error stands.
 fn offline(
     error: CliError,
     paths: &Paths,
     loaded: &Loaded,
 ) -> Result<Box<dyn Administration>, CliError> {
-    if !Local::has_state(paths) {
+    let meant = loaded.config.gateway.mode == Some(GatewayMode::Local);
+    if !meant && !Local::has_state(paths) {
         return Err(error);
     }
     match Local::offline(paths, loaded) {

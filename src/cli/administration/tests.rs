@@ -409,6 +409,15 @@ fn offline_work_is_for_the_gateways_own_machine() {
 }
 
 #[test]
+fn a_gateway_that_is_to_run_here_can_be_prepared_before_its_first_start() {
+    let place = Place::new("{gateway: {mode: 'local'}}");
+    let key = place.document("devices keys create --command system.run");
+    assert_eq!(key["commands"], json!(["system.run"]), "{key}");
+    let listed = place.document("devices keys list");
+    assert_eq!(listed["keys"].as_array().unwrap().len(), 1, "{listed}");
+}
+
+#[test]
 fn a_secret_that_cannot_be_had_does_not_lock_the_owner_out() {
     let place = Place::new(
         "{gateway: {auth: {token: {source: 'env', provider: 'default', id: 'NOT_SET'}}}}",
