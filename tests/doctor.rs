@@ -679,3 +679,42 @@ fn a_disk_that_is_nearly_full_or_read_only_is_seen() {
         assert!(what.contains(word), "{options}: {what}");
     }
 }
+
+#[test]
+fn a_gateway_on_a_read_only_disk_is_known_as_the_one_that_holds_its_state() {
+    let refused = Command::new("unshare").args(["-rm", "true"]).output();
+    if !refused.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: no mounts here");
+        return;
+    }
+    let home = Home::with_gateway(free_port(), SECRET);
+    let kept = home.path().join("kept.json");
+    fs::copy(home.state().join("openclaw.json"), &kept).unwrap();
+    // The first gateway leaves its name in the lock, which the second cannot replace.
+    let script = r#"
+        state=$1 kept=$2 log=$3 openclaw=$4
+        start() {
+            "$openclaw" gateway run >"$log" 2>&1 &
+            tries=0
+            until "$openclaw" gateway health >/dev/null 2>&1 || [ $tries = 100 ]; do
+                tries=$((tries + 1)); sleep 0.1
+            done
+        }
+        mount -t tmpfs -o mode=700 tmpfs "$state" && cp "$kept" "$state/openclaw.json" || exit 9
+        start; kill $!; wait $!
+        mount -o remount,ro "$state" || exit 9
+        start
+        "$openclaw" doctor --json
+        kill $!; wait $!
+    "#;
+    let log = home.path().join("log");
+    let mut line = command(Path::new("/usr/bin/unshare"), &home);
+    line.args(["-rm", "/bin/sh", "-c", script, "sh"])
+        .args([home.state(), kept, log.clone(), program()])
+        .env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
+    let outcome = finish(line);
+    let log = fs::read_to_string(log).unwrap();
+    assert!(log.contains("the file system is read-only"), "{log}");
+    let owner = check(&outcome.json(), "port.owner");
+    assert_eq!(owner["state"], "ok", "{owner} {outcome:?}");
+}

@@ -496,9 +496,11 @@ fn an_unreadable_store_refuses_devices_and_keeps_the_gateway() {
         )
     });
     assert_eq!(
-        error,
-        json!({"code": "UNAVAILABLE", "message": "pairing store unavailable"})
+        (&error["code"], &error["message"]),
+        (&json!("UNAVAILABLE"), &json!("pairing store unavailable"))
     );
+    let way = error["details"]["remediation"].as_str().unwrap();
+    assert!(way.contains("openclaw doctor"), "{error}");
     assert_eq!((code, reason.as_str()), (1011, "pairing store unavailable"));
     assert_eq!(
         std::fs::read_to_string(&paired).unwrap(),

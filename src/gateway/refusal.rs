@@ -1,7 +1,15 @@
 //! How a connection that is not admitted ends: the answer, and the close behind it.
 
+use serde_json::json;
+
 use crate::protocol::close;
 use crate::protocol::error::ErrorShape;
+
+/// The pairing records cannot be read or written; the log knows why, the peer does not (D20).
+pub fn store_unavailable() -> ErrorShape {
+    let what = "The gateway cannot read or write its state: run openclaw doctor on its machine.";
+    ErrorShape::unavailable("pairing store unavailable").with_details(json!({"remediation": what}))
+}
 
 /// How a connection ends that is not admitted.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,8 +51,9 @@ impl Verdict {
 
     /// The pairing records cannot be read or written; the log knows why.
     pub fn store_unavailable() -> Self {
-        let message = "pairing store unavailable";
-        Self::with_close(ErrorShape::unavailable(message), close::INTERNAL, message)
+        let error = store_unavailable();
+        let message = error.message.clone();
+        Self::with_close(error, close::INTERNAL, message)
     }
 
     /// The end of the connection whose request `request_id` was judged.

@@ -12,14 +12,14 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
 use crate::identity::sha256_hex;
 use crate::store::atomic::create_private_directory;
 use crate::store::directory::StateDir;
 use crate::store::error::StoreError;
-use crate::store::lock_owner::{Owner, Purpose};
+use crate::store::lock_owner::{Owner, Purpose, holder_by_kernel};
 use crate::store::turn::open_to_lock;
 
 /// How long to wait for an owner that will be done in a moment (a command line that works on the
@@ -116,7 +116,10 @@ pub fn state_owner(dir: &StateDir) -> Option<u32> {
     let file = File::open(&path).ok()?;
     match flock(&file, FlockOperation::NonBlockingLockShared) {
         Ok(()) => None,
-        Err(_) => Owner::read(&file).map(|owner| owner.pid),
+        Err(_) => Owner::read(&file)
+            .filter(Owner::is_alive)
+            .map(|owner| owner.pid)
+            .or_else(|| holder_by_kernel(&file)),
     }
 }
 
@@ -224,12 +227,21 @@ fn look(path: &Path, myself: &Owner, judge: Judge) -> io::Result<Look> {
     }
     // The name is for others to read. A disk that does not take it keeps nobody from what he can do without.
     if let Err(error) = write_owner(&file, myself) {
-        log::warn!("{} does not name its owner: {error}", path.display());
+        let why = match opened_to_read(&file) {
+            true => "the file system is read-only; nothing of the state can be changed (openclaw doctor)".to_owned(),
+            false => error.to_string(),
+        };
+        log::warn!("{} does not name its owner: {why}", path.display());
     }
     Ok(Look::Held(HeldFile {
         path: path.to_owned(),
         _file: file,
     }))
+}
+
+/// Whether the disk let the file be opened for reading alone.
+fn opened_to_read(file: &File) -> bool {
+    rustix::fs::fcntl_getfl(file).is_ok_and(|flags| flags & OFlags::ACCMODE == OFlags::RDONLY)
 }
 
 fn write_owner(mut file: &File, owner: &Owner) -> io::Result<()> {
@@ -304,6 +316,19 @@ mod tests {
         assert!(!place.config_lock().exists());
         assert_eq!(state_owner(&place.dir), None);
         place.acquire().unwrap();
+    }
+
+    #[test]
+    fn a_lock_whose_file_names_a_dead_process_is_the_kernels_to_tell() {
+        let place = Place::new();
+        let _lock = place.acquire().unwrap();
+        // As on a disk that became read-only after the owner before had written its name.
+        fs::write(place.dir.gateway_lock(), r#"{"pid":4194305,"startTime":1}"#).unwrap();
+        let owner = state_owner(&place.dir);
+        assert!(
+            owner.is_none_or(|pid| pid == std::process::id()),
+            "{owner:?}"
+        );
     }
 
     #[test]

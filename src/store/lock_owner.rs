@@ -4,6 +4,8 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
+#[cfg(target_os = "linux")]
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -82,4 +84,54 @@ pub(super) fn start_time(pid: u32) -> Option<u64> {
     // 20th after it.
     let (_, fields) = stat.rsplit_once(')')?;
     fields.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// Who holds the lock on an open file. A disk that is read-only takes no name: there the file names nobody, or who held
+/// it before.
+#[cfg(target_os = "linux")]
+pub(super) fn holder_by_kernel(file: &File) -> Option<u32> {
+    let metadata = file.metadata().ok()?;
+    let device = metadata.dev();
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let place = format!("{major:02x}:{minor:02x}:{}", metadata.ino());
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| holder_in(line, &place))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn holder_by_kernel(_: &File) -> Option<u32> {
+    None
+}
+
+/// Reads `1: FLOCK  ADVISORY  WRITE 4711 00:1f:1234 0 EOF`.
+#[cfg(target_os = "linux")]
+fn holder_in(line: &str, wanted: &str) -> Option<u32> {
+    let words: Vec<&str> = line.split_ascii_whitespace().collect();
+    match words[..] {
+        [_, "FLOCK", "ADVISORY", "WRITE", pid, place, ..] if place == wanted => {
+            // 0: a process of a container that this one does not see.
+            pid.parse().ok().filter(|pid| *pid > 0)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_kernels_locks_names_who_holds_one() {
+        for (line, holder) in [
+            ("4: FLOCK  ADVISORY  WRITE 8 00:1f:12 0 EOF", Some(8)),
+            ("4: FLOCK  ADVISORY  WRITE 8 00:1f:123 0 EOF", None),
+            ("4: FLOCK  ADVISORY  READ 8 00:1f:12 0 EOF", None),
+            ("4: POSIX  ADVISORY  WRITE 8 00:1f:12 0 EOF", None),
+            // One who waits.
+            ("4: -> FLOCK  ADVISORY  WRITE 8 00:1f:12 0 EOF", None),
+        ] {
+            assert_eq!(holder_in(line, "00:1f:12"), holder, "{line}");
+        }
+    }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::gateway::apply::{Applied, apply};
 use crate::gateway::context::Context;
+use crate::gateway::refusal::store_unavailable;
 use crate::gateway::session::Session;
 use crate::identity::ids::NodeId;
 use crate::pairing::{AuditEntry, Caller, Changes, Refusal, SessionEnd, State};
@@ -69,7 +70,7 @@ impl Call<'_> {
     pub fn state(&self) -> Result<Arc<State>, ErrorShape> {
         self.context.store.snapshot().map_err(|fault| {
             log::error!(target: "gateway", "{}: {fault}", self.method);
-            unavailable()
+            store_unavailable()
         })
     }
 
@@ -152,7 +153,7 @@ impl Call<'_> {
             }
             TransactError::Store(fault) => {
                 log::error!(target: "gateway", "{}: {fault}", self.method);
-                unavailable()
+                store_unavailable()
             }
         }
     }
@@ -204,9 +205,4 @@ pub fn payload<T: Serialize>(answer: &T) -> Result<Value, ErrorShape> {
         log::error!(target: "gateway", "an answer cannot be written: {fault}");
         ErrorShape::unavailable("internal error")
     })
-}
-
-/// The pairing state cannot be read or written; the log knows why, the peer does not (D20).
-fn unavailable() -> ErrorShape {
-    ErrorShape::unavailable("pairing store unavailable")
 }

@@ -448,9 +448,12 @@ mod tests {
         house.break_disk();
         let error = person.refused("device.pair.approve", json!({"requestId": "rz"}));
         assert_eq!(
-            error,
-            json!({"code": "UNAVAILABLE", "message": "pairing store unavailable"})
+            (&error["code"], &error["message"]),
+            (&json!("UNAVAILABLE"), &json!("pairing store unavailable"))
         );
+        // What the command line shows as the way out.
+        let way = error["details"]["remediation"].as_str().unwrap();
+        assert!(way.contains("openclaw doctor"), "{error}");
         assert!(person.event_now("device.pair.resolved").is_none());
         house.mend_disk();
     }

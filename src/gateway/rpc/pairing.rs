@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::call::{Call, Outcome, Reply, payload};
 use crate::gateway::refilter;
+use crate::gateway::refusal::store_unavailable;
 use crate::gateway::ssh_proof::{NotBegun, begin, check};
 use crate::pairing::switch::{self, Standing, Switch};
 use crate::pairing::{AuditEntry, Changes, State};
@@ -79,7 +80,7 @@ pub fn ssh_begin(call: &Call<'_>, params: Option<Value>) -> Outcome {
         )),
         Err(NotBegun::Store(fault)) => {
             log::error!(target: "gateway", "{}: {fault}", call.method);
-            Err(ErrorShape::unavailable("pairing store unavailable"))
+            Err(store_unavailable())
         }
     }
 }
