@@ -157,7 +157,9 @@ impl Sources<'_> {
             last_connected_at_ms: self
                 .live
                 .map(|live| live.connected_at_ms)
-                .max(self.record.and_then(|record| record.last_connected_at_ms)),
+                .max(self.record.and_then(|record| record.last_connected_at_ms))
+                // Of a node whose commands wait nothing else is left; a sign of life is one of a connection.
+                .or_else(|| self.device?.last_seen_at_ms),
             last_seen_at_ms: seen_at,
             last_seen_reason: seen_reason.flatten(),
             paired: self.device.is_some() || self.record.is_some(),
@@ -332,7 +334,7 @@ mod tests {
             "displayName": "device name", "platform": "linux", "version": null, "deviceFamily": null,
             "clientId": "device client", "clientMode": "device mode", "remoteIp": "10.0.0.1", "caps": [], "commands": [],
             "pendingCommands": [], "approvedAtMs": 11, "createdAtMs": 7, "lastSeenAtMs": 40_000, "lastSeenReason": "manual",
-            "paired": true, "connected": false, "pairing": "none", "approvalState": "unapproved"}),
+            "lastConnectedAtMs": 40_000, "paired": true, "connected": false, "pairing": "none", "approvalState": "unapproved"}),
         );
     }
 

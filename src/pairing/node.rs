@@ -327,8 +327,8 @@ pub fn rename(
     ))
 }
 
-/// Notes that a node connected, in the record of its device id and in that of its instance id, if
-/// there are such records. An instance id is a mere claim: it never reaches the record of a device.
+/// Notes that a node connected, in its device's record and in the node records of its device id and of its
+/// instance id, if there are such records. An instance id is a mere claim: it never reaches the record of a device.
 pub fn connected(state: &mut State, node: &NodeId, instance_id: Option<&str>, now: u64) -> Changes {
     let mut noted = false;
     let devices = &state.devices.paired;
@@ -340,11 +340,16 @@ pub fn connected(state: &mut State, node: &NodeId, instance_id: Option<&str>, no
             .paired
             .update(id, |record| record.last_connected_at_ms = Some(now));
     }
-    if noted {
-        vec![Change::Touch(Part::NodesPaired)]
-    } else {
-        Changes::new()
-    }
+    // All that is left of a node whose commands wait, once it is away.
+    let of_device = state.devices.paired.update(node.as_str(), |record| {
+        if record.last_seen_at_ms.is_none_or(|seen| seen <= now) {
+            record.last_seen_at_ms = Some(now);
+            record.last_seen_reason = Some("connect".to_owned());
+        }
+    });
+    let touched = [(noted, Part::NodesPaired), (of_device, Part::DevicesPaired)];
+    let touched = touched.into_iter().filter(|(any, _)| *any);
+    touched.map(|(_, part)| Change::Touch(part)).collect()
 }
 
 /// Notes a sign of life of an authenticated device in the records of both layers. No change at all

@@ -356,6 +356,21 @@ fn signs_of_life_touch_what_exists() {
 }
 
 #[test]
+fn a_connection_is_noted_in_the_device_of_a_node_whose_commands_wait() {
+    let mut state = State::default();
+    let device =
+        json!({"n": {"deviceId": "n", "publicKey": "k", "createdAtMs": 1, "approvedAtMs": 1}});
+    state.read(Part::DevicesPaired, device).unwrap();
+    let touched = [Change::Touch(Part::DevicesPaired)];
+    assert_eq!(connected(&mut state, &"n".into(), None, NOW), touched);
+    // A connection that is noted late, with its approval, is older than what was seen since.
+    connected(&mut state, &"n".into(), None, NOW - 1);
+    let record = state.devices.paired.record("n").unwrap();
+    assert_eq!(record.last_seen_at_ms, Some(NOW));
+    assert_eq!(record.last_seen_reason.as_deref(), Some("connect"));
+}
+
+#[test]
 fn more_commands_between_the_look_and_the_approval_are_refused() {
     let admin = scopes(&["operator.admin"]);
     let (mut state, mut entropy) = (State::default(), Counter::default());
