@@ -282,6 +282,28 @@ fn presence_alive_is_written_only_for_a_paired_identity() {
 }
 
 #[test]
+fn a_node_whose_commands_wait_was_seen_when_it_connected_and_is_more_than_its_pairing() {
+    let gateway = Gateway::start();
+    let device = Device::new();
+    let node = Peer::node(gateway.address, SECRET, &device, &["system.run"]).unwrap();
+    drop(node);
+    let line = ["nodes", "list", "--last-connected", "24h", "--json"];
+    let listed = gateway.cli(&line).success().json();
+    let row = &listed["paired"][0];
+    assert_eq!(row["nodeId"], json!(device.id), "{listed}");
+    assert!(row["lastConnectedAtMs"].as_u64().unwrap() > 0, "{row}");
+    for line in [
+        vec!["nodes", "remove", "--node", &device.id],
+        vec!["nodes", "rename", "--node", &device.id, "--name", "Pi"],
+    ] {
+        let refused = gateway.cli(&line);
+        assert!(refused.stderr.contains("unknown nodeId"), "{refused:?}");
+        let way = format!("openclaw devices remove {}", device.id);
+        assert!(refused.stderr.contains(&way), "{refused:?}");
+    }
+}
+
+#[test]
 fn a_stop_tells_everybody_and_closes_with_1012() {
     let mut gateway = Gateway::start();
     let (_, mut node, mut operator) = pair(&gateway);

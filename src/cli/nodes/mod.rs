@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::cli::administration::{Administration, Fallback, open};
 use crate::cli::answer::Answer;
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, Failed};
 use crate::cli::invocation::Invocation;
 use crate::cli::output::text::{counted, plain};
 use crate::cli::watch::{self, What};
@@ -65,7 +65,9 @@ pub fn remove(invocation: &Invocation) -> Result<Answer, CliError> {
     let scopes = [Scope::PAIRING, Scope::READ];
     let mut gateway = open(invocation, &scopes, Fallback::Offline)?;
     let id = select_paired(invocation, &mut *gateway)?;
-    let removed = gateway.call("node.pair.remove", &json!({"nodeId": id}))?;
+    let removed = gateway
+        .call("node.pair.remove", &json!({"nodeId": id}))
+        .map_err(|error| without_record(error, &id))?;
     let id = plain(row::id(&removed));
     let again = row::text(&removed, "pendingRequestId").map(|request| {
         format!(
@@ -74,10 +76,40 @@ pub fn remove(invocation: &Invocation) -> Result<Answer, CliError> {
             plain(request)
         )
     });
+    let again = again.or_else(|| stays(&mut *gateway, row::id(&removed)));
     let ended = ended(&removed);
     let mut answer = Answer::new(removed, format!("Removed paired node {id}"));
     answer.notes.extend(ended.into_iter().chain(again));
     Ok(with_note(answer, &*gateway))
+}
+
+/// What is left of a node that was removed, where a list still shows it.
+fn stays(gateway: &mut dyn Administration, id: &str) -> Option<String> {
+    // The removal stands whatever becomes of this look.
+    let listed = gateway.call("node.list", &json!({})).ok()?;
+    let mut nodes = row::rows(&listed, "nodes").iter();
+    let device = nodes.any(|node| row::id(node) == id);
+    device.then(|| {
+        format!(
+            "Its device stays paired: openclaw devices remove {}",
+            plain(id)
+        )
+    })
+}
+
+/// A node that a list shows and the gateway has no record of: of such a one only the device is paired.
+fn without_record(error: CliError, id: &str) -> CliError {
+    let mut failed = Failed::from(error);
+    if failed.message == "unknown nodeId" {
+        failed.hint.get_or_insert_with(|| {
+            format!(
+                "Only its device is paired: approve its commands (openclaw nodes pending), \
+                 or remove it: openclaw devices remove {}",
+                plain(id)
+            )
+        });
+    }
+    failed.into()
 }
 
 /// `nodes rename`.
@@ -90,7 +122,9 @@ pub fn rename(invocation: &Invocation) -> Result<Answer, CliError> {
     let mut gateway = open(invocation, &scopes, Fallback::Offline)?;
     let id = select_paired(invocation, &mut *gateway)?;
     let params = json!({"nodeId": id, "displayName": name});
-    let renamed = gateway.call("node.rename", &params)?;
+    let renamed = gateway
+        .call("node.rename", &params)
+        .map_err(|error| without_record(error, &id))?;
     let shown = row::text(&renamed, "displayName").unwrap_or(name);
     let text = format!(
         "node rename ok: {} -> {}",

@@ -214,15 +214,18 @@ fn short_path(path: &str) -> String {
     }
 }
 
-/// `paired · connected (4m ago)`.
+/// `paired · connected (4m ago)`, and whether its commands wait for an approval.
 fn standing(node: &Value, now: u64) -> String {
     let word = |name, yes, no| if flag(node, name) { yes } else { no };
     let since = number(node, "connectedAtMs").map(|then| format!(" ({})", age(now, Some(then))));
+    // Gateways that do not tell the layers apart say nothing here.
+    let waits = matches!(text(node, "pairing"), Some("pending" | "none"));
     format!(
-        "{} · {}{}",
+        "{} · {}{}{}",
         word("paired", "paired", "unpaired"),
         word("connected", "connected", "disconnected"),
-        since.unwrap_or_default()
+        since.unwrap_or_default(),
+        if waits { " · commands wait" } else { "" }
     )
 }
 
@@ -294,6 +297,9 @@ Pending
              path: /usr/local/bin:/usr/bin:…:/home/u/bin"
         );
         assert_eq!(standing(&node, NOW), "paired · connected (4m ago)");
+        let waits = json!({"paired": true, "connected": false, "pairing": "none"});
+        let standing = standing(&waits, NOW);
+        assert_eq!(standing, "paired · disconnected · commands wait");
         assert_eq!(caps(&node), "browser, system");
         assert_eq!(caps(&json!({})), "?");
         let text = status(&[node], 2, NOW, &STYLE);
