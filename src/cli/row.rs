@@ -48,6 +48,17 @@ pub fn label(row: &Value) -> String {
     name.unwrap_or_else(|| plain(id(row)))
 }
 
+/// The same for tables that have a column for the id: without a name, the program and the beginning of the id.
+pub fn short_label(row: &Value) -> String {
+    const DIGITS: usize = 8;
+    match (text(row, "clientId"), id(row).get(..DIGITS)) {
+        (Some(client), Some(digits)) if label(row) == id(row) => {
+            plain(&format!("{client} {digits}"))
+        }
+        _ => label(row),
+    }
+}
+
 /// Node id, else device id, else nothing.
 pub fn id(row: &Value) -> &str {
     text(row, "nodeId")

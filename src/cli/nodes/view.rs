@@ -7,7 +7,7 @@ use crate::cli::output::Style;
 use crate::cli::output::grid::{fixed, flexible, grid};
 use crate::cli::output::text::plain;
 use crate::cli::output::time::age;
-use crate::cli::row::{cell, flag, id, label, number, text, words};
+use crate::cli::row::{cell, flag, id, label, number, short_label, text, words};
 
 /// What waits, newest first.
 pub fn pending(rows: &[Value], now: u64, style: &Style) -> String {
@@ -18,6 +18,7 @@ pub fn pending(rows: &[Value], now: u64, style: &Style) -> String {
         vec![
             cell(row, "requestId"),
             label(row),
+            cell(row, "platform"),
             cell(row, "remoteIp"),
             age(now, number(row, "ts")),
             cell(row, "layer")
@@ -31,6 +32,7 @@ pub fn pending(rows: &[Value], now: u64, style: &Style) -> String {
     let columns = [
         fixed("Request"),
         flexible("Node"),
+        fixed("Platform"),
         fixed("IP"),
         fixed("Requested"),
         fixed("Layer"),
@@ -53,7 +55,7 @@ pub fn list(waiting: &[Value], paired: &[Value], total: usize, now: u64, style: 
         let cells = paired.iter().map(|node| {
             let seen = age(now, last_connected(node));
             vec![
-                label(node),
+                short_label(node),
                 id(node).to_owned(),
                 cell(node, "remoteIp"),
                 seen,
@@ -86,7 +88,7 @@ pub fn status(nodes: &[Value], total: usize, now: u64, style: &Style) -> String 
     }
     let cells = nodes.iter().map(|node| {
         vec![
-            label(node),
+            short_label(node),
             id(node).to_owned(),
             cell(node, "remoteIp"),
             details(node).join(" · "),
@@ -253,18 +255,18 @@ mod tests {
     fn pending_requests() {
         assert_eq!(pending(&[], NOW, &STYLE), "No pending pairing requests.\n");
         let rows = [
-            json!({"requestId":"r-1","nodeId":"n","displayName":"Build Node","remoteIp":"10.0.0.7",
-                "ts":NOW-300_000,"layer":"node"}),
+            json!({"requestId":"r-1","nodeId":"n","displayName":"Build Node","platform":"linux",
+                "remoteIp":"10.0.0.7","ts":NOW-300_000,"layer":"node"}),
             json!({"requestId":"r-2","nodeId":"abc","ts":NOW,"layer":"device"}),
         ];
         let expected = "\
 Pending
-┌─────────┬────────────┬──────────┬───────────┬────────┐
-│ Request │ Node       │ IP       │ Requested │ Layer  │
-├─────────┼────────────┼──────────┼───────────┼────────┤
-│ r-1     │ Build Node │ 10.0.0.7 │ 5m ago    │ node   │
-│ r-2     │ abc        │          │ just now  │ device │
-└─────────┴────────────┴──────────┴───────────┴────────┘
+┌─────────┬────────────┬──────────┬──────────┬───────────┬────────┐
+│ Request │ Node       │ Platform │ IP       │ Requested │ Layer  │
+├─────────┼────────────┼──────────┼──────────┼───────────┼────────┤
+│ r-1     │ Build Node │ linux    │ 10.0.0.7 │ 5m ago    │ node   │
+│ r-2     │ abc        │          │          │ just now  │ device │
+└─────────┴────────────┴──────────┴──────────┴───────────┴────────┘
 ";
         assert_eq!(pending(&rows, NOW, &STYLE), expected);
     }
@@ -283,6 +285,12 @@ Pending
             "{text}"
         );
         assert_eq!(list(&[], &[], 0, NOW, &STYLE), "Pending: 0 · Paired: 0\n");
+        let phone = [json!({"nodeId":"c49ee6d7ffff","clientId":"openclaw-ios"})];
+        let text = list(&[], &phone, 1, NOW, &STYLE);
+        assert!(
+            text.contains("│ openclaw-ios c49ee6d7 │ c49ee6d7ffff │"),
+            "{text}"
+        );
     }
 
     #[test]
