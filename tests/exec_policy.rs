@@ -483,7 +483,11 @@ fn a_nodes_policy_is_asked_and_narrowed_from_elsewhere_and_widened_where_it_says
     let shown = ask(&["get", "--json"]).success().json();
     assert_eq!(patterns(&shown, "*"), ["/usr/bin/uname"]);
     assert_eq!(shown["file"]["socket"].get("token"), None);
-    assert!(shown["effectivePolicy"]["note"].is_string());
+    // A gateway that lists no such method is not asked for its configuration.
+    let note = shown["effectivePolicy"]["note"].as_str().unwrap();
+    assert!(note.contains("openclaw approvals check"), "{note}");
+    let log = gateway.process.output();
+    assert!(!log.contains("config.get"), "{log}");
     let check = |argv: &[&str]| {
         gateway.cli(
             &[

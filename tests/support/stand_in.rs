@@ -82,7 +82,7 @@ impl StandIn {
         let request = visitor.read();
         visitor.connect = request["params"].clone();
         let hello = json!({"type": "hello-ok", "protocol": 3,
-            "server": {"version": "t", "connId": "c"}, "features": {"methods": [], "events": []},
+            "server": {"version": "t", "connId": "c"}, "features": {"methods": ["config.get"], "events": []},
             "snapshot": {"presence": [], "health": {}, "stateVersion": {"presence": 0, "health": 0}, "uptimeMs": 0},
             "auth": {"role": "operator", "scopes": visitor.connect["scopes"]},
             "policy": {"maxPayload": 26_214_400, "maxBufferedBytes": 52_428_800, "tickIntervalMs": 30_000}});

@@ -42,16 +42,25 @@ pub fn report(invocation: &Invocation, place: &mut Place, snapshot: &Value) -> V
 
 /// The configuration that a gateway tells, or why it does not.
 fn of_gateway(gateway: &mut dyn Administration) -> Result<Value, String> {
-    let answer = gateway.call("config.get", &json!({}));
+    const METHOD: &str = "config.get";
+    let untold = "the gateway does not tell its configuration";
+    if !gateway.knows(METHOD) {
+        return Err(format!(
+            "{untold}; what the file above says stands, and openclaw approvals check says what would run"
+        ));
+    }
+    let answer = gateway.call(METHOD, &json!({}));
     let answer = answer.map_err(|error| {
         let timeout = matches!(&error, CliError::Client(failure)
             if matches!(failure.error, ClientError::Timeout(_)));
-        let more = if timeout { "; try a larger --timeout" } else { "" };
-        format!("the gateway does not tell its configuration ({error}){more}; what the file above says stands")
+        let more = if timeout {
+            "; try a larger --timeout"
+        } else {
+            ""
+        };
+        format!("{untold} ({error}){more}; what the file above says stands")
     })?;
     let configuration = answer.get("config").filter(|found| found.is_object());
-    let missing = || {
-        "the gateway does not tell its configuration; what the file above says stands".to_owned()
-    };
+    let missing = || format!("{untold}; what the file above says stands");
     configuration.cloned().ok_or_else(missing)
 }
