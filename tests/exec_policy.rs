@@ -77,6 +77,11 @@ fn this_machines_policy_is_edited_without_a_gateway() {
         .json();
     assert_eq!(patterns(&again, "*"), ["/usr/bin/uname"]);
     assert_eq!(home.read(FILE), written, "nothing was changed");
+    let typo = approvals(&home, &["allowlist", "add", "/usr/bin/unmae"]).success();
+    let warning = "nothing is at /usr/bin/unmae now";
+    assert!(typo.stderr.contains(warning), "{typo:?}");
+    assert!(!typo.stdout.contains("just now"), "none was used: {typo:?}");
+    approvals(&home, &["allowlist", "remove", "/usr/bin/unmae"]).success();
 
     approvals(&home, &["allowlist", "add", "git", "--agent", "ci"]).success();
     let shown = approvals(&home, &["get"]).success();

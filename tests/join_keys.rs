@@ -468,6 +468,9 @@ fn keys_are_made_and_ended_without_a_running_gateway_too() {
         .success()
         .json();
     assert_eq!(listed["keys"].as_array().unwrap().len(), 2);
+    let typo = gateway.cli(&["devices", "keys", "create", "--command", "system.rum"]);
+    let typo = typo.success().stderr;
+    assert!(typo.contains("did you mean system.run?"), "{typo}");
     let exclusive = gateway.cli(&[
         "devices",
         "keys",

@@ -113,6 +113,16 @@ impl PlatformId {
         found.map_or(PlatformId::Unknown, |(_, id)| *id)
     }
 
+    /// Every platform.
+    const ALL: [PlatformId; 6] = [
+        PlatformId::Android,
+        PlatformId::Ios,
+        PlatformId::Linux,
+        PlatformId::Macos,
+        PlatformId::Unknown,
+        PlatformId::Windows,
+    ];
+
     fn groups(self) -> &'static [&'static [&'static str]] {
         match self {
             PlatformId::Android => &[CANVAS, CAMERA, LOCATION, ANDROID, NOTIFY, DEVICE, PERSONAL],
@@ -172,6 +182,14 @@ pub fn allowlist(
         allowed.remove(*never);
     }
     Allowlist(allowed)
+}
+
+/// The commands that nodes of some platform may expose without `gateway.nodes.allowCommands`.
+pub fn usual_commands() -> impl Iterator<Item = &'static str> {
+    let groups = PlatformId::ALL
+        .iter()
+        .flat_map(|platform| platform.groups());
+    groups.flat_map(|group| group.iter().copied())
 }
 
 /// The commands that may be invoked: declared, approved and allowed, in declared order (D6b).

@@ -1,9 +1,11 @@
 //! `approvals allowlist`: one rule more, or one less.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use crate::cli::answer::Answer;
-use crate::cli::approvals::pattern::{Meaning, examine};
+use crate::cli::approvals::pattern::{Meaning, examine, names_one};
 use crate::cli::approvals::place::Place;
 use crate::cli::approvals::view;
 use crate::cli::error::{CliError, Usage};
@@ -18,10 +20,14 @@ use crate::store::{Clock, SystemClock};
 /// A pattern that can never cover a command, as [`Place::open`] and [`Place::edit`].
 pub fn add(invocation: &Invocation) -> Result<Answer, CliError> {
     let typed = pattern(invocation)?;
-    let meaning = examine(typed)
+    let mut meaning = examine(typed)
         .map_err(|fault| CliError::rule(format!("error: no command would fit: {fault}")))?;
     let (pattern, agent, now) = (typed.trim(), agent(invocation), SystemClock.now_ms());
     let mut place = Place::open(invocation)?;
+    if matches!(place, Place::Local(..)) && names_one(pattern) && !Path::new(pattern).exists() {
+        let missing = || format!("nothing is at {} now", quoted(pattern));
+        meaning.warning.get_or_insert_with(missing);
+    }
     let (snapshot, changed) = place.edit(|policy| policy.allow(agent, pattern, now))?;
     let answer = match changed {
         true => view::written(&place, snapshot, now, invocation.style()),

@@ -97,6 +97,11 @@ pub fn examine(typed: &str) -> Result<Meaning, Fault> {
     })
 }
 
+/// Whether it is the path of one program.
+pub fn names_one(pattern: &str) -> bool {
+    pattern.starts_with('/') && !is_glob(pattern)
+}
+
 /// A pattern that is matched against the program's path; others are bare names.
 fn is_path(pattern: &str) -> bool {
     pattern.contains(['/', '\\', '~'])

@@ -98,13 +98,13 @@ fn rules(file: &Value, target: &str, now: u64) -> Vec<Vec<String>> {
     let agents = file["agents"].as_object().into_iter().flatten();
     let of_agent = |(key, agent): (&String, &Value)| {
         let row = |rule: &Value| {
-            // A rule that was only just added has been used by nobody.
-            let used = number(rule, "lastUsedAt").map(|then| age(now, Some(then)));
+            // A rule that was only added has that moment, and nothing that ran.
+            let used = text(rule, "lastUsedCommand").and(number(rule, "lastUsedAt"));
             vec![
                 target.to_owned(),
                 visible(key),
                 visible(text(rule, "pattern").unwrap_or_default()),
-                used.unwrap_or_else(|| "unknown".to_owned()),
+                age(now, used),
             ]
         };
         rows(agent, "allowlist").iter().map(row).collect::<Vec<_>>()

@@ -11,9 +11,10 @@ use crate::cli::error::{CliError, Usage};
 use crate::cli::invocation::Invocation;
 use crate::cli::nodes::with_note;
 use crate::cli::output::text::{plain, quoted};
+use crate::cli::suggest::nearest;
 use crate::cli::{row, selectors};
 use crate::client::GatewayUrl;
-use crate::pairing::policy::required_approve_scopes;
+use crate::pairing::policy::{required_approve_scopes, usual_commands};
 use crate::protocol::scope::{Role, Scope, Scopes};
 use crate::store::{Clock, SystemClock};
 
@@ -46,9 +47,13 @@ pub fn create(invocation: &Invocation) -> Result<Answer, CliError> {
     let mut gateway = open(invocation, &[Scope::PAIRING], Fallback::Offline)?;
     gateway.raise(&needed(&params))?;
     let mut made = gateway.call("device.keys.create", &params)?;
+    let doubtful = doubtful(invocation);
     let Some(join) = join else {
         let text = view::made_key(&made, SystemClock.now_ms());
-        return Ok(with_note(Answer::new(made, text), &*gateway));
+        let answer = doubtful
+            .into_iter()
+            .fold(Answer::new(made, text), Answer::note);
+        return Ok(with_note(answer, &*gateway));
     };
     let line = join_command(row::text(&made, "key").unwrap_or_default(), &join);
     made["joinCommand"] = json!(line);
@@ -57,7 +62,24 @@ pub fn create(invocation: &Invocation) -> Result<Answer, CliError> {
     if needs_opt_in(&join.url) {
         answer = answer.note(PLAINTEXT_NOTE);
     }
+    answer = doubtful.into_iter().fold(answer, Answer::note);
     Ok(with_note(answer, &*gateway))
+}
+
+/// A line for each command that no node has by itself: it may be a mistyped one.
+fn doubtful(invocation: &Invocation) -> Vec<String> {
+    let typed = invocation.values("command").into_iter();
+    let unusual = typed.filter(|typed| usual_commands().all(|known| known != *typed));
+    let lines = unusual.map(|typed| {
+        let near = nearest(typed, usual_commands())
+            .map(|near| format!("; did you mean {near}?"))
+            .unwrap_or_default();
+        format!(
+            "No node has {} unless gateway.nodes.allowCommands names it{near}",
+            plain(typed)
+        )
+    });
+    lines.collect()
 }
 
 /// What to know about the line with the key in it.

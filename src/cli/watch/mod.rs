@@ -181,6 +181,9 @@ impl Watcher<'_> {
         if missed {
             document["missed"] = json!(true);
         }
+        if let Some(query) = self.selection.unmet(&self.picture) {
+            document["unknown"] = json!(query);
+        }
         let lists = self.picture.document(self.what, &self.selection);
         for (name, value) in lists.as_object().into_iter().flatten() {
             document[name] = value.clone();

@@ -78,6 +78,15 @@ impl<'a> Selection<'a> {
         }
     }
 
+    /// The name that means nothing in `picture` yet; it may be a mistyped one.
+    pub fn unmet(&self, picture: &Picture) -> Option<&'a str> {
+        let lists = ["pending", "paired"].map(|name| row::rows(&picture.devices, name));
+        let mut known = lists.into_iter().flatten().chain(&picture.nodes);
+        let query = self.device.or(self.node)?;
+        let met = known.any(|row| self.covers(picture, row::id(row)));
+        (!met).then_some(query)
+    }
+
     /// Whether `id` is what is meant, as far as `picture` tells.
     pub fn covers(&self, picture: &Picture, id: &str) -> bool {
         // Exactly this id counts before and after it is in any list.
@@ -206,9 +215,14 @@ impl Picture {
                 } else {
                     ""
                 };
+                let unknown = row::text(document, "unknown")
+                    .map(|query| format!(" · nothing is called {} yet", plain(query)));
                 format!(
-                    "{missed}Pending: {} · Paired: {} · Connected: {}",
-                    counts.pending, counts.paired, counts.connected
+                    "{missed}Pending: {} · Paired: {} · Connected: {}{}",
+                    counts.pending,
+                    counts.paired,
+                    counts.connected,
+                    unknown.unwrap_or_default()
                 )
             }
             "until" => plain(row::text(document, "condition").unwrap_or_default()),
@@ -286,6 +300,10 @@ mod tests {
             device: Some("eeeeee"),
         };
         assert_eq!(picture.counts(Kind::Devices, &device), counts(0, 1, 0));
+        for (query, unmet) in [("Shed", None), ("attic", None), ("Atic", Some("Atic"))] {
+            assert_eq!(node(query).unmet(&picture), unmet);
+        }
+        assert_eq!(device.unmet(&picture), None);
         assert!(
             node("ffffffff").covers(&picture, "ffffffff"),
             "an id before it is known"
@@ -300,6 +318,10 @@ mod tests {
             (
                 json!({"ts": 0, "event": "snapshot", "missed": true}),
                 "snapshot  Not everything before could be told. Pending: 1 · Paired: 1 · Connected: 2",
+            ),
+            (
+                json!({"ts": 0, "event": "snapshot", "unknown": "Atic"}),
+                "snapshot  Pending: 1 · Paired: 1 · Connected: 2 · nothing is called Atic yet",
             ),
             (
                 json!({"ts": 0, "event": "node.disconnected", "nodeId": "aaaaaaaa"}),
