@@ -31,10 +31,14 @@ pub fn opened(context: &Context, session: &Arc<Session>) {
         match replaced {
             Some(older) => {
                 log::info!(target: "gateway", "node {} moved from {} to {}", older.node(), older.conn, session.conn);
+                let places = [older.claim.metadata.remote_ip.clone(), reported(session)];
+                if let Some(warning) = two_places(older.node(), &places) {
+                    log::warn!(target: "gateway", "{warning}");
+                }
             }
             None => {
                 let about = json!({"nodeId": node, "displayName": session.client.display_name,
-                    "remoteIp": session.reported_ip.map(|ip| ip.to_string())});
+                    "remoteIp": reported(session)});
                 context
                     .journal
                     .note(context.now_ms(), "node.connected", &about);
@@ -48,6 +52,24 @@ pub fn opened(context: &Context, session: &Arc<Session>) {
             .connected(&presence_key(session), session.conn.clone(), row);
         context.hub.presence_changed();
     }
+}
+
+/// The address a session is shown under.
+fn reported(session: &Session) -> Option<String> {
+    session.reported_ip.map(|ip| ip.to_string())
+}
+
+/// What to know of a node that connects from one place while it is connected from another.
+fn two_places(node: &NodeId, places: &[Option<String>; 2]) -> Option<String> {
+    let [Some(older), Some(newer)] = places else {
+        return None;
+    };
+    (older != newer).then(|| {
+        format!(
+            "node {node} was connected from {older} and is now from {newer}; if both are machines, one is a copy of the \
+             other and only the newest works: remove identity/ and node.json from the copy's state directory"
+        )
+    })
 }
 
 /// Takes note of a closed or ended session: what waits for it fails, its presence ends with its last
@@ -194,7 +216,7 @@ fn row(session: &Session, reason: &str, now_ms: u64) -> Row {
     Row {
         text: Row::connection_text(&host, &session.client.mode),
         host: Some(host),
-        ip: session.reported_ip.map(|ip| ip.to_string()),
+        ip: reported(session),
         version: Some(session.client.version.clone()),
         platform: Some(session.platform.clone()),
         device_family: session.device_family.clone(),
@@ -239,11 +261,30 @@ fn live_node(session: &Session, node: NodeId) -> LiveNode {
                         .map(|(name, given)| (name.clone(), json!(given)))
                         .collect()
                 }),
-                remote_ip: session.reported_ip.map(|ip| ip.to_string()),
+                remote_ip: reported(session),
                 ..NodeMetadata::default()
             },
         },
         path_env: session.path_env.clone(),
         connected_at_ms: session.connected_at_ms,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_at_two_places_may_be_a_copy() {
+        let place = |text: &str| Some(text.to_owned());
+        let warns = |older, newer| two_places(&"n".into(), &[older, newer]);
+        assert_eq!(warns(place("10.0.0.1"), place("10.0.0.1")), None);
+        // On this machine, or behind a proxy that names nobody.
+        assert_eq!(warns(None, place("10.0.0.1")), None);
+        let warning = warns(place("10.0.0.1"), place("10.0.0.2")).unwrap();
+        assert!(
+            warning.contains("from 10.0.0.1") && warning.contains("identity/"),
+            "{warning}"
+        );
     }
 }
