@@ -29,7 +29,8 @@ use crate::store::{StateDir, Store, StoreError, TransactError};
 /// What follows the first sentence about the code, for a person.
 const NEXT: &str = "\
 Whoever has it joins: show it to nobody else.
-A phone or node that uses it is paired at once; what it may run waits for you:
+A phone or node that uses it is paired at once, and as an operator without power over pairings;
+for a node host prefer a join key (openclaw devices keys create). What it may run waits for you:
   openclaw nodes pending
   openclaw nodes approve <requestId>
 A device that only wants to be an operator waits too:
