@@ -98,6 +98,7 @@ pub fn after_failure(error: &ClientError) -> Failure {
         let wait = asked.map_or(LIMITED_RETRY, Duration::from_millis);
         Next::Pause(wait.clamp(shortest, longest))
     } else if REPAIRABLE.contains(&code) {
+        lines.extend((code == "AUTH_DEVICE_TOKEN_MISMATCH").then(|| NOT_KNOWN.to_owned()));
         lines.push(pause_line(&message, code, "waiting for operator action"));
         Next::Pause(REPAIR_RETRY)
     } else if let Some(wait) = error.shape().and_then(starting) {
@@ -117,6 +118,10 @@ pub fn after_failure(error: &ClientError) -> Failure {
         request_id: None,
     }
 }
+
+/// What helps where the gateway does not know the device's token and the machine has no other credential.
+const NOT_KNOWN: &str = "The token was replaced, or the gateway's state is older than it: set OPENCLAW_GATEWAY_TOKEN for one start, \
+     or use a join key; the gateway then asks for an approval where it does not know this machine.";
 
 /// Whether the failure says that nobody is there, rather than that somebody refuses.
 fn is_lost(cause: &io::Error) -> bool {
@@ -359,6 +364,13 @@ mod tests {
             let next = after_failure(&ClientError::refused(limited)).next;
             assert_eq!(next, Next::Pause(Duration::from_secs(seconds)), "{asked}");
         }
+    }
+
+    #[test]
+    fn a_gateway_that_does_not_know_the_token_is_given_another_credential() {
+        let lines = after_failure(&refused("AUTH_DEVICE_TOKEN_MISMATCH")).lines;
+        assert!(lines[1].contains("OPENCLAW_GATEWAY_TOKEN"), "{lines:?}");
+        assert!(lines[1].contains("join key"), "{lines:?}");
     }
 
     #[test]
