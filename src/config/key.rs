@@ -261,7 +261,7 @@ pub const KEYS: &[Key] = &[
     key("gateway.webchat", Object, Unset, Restart, UNUSED),
     key("logging.consoleLevel", Kind::Word(LogLevel::NAMES), Unset, Free, "level of the console"),
     key("logging.consoleStyle", Kind::Word(ConsoleStyle::NAMES), Preset::Text("pretty"), Free, "form of console lines"),
-    key("logging.file", Text, Unset, Free, "log file"),
+    key("logging.file", Text, Unset, Free, "log file; unset, openclaw/openclaw-<date>.log below the directory for temporary files, removed after a day"),
     key("logging.level", Kind::Word(LogLevel::NAMES), Preset::Text("info"), Free, "level of the log file"),
     key("logging.maxFileBytes", Kind::POSITIVE, Preset::Number(100 * 1024 * 1024), Free, "largest log file, bytes"),
     key("logging.redactPatterns", TextList, NoItems, Free, "further patterns to hide"),

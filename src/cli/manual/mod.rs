@@ -272,10 +272,17 @@ fn files(page: &mut Page) {
             "~/.openclaw/audit.jsonl, ~/.openclaw/node-audit.jsonl",
             "Decisions of the gateway and runs of the node host.",
         ),
+        (
+            "/tmp/openclaw/openclaw-<date>.log",
+            "The log of the gateway; \"openclaw gateway status\" names the file.",
+        ),
     ] {
         page.tagged(path, "", meaning);
     }
-    page.paragraph("OPENCLAW_STATE_DIR and --profile name another directory than ~/.openclaw.");
+    page.paragraph(
+        "OPENCLAW_STATE_DIR and --profile name another directory than ~/.openclaw. \
+         OPENCLAW_ALLOW_INSECURE_PRIVATE_WS=1 permits plaintext ws:// to private addresses, where others can read along.",
+    );
 }
 
 fn exit_status(page: &mut Page) {
