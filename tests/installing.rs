@@ -39,13 +39,20 @@ fn uninstall_takes_its_files_and_no_directory_of_others() {
     let local = destination.join("usr/local");
     for file in [
         "bin/openclaw",
-        "share/doc/openclaw/examples/lan-tls.json5",
+        "share/doc/openclaw/contrib/examples/lan-tls.json5",
         // A link of the installed README leads there.
         "share/doc/openclaw/contrib/NETWORK.md",
         // Where doctor looks for it.
-        "share/doc/openclaw/examples/openclaw-gateway.service",
+        "share/doc/openclaw/contrib/avahi/openclaw-gateway.service",
     ] {
         assert!(local.join(file).is_file(), "{file}");
+    }
+    // The installed documents name these directories beside themselves.
+    for directory in [
+        "avahi", "bind", "docker", "examples", "launchd", "openrc", "procd",
+    ] {
+        let installed = local.join("share/doc/openclaw/contrib").join(directory);
+        assert!(!files(&installed).is_empty(), "{directory}");
     }
     install("uninstall", &destination, "/usr/local");
     assert!(files(&destination).is_empty(), "{:?}", files(&destination));
@@ -62,7 +69,7 @@ fn uninstall_keeps_what_somebody_put_among_its_documents() {
     install("install", home.path(), "/usr");
     let note = home
         .path()
-        .join("usr/share/doc/openclaw/examples/mine.json5");
+        .join("usr/share/doc/openclaw/contrib/examples/mine.json5");
     fs::write(&note, "{}").unwrap();
     install("uninstall", home.path(), "/usr");
     assert!(note.is_file());

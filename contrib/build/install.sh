@@ -30,11 +30,10 @@ files() {
   for kind in sysusers tmpfiles; do
     echo "644 contrib/systemd/$kind.conf $prefix/lib/$kind.d/openclaw.conf"
   done
-  for text in README.md CHANGELOG.md LICENSE contrib/*.md; do
+  # At the places where contrib/README.md names them.
+  for text in README.md CHANGELOG.md LICENSE contrib/*.md contrib/avahi/* contrib/bind/* contrib/docker/* contrib/examples/* \
+    contrib/launchd/* contrib/openrc/* contrib/procd/*; do
     echo "644 $text $doc/$text"
-  done
-  for example in contrib/examples/* contrib/avahi/* contrib/bind/*; do
-    echo "644 $example $doc/examples/${example##*/}"
   done
 }
 
@@ -56,7 +55,7 @@ case ${1:-} in
       rm -f "$root$destination"
     done
     # The directories that are nobody else's, unless somebody put something there.
-    rmdir "$root$doc/examples" "$root$doc/contrib" "$root$doc" 2>/dev/null || true
+    rmdir "$root$doc"/contrib/* "$root$doc/contrib" "$root$doc" 2>/dev/null || true
     ;;
   *) echo "usage: install.sh install|uninstall"; exit 2 ;;
 esac

@@ -29,7 +29,9 @@ rm -rf "$root" && mkdir -p "$root/DEBIAN"
 PROGRAM=$program DESTDIR=$root PREFIX=/usr contrib/build/install.sh install
 doc=$root/usr/share/doc/openclaw
 mv "$doc/CHANGELOG.md" "$doc/changelog"
+# Debian keeps the licence in a file of its own.
 rm "$doc/LICENSE"
+sed -i 's|\[LICENSE\](LICENSE)|[copyright](copyright)|' "$doc/README.md"
 cp $here/changelog "$doc/changelog.Debian"
 install -m 644 $here/copyright "$doc/copyright"
 gzip -9n "$doc/changelog" "$doc/changelog.Debian" "$root"/usr/share/man/man*/*

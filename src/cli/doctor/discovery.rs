@@ -15,8 +15,8 @@ const PORT: u16 = 5353;
 
 /// The beacon that Avahi publishes instead: where packages and `make install` put it.
 const BEACONS: [&str; 2] = [
-    "/usr/share/doc/openclaw/examples/openclaw-gateway.service",
-    "/usr/local/share/doc/openclaw/examples/openclaw-gateway.service",
+    "/usr/share/doc/openclaw/contrib/avahi/openclaw-gateway.service",
+    "/usr/local/share/doc/openclaw/contrib/avahi/openclaw-gateway.service",
 ];
 
 /// The same in the sources.
@@ -119,7 +119,7 @@ mod tests {
             Some(BEACONS[0]),
         );
         assert_eq!(held.items, ["pid 7 avahi: avahi-daemon (0.0.0.0:5353)"]);
-        let installed = "sudo cp /usr/share/doc/openclaw/examples/openclaw-gateway.service /etc/avahi/services/";
+        let installed = "sudo cp /usr/share/doc/openclaw/contrib/avahi/openclaw-gateway.service /etc/avahi/services/";
         assert_eq!(held.fix.as_deref(), Some(installed));
         let no_package = judge(&degraded, false, &[owner("avahi-daemon")], None);
         assert!(no_package.fix.unwrap().contains("in the sources"));

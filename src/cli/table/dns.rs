@@ -30,7 +30,7 @@ pub const DNS: Command = Command::group(
     ]])
     .details(
         "The gateway writes the zone file itself while discovery.wideArea.enabled is on, and only when its content \
-         changes. Any DNS server can serve it; contrib/bind shows how BIND does.",
+         changes. Any DNS server can serve it; contrib/bind of the installed documents (share/doc/openclaw) shows how BIND does.",
     )
     .on_gateway_host("")],
 );
