@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     identity::{DeviceId, Token, secret_eq},
-    protocol::scope::{Role, Scopes},
+    protocol::scope::{Role, Scope, Scopes},
 };
 
 /// A token as hello-ok hands it out.
@@ -127,7 +127,11 @@ pub fn rotate(
         (None, Some(entry)) => scopes::normalize(&entry.scopes),
         (None, None) => scopes::family(role, record.approved_scopes()),
     };
-    if !scopes::grants(role, record.approved_scopes(), &scopes) {
+    // An admin's approval covers every word, a slip of the pen too; nobody is to be given one as a token.
+    let approved = record.approved_scopes();
+    let unknown = |scope: &Scope| !scope.is_known() && !approved.contains(scope);
+    let invented = wanted.is_some() && scopes.iter().any(unknown);
+    if invented || !scopes::grants(role, approved, &scopes) {
         return Err(Refusal::RotationDenied(Denial::ScopesNotApproved));
     }
     if caller.scopes.missing(&scopes).is_some() {

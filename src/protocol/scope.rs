@@ -61,6 +61,21 @@ impl Scope {
     /// Run commands on nodes; contains reading.
     pub const WRITE: Scope = Scope(Cow::Borrowed("operator.write"));
 
+    /// Every scope that has a meaning.
+    const ALL: [Scope; 6] = [
+        Scope::ADMIN,
+        Scope::APPROVALS,
+        Scope::PAIRING,
+        Scope::READ,
+        Scope::TALK_SECRETS,
+        Scope::WRITE,
+    ];
+
+    /// Whether this is a scope that has a meaning, not just a word.
+    pub fn is_known(&self) -> bool {
+        Scope::ALL.contains(self)
+    }
+
     /// The scope as sent.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::cli::administration::{Administration, Fallback, open};
 use crate::cli::advertise::{Advertised, Asked, advertised};
 use crate::cli::answer::Answer;
-use crate::cli::devices::key_view as view;
+use crate::cli::devices::{key_view as view, typed_scopes};
 use crate::cli::error::{CliError, Usage};
 use crate::cli::invocation::Invocation;
 use crate::cli::nodes::with_note;
@@ -162,16 +162,11 @@ pub fn expected(gateway: &mut dyn Administration) -> Vec<Value> {
     waiting.cloned().collect()
 }
 
-/// What both kinds of invitation say, as params. Scopes may be typed without the `operator.` before them.
+/// What both kinds of invitation say, as params.
 ///
 /// # Errors
 /// A command that is no single name.
 fn offer(invocation: &Invocation) -> Result<Value, CliError> {
-    let typed = invocation.values("scope").into_iter();
-    let scopes = typed.map(|scope| match scope.contains('.') {
-        true => scope.to_owned(),
-        false => format!("{}.{scope}", Role::Operator),
-    });
     let commands = invocation.values("command");
     let odd = |letter: char| letter == ',' || letter.is_whitespace();
     if let Some(wrong) = commands.iter().find(|command| command.contains(odd)) {
@@ -182,7 +177,7 @@ fn offer(invocation: &Invocation) -> Result<Value, CliError> {
     }
     let mut params = json!({
         "role": invocation.text("role").unwrap_or(Role::Node.as_str()),
-        "scopes": scopes.collect::<Vec<_>>(),
+        "scopes": typed_scopes(invocation).collect::<Vec<_>>(),
         "commands": commands,
     });
     if let Some(name) = invocation.text("name") {

@@ -117,7 +117,7 @@ fn is_own(gateway: &dyn Administration, id: &str) -> bool {
 /// `device token rotation denied`, `ambiguous device: …`, and as every administration command.
 pub fn rotate(invocation: &Invocation) -> Result<Answer, CliError> {
     let role = invocation.text("role").unwrap_or_default();
-    let scopes: Scopes = invocation.values("scope").into_iter().collect();
+    let scopes: Scopes = typed_scopes(invocation).collect();
     let mut gateway = open(invocation, &[Scope::PAIRING], Fallback::Offline)?;
     let device = token_target(invocation, &mut *gateway, role, &scopes)?;
     let mut params = json!({"deviceId": device, "role": role});
@@ -141,6 +141,18 @@ pub fn rotate(invocation: &Invocation) -> Result<Answer, CliError> {
     let mut answer = counting(Answer::json(rotated));
     answer.notes.extend(told.map(str::to_owned));
     Ok(with_note(answer, &*gateway))
+}
+
+/// What `--scope` names: repeated or with commas, and also without the `operator.` before each.
+fn typed_scopes(invocation: &Invocation) -> impl Iterator<Item = String> {
+    let typed = invocation.values("scope").into_iter();
+    let words = typed.flat_map(|typed| typed.split(',')).map(str::trim);
+    words
+        .filter(|word| !word.is_empty())
+        .map(|word| match word.contains('.') {
+            true => word.to_owned(),
+            false => format!("{}.{word}", Role::Operator),
+        })
 }
 
 /// `devices revoke`: always JSON.
@@ -189,4 +201,23 @@ fn token_target(
         .collect();
     gateway.raise(&operator)?;
     Ok(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::testing::invocation;
+    use crate::config::testing::Home;
+
+    #[test]
+    fn scopes_may_be_repeated_joined_by_commas_and_short() {
+        let words = ["devices", "rotate", "--device", "d", "--role", "operator"];
+        let scopes = ["--scope", "operator.read,pairing", "--scope", "write, ,"];
+        let typed = invocation(&Home::new(""), &[&words[..], &scopes].concat()).unwrap();
+        let scopes: Vec<String> = typed_scopes(&typed).collect();
+        assert_eq!(
+            scopes,
+            ["operator.read", "operator.pairing", "operator.write"]
+        );
+    }
 }

@@ -149,6 +149,20 @@ fn a_rotation_stays_inside_approval_and_caller() {
         ),
         (device(holds_admin), "operator", Some(&[]), FULL, ok(&[])),
         (
+            device(holds_admin),
+            "operator",
+            Some(&["operator.bogus"]),
+            FULL,
+            denied(Denial::ScopesNotApproved),
+        ),
+        (
+            device(holds_admin),
+            "operator",
+            Some(&["operator.read,operator.pairing"]),
+            FULL,
+            denied(Denial::ScopesNotApproved),
+        ),
+        (
             device(none),
             "operator",
             None,
