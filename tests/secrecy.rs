@@ -398,3 +398,37 @@ fn the_search_finds_what_is_there() {
         assert!(found.is_err(), "{form}");
     }
 }
+
+#[test]
+fn the_password_in_a_gateway_url_is_not_repeated() {
+    const URL: &str = "wss://user:p4ss-of-mine@gateway.example";
+    let home = Home::new();
+    home.write_config(&format!(
+        "{{ gateway: {{ mode: 'remote', remote: {{ url: '{URL}' }} }} }}"
+    ));
+    let plain = Home::new();
+    let variables = [
+        ("OPENCLAW_GATEWAY_URL", URL),
+        ("OPENCLAW_GATEWAY_TOKEN", "t"),
+    ];
+    for (home, variables, arguments) in [
+        (&home, &[][..], &["gateway", "status"][..]),
+        (&home, &[], &["status", "--json"]),
+        (&home, &[], &["nodes", "list"]),
+        (&home, &[], &["doctor"]),
+        (&home, &[], &["config", "validate"]),
+        (&home, &[], &["config", "get", "gateway.remote"]),
+        (&plain, &variables, &["nodes", "list", "--json"]),
+        (&plain, &variables, &["gateway", "probe"]),
+        (
+            &plain,
+            &[],
+            &["nodes", "list", "--url", URL, "--token", "t"],
+        ),
+        (&plain, &[], &["config", "set", "gateway.remote.url", URL]),
+    ] {
+        let outcome = openclaw_with(home, variables, arguments);
+        let said = format!("{}{}", outcome.stdout, outcome.stderr);
+        assert!(!said.contains("p4ss-of-mine"), "{arguments:?}: {said}");
+    }
+}

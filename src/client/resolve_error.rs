@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::client::target::{UrlFault, UrlSource};
+use crate::config::redact::without_login;
 
 /// Why there is nothing to connect to. Display is the final text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +92,7 @@ impl fmt::Display for ResolveError {
                  Fix: make the reference resolvable, or set OPENCLAW_GATEWAY_TOKEN or OPENCLAW_GATEWAY_PASSWORD."
             ),
             ResolveError::Url { url, source, fault } => {
+                let url = without_login(url);
                 write!(
                     out,
                     "invalid gateway url \"{url}\": {fault}\nSource: {source}"

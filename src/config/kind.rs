@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::config::error::Issue;
 use crate::config::path::join;
+use crate::config::redact::without_login;
 use crate::config::reference_check;
 use crate::identity::Fingerprint;
 
@@ -105,6 +106,9 @@ impl Kind {
             Self::UserHeader if text.is_empty() => "userHeader is required for trusted-proxy mode",
             Self::WebSocketUrl if !is_websocket_url(text) => {
                 "Invalid input: expected a ws:// or wss:// URL"
+            }
+            Self::WebSocketUrl if without_login(text) != text => {
+                "Invalid input: a URL must not contain a user name or password"
             }
             _ => return None,
         };

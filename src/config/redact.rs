@@ -1,4 +1,6 @@
-//! Hiding secrets in documents that are shown.
+//! Hiding secrets in documents and URLs that are shown.
+
+use std::borrow::Cow;
 
 use serde_json::Value;
 
@@ -28,6 +30,7 @@ pub fn redact(path: &str, value: &Value) -> Value {
         Value::String(text) if is_secret(path) && !text.is_empty() && !is_unexpanded(text) => {
             Value::from(REDACTED)
         }
+        Value::String(text) => Value::from(without_login(text)),
         Value::Array(items) => {
             let item = |(at, item): (usize, &Value)| redact(&join(path, &at.to_string()), item);
             items.iter().enumerate().map(item).collect()
@@ -37,6 +40,24 @@ pub fn redact(path: &str, value: &Value) -> Value {
             .map(|(name, member)| (name.clone(), redact(&join(path, name), member)))
             .collect(),
         other => other.clone(),
+    }
+}
+
+/// The URL with `***` for its user name and password; any other text as it is.
+pub fn without_login(text: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return text.into();
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let authority = &rest[..end];
+    let port = authority.rsplit(':').next().unwrap_or_default();
+    // A password may hold what ends a host: then no port stands before it.
+    let ended = authority == port || port.bytes().all(|byte| byte.is_ascii_digit());
+    match rest.rsplit_once('@') {
+        Some((_, host)) if authority.contains('@') || !ended => {
+            format!("{scheme}://***@{host}").into()
+        }
+        _ => text.into(),
     }
 }
 
@@ -53,6 +74,26 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn hides_the_login_of_a_url_and_nothing_else() {
+        for (text, expected) in [
+            ("wss://user:p4ss@host:1/x", "wss://***@host:1/x"),
+            ("wss://user@host", "wss://***@host"),
+            ("wss://user:p@ss/w?rd@host", "wss://***@host"),
+            ("wss://host:1/@team", "wss://host:1/@team"),
+            ("wss://host/?a=b@c", "wss://host/?a=b@c"),
+            ("user@host", "user@host"),
+            ("wss://host", "wss://host"),
+        ] {
+            assert_eq!(without_login(text), expected);
+        }
+        let url = json!({"remote": {"url": "wss://user:p4ss@host"}});
+        assert_eq!(
+            redact("gateway", &url),
+            json!({"remote": {"url": "wss://***@host"}})
+        );
+    }
 
     #[test]
     fn hides_secrets_and_nothing_else() {

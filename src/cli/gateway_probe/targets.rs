@@ -10,6 +10,7 @@ use crate::client::ssh::SshTarget;
 use crate::client::{
     ClientError, Endpoint, GatewayUrl, Purpose, ResolveError, Sources, Tunnel, UrlSource, resolve,
 };
+use crate::config::redact::without_login;
 use crate::config::word::{GatewayMode, RemoteTransport};
 use crate::config::{Loaded, Paths, Secret};
 use crate::discovery::Found;
@@ -180,7 +181,7 @@ pub fn targets(
         targets.push(tried(
             Kind::ConfigRemote,
             remote_mode,
-            url.clone(),
+            without_login(url).into_owned(),
             &sources,
         ));
     }
