@@ -62,3 +62,19 @@ fn a_token_in_the_environment_counts_against_a_proxy_too() {
     assert_eq!(outcome.code, 78, "{outcome:?}");
     assert!(!outcome.stderr.contains("secret-of-mine"), "{outcome:?}");
 }
+
+#[test]
+fn a_configuration_that_cannot_be_read_is_an_invalid_one() {
+    let home = Home::new();
+    let file = home.state().join("openclaw.json");
+    std::fs::create_dir_all(&file).unwrap();
+    let run = openclaw(&home, &["gateway", "run"]);
+    assert_eq!(run.code, 78, "{run:?}");
+    let shown = openclaw(&home, &["config", "validate", "--json"]);
+    let report = shown.json();
+    assert_eq!(
+        (shown.code, &report["valid"], &report["issues"][0]["path"]),
+        (1, &false.into(), &"<root>".into()),
+        "{shown:?}"
+    );
+}

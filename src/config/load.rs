@@ -53,7 +53,7 @@ pub struct Draft {
 /// Reads the configuration of a run.
 ///
 /// # Errors
-/// [`ConfigError::File`] when the file cannot be read, [`ConfigError::Invalid`] with every issue.
+/// [`ConfigError::Invalid`] with every issue; one of the root when the file cannot be read.
 pub fn load(paths: &Paths, environment: &Environment) -> Result<Loaded, ConfigError> {
     load_noting(paths, environment, &mut Vec::new())
 }
@@ -80,7 +80,7 @@ pub fn load_noting(
 /// Reads the file without judging it, for `config get` and `config validate`.
 ///
 /// # Errors
-/// As [`load`], but [`ConfigError::Invalid`] only when the text is no JSON5 object or an include fails.
+/// As [`load`], but only for a file that cannot be read, a text that is no JSON5 object and includes that fail.
 pub fn read(paths: &Paths, environment: &Environment) -> Result<Draft, ConfigError> {
     read_noting(paths, environment, &mut Vec::new())
 }
@@ -91,7 +91,9 @@ fn read_noting(
     sources: &mut Vec<PathBuf>,
 ) -> Result<Draft, ConfigError> {
     sources.extend([paths.config_file.clone(), state_dotenv(paths)]);
-    let bytes = source::read(&paths.config_file)?;
+    // Whatever keeps the file from being read is a fault of the configuration, that only a person mends.
+    let unreadable = |fault: ConfigError| invalid(paths, vec![Issue::root(fault.to_string())]);
+    let bytes = source::read(&paths.config_file).map_err(unreadable)?;
     let text = match &bytes {
         Some(bytes) => Some(source::decode(bytes).map_err(|issue| invalid(paths, vec![issue]))?),
         None => None,
