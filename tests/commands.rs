@@ -5,7 +5,9 @@ use serde_json::json;
 use crate::support::device::Device;
 use crate::support::home::Home;
 use crate::support::peer::{Peer, node_params};
-use crate::support::process::{Gateway, SECRET, free_port, openclaw, openclaw_with};
+use crate::support::process::{
+    Gateway, SECRET, command, finish, free_port, openclaw, openclaw_with, program,
+};
 use crate::support::stand_in::{StandIn, with_gateway};
 use crate::support::websocket::WebSocket;
 
@@ -112,6 +114,18 @@ fn usage_errors_name_what_is_wrong_before_anything_happens() {
         );
     }
     assert!(!home.state().exists(), "nothing was created");
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_told() {
+    let home = Home::new();
+    let mut full = command(&program(), &home);
+    let device = std::fs::File::options().write(true).open("/dev/full");
+    full.args(["config", "file"]).stdout(device.unwrap());
+    let outcome = finish(full);
+    assert_eq!(outcome.code, 1, "{outcome:?}");
+    let said = &outcome.stderr;
+    assert!(said.starts_with("cannot write the result: "), "{outcome:?}");
 }
 
 #[test]

@@ -208,6 +208,10 @@ fn exit_code(outcome: io::Result<u8>) -> u8 {
     match outcome {
         Ok(code) => code,
         Err(fault) if fault.kind() == ErrorKind::BrokenPipe => SUCCESS,
-        Err(_) => FAILURE,
+        Err(fault) => {
+            // Nothing is left to do about a stderr that takes nothing either.
+            let _ = complain(&format!("cannot write the result: {fault}"));
+            FAILURE
+        }
     }
 }
