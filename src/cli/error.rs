@@ -121,6 +121,17 @@ impl CliError {
         }
     }
 
+    /// The same error with its message in other words.
+    pub fn reworded(self, words: impl FnOnce(&str) -> String) -> CliError {
+        let text = self.to_string();
+        let message = words(&text);
+        if message == text {
+            return self;
+        }
+        let failed = Failed::from(self);
+        Failed { message, ..failed }.into()
+    }
+
     /// Machine readable details; an object.
     pub fn details(&self) -> Value {
         self.machine().1
@@ -182,6 +193,15 @@ impl CliError {
             None => text,
         }
     }
+}
+
+/// A message without the marks that node and gateway put in front of it: `INVALID_REQUEST: Error: INVALID_REQUEST: `.
+pub fn unmarked(mut text: &str) -> &str {
+    const MARKS: [&str; 3] = ["Error: ", "INVALID_REQUEST: ", "UNAVAILABLE: "];
+    while let Some(rest) = MARKS.iter().find_map(|mark| text.strip_prefix(mark)) {
+        text = rest;
+    }
+    text
 }
 
 impl Failed {

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::cli::administration::{Administration, Fallback, open};
-use crate::cli::error::{CliError, Failed};
+use crate::cli::error::{CliError, Failed, unmarked};
 use crate::cli::invocation::Invocation;
 use crate::cli::nodes::select;
 use crate::cli::row;
@@ -198,23 +198,9 @@ fn is_conflict(error: &CliError) -> bool {
     error.to_string().contains(CHANGED)
 }
 
-/// A refusal without the codes that node and gateway put in front of it: `INVALID_REQUEST: Error: INVALID_REQUEST: `.
+/// A refusal without the codes that node and gateway put in front of it.
 fn plain(error: CliError) -> CliError {
-    let text = error.to_string();
-    let mut sentence = text.as_str();
-    let marks = ["Error: ", "INVALID_REQUEST: ", "UNAVAILABLE: "];
-    while let Some(rest) = marks.iter().find_map(|mark| sentence.strip_prefix(mark)) {
-        sentence = rest;
-    }
-    if sentence == text {
-        return error;
-    }
-    let sentence = sentence.to_owned();
-    Failed {
-        message: sentence,
-        ..Failed::from(error)
-    }
-    .into()
+    error.reworded(|text| unmarked(text).to_owned())
 }
 
 /// An error of this machine's file with what to do about it.

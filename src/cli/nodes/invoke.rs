@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::cli::answer::Answer;
-use crate::cli::error::{CliError, Failed};
+use crate::cli::error::{CliError, Failed, unmarked};
 use crate::cli::invocation::Invocation;
 use crate::cli::reach::Reach;
 use crate::cli::{row, selectors};
@@ -55,7 +55,17 @@ pub fn invoke(invocation: &Invocation) -> Result<Answer, CliError> {
         "timeoutMs": node_ms,
         "idempotencyKey": key.unwrap_or_else(|| Random.uuid()),
     });
-    Ok(Answer::json(ask("node.invoke", &request)?))
+    let answer = ask("node.invoke", &request).map_err(|error| error.reworded(marked_once))?;
+    Ok(Answer::json(answer))
+}
+
+/// A node's refusal with its code once in front of it: the gateway adds it to what nodes say themselves.
+fn marked_once(text: &str) -> String {
+    let sentence = unmarked(text);
+    match text.split_once(": ") {
+        Some((code @ ("INVALID_REQUEST" | "UNAVAILABLE"), _)) => format!("{code}: {sentence}"),
+        _ => sentence.to_owned(),
+    }
 }
 
 /// An option that holds a JSON object; its default when it was not given.
@@ -76,5 +86,31 @@ pub fn object_option(invocation: &Invocation, name: &str) -> Result<Value, CliEr
             "USAGE",
             format!("--{name} must be a JSON object"),
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_of_a_node_is_said_once() {
+        for (text, expected) in [
+            (
+                "INVALID_REQUEST: Error: INVALID_REQUEST: bins required",
+                "INVALID_REQUEST: bins required",
+            ),
+            (
+                "INVALID_REQUEST: bins required",
+                "INVALID_REQUEST: bins required",
+            ),
+            ("Error: broken", "broken"),
+            (
+                "TIMEOUT: node invoke timed out",
+                "TIMEOUT: node invoke timed out",
+            ),
+        ] {
+            assert_eq!(marked_once(text), expected);
+        }
     }
 }
