@@ -100,7 +100,7 @@ fn nodes_away_for_long_go_with_their_devices_and_connected_ones_stay() {
     for (more, said) in [
         (
             &["--not-seen", "90d"][..],
-            "Refusing to remove nodes without --yes",
+            "Refusing to remove nodes without --yes; openclaw nodes prune --not-seen 90d --dry-run shows",
         ),
         (
             &["--not-seen", "0", "--yes"],

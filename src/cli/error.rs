@@ -3,6 +3,7 @@
 //! Display is the message part that scripts match; what precedes it (`nodes approve failed: `) is added once, in
 //! `cli::run`.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::{Map, Value, json};
@@ -24,7 +25,7 @@ pub enum CliError {
     /// Something with a code of its own; see [`Failed`].
     Failed(Box<Failed>),
     /// A step that cannot be taken back was not confirmed; the text is complete.
-    NotConfirmed(&'static str),
+    NotConfirmed(Cow<'static, str>),
     /// The state directory.
     Store(StoreError),
     /// Typed wrongly; nothing was done.

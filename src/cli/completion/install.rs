@@ -60,7 +60,7 @@ fn install_with(
         let answer = answer.unwrap_or_default();
         if !matches!(answer.trim(), "y" | "Y" | "yes") {
             return Err(CliError::NotConfirmed(
-                "Nothing was changed. completion --install edits the start-up file of the shell; confirm with --yes.",
+                "Nothing was changed. completion --install edits the start-up file of the shell; confirm with --yes.".into(),
             ));
         }
     }

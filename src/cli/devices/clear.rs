@@ -49,7 +49,7 @@ impl Done {
 pub fn clear(invocation: &Invocation) -> Result<Answer, CliError> {
     if !invocation.has("yes") {
         return Err(CliError::NotConfirmed(
-            "Refusing to clear pairing table without --yes",
+            "Refusing to clear pairing table without --yes".into(),
         ));
     }
     let with_pending = invocation.has("pending");

@@ -1,5 +1,6 @@
 //! Whoever can be asked: a person at the terminal, and in scripts nobody.
 
+use std::borrow::Cow;
 use std::io::{self, BufRead, Read};
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
@@ -18,7 +19,8 @@ const CTRL_BACKSLASH: u8 = 28;
 const DELETE: u8 = 127;
 
 /// What is said when somebody leaves before the end.
-const LEFT: CliError = CliError::NotConfirmed("Left without joining; nothing was stored.");
+const LEFT: CliError =
+    CliError::NotConfirmed(Cow::Borrowed("Left without joining; nothing was stored."));
 
 /// Somebody to show things to and to ask.
 pub trait Person {

@@ -12,7 +12,7 @@ use crate::cli::node_join::person::{Person, Terminal};
 use crate::cli::nodes::{ended, with_note};
 use crate::cli::output::Style;
 use crate::cli::output::grid::{fixed, flexible, grid};
-use crate::cli::output::text::counted;
+use crate::cli::output::text::{counted, quoted};
 use crate::cli::output::time::age;
 use crate::cli::row;
 use crate::protocol::limits::MIN_NOT_SEEN_MS;
@@ -20,10 +20,6 @@ use crate::protocol::scope::Scope;
 use crate::store::{Clock, SystemClock};
 
 const METHOD: &str = "node.pair.prune";
-
-/// What is said to whoever did not confirm.
-const REFUSED: &str =
-    "Refusing to remove nodes without --yes; openclaw nodes prune --dry-run shows which would go";
 
 /// `nodes prune`.
 ///
@@ -39,7 +35,11 @@ pub fn prune(invocation: &Invocation) -> Result<Answer, CliError> {
     let (dry_run, confirmed) = (invocation.has("dry-run"), invocation.has("yes"));
     let can_ask = !invocation.json() && stdin().is_terminal();
     if !dry_run && !confirmed && !can_ask {
-        return Err(CliError::NotConfirmed(REFUSED));
+        let typed = quoted(invocation.text("not-seen").unwrap_or_default());
+        let refused = format!(
+            "Refusing to remove nodes without --yes; openclaw nodes prune --not-seen {typed} --dry-run shows which would go"
+        );
+        return Err(CliError::NotConfirmed(refused.into()));
     }
     let mut gateway = open(invocation, &[Scope::PAIRING], Fallback::Offline)?;
     if !gateway.knows(METHOD) {
@@ -60,7 +60,7 @@ pub fn prune(invocation: &Invocation) -> Result<Answer, CliError> {
     let answer = Terminal.answer(&format!("Remove {count} with their devices? [y/N] "));
     let yes = answer.is_some_and(|answer| matches!(answer.trim(), "y" | "Y" | "yes"));
     if !yes {
-        return Err(CliError::NotConfirmed("Nothing was removed."));
+        return Err(CliError::NotConfirmed("Nothing was removed.".into()));
     }
     // Only what was shown: others may have passed the line meanwhile.
     let ids: Vec<&str> = row::rows(&shown, "nodes").iter().map(row::id).collect();
