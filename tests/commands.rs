@@ -59,6 +59,14 @@ fn usage_errors_name_what_is_wrong_before_anything_happens() {
             &["nodes", "list", "--last-connected", "5parsecs"],
             "Invalid --last-connected: invalid duration: 5parsecs",
         ),
+        (
+            &["--dev", "--profile", "x", "nodes", "list"],
+            "Cannot combine --dev with --profile",
+        ),
+        (
+            &["--profile", "x", "gateway", "run", "--dev"],
+            "Cannot combine --dev with --profile",
+        ),
         (&["node", "run", "--port", "abc"], "Invalid port"),
         (
             &["gateway", "run", "--bind", "everywhere"],

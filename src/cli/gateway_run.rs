@@ -28,11 +28,7 @@ pub fn run(invocation: &Invocation) -> Result<Answer, CliError> {
         return Err(CliError::rule("Use --reset with --dev."));
     }
     let mut environment = invocation.environment().clone();
-    let paths = if dev {
-        Paths::resolve_dev(&environment)?
-    } else {
-        invocation.paths()?
-    };
+    let paths = invocation.paths()?;
     let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     dotenv::read(
         &mut environment,

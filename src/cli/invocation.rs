@@ -44,9 +44,11 @@ impl Invocation {
     /// # Errors
     /// As [`Paths::resolve`].
     pub fn paths_in(&self, environment: &Environment) -> Result<Paths, CliError> {
-        let found = match self.global("dev") {
-            Some(_) => Paths::resolve_dev(environment),
-            None => Paths::resolve(environment, self.global("profile")),
+        let dev = self.global("dev").is_some() || self.has("dev");
+        let found = match (dev, self.global("profile")) {
+            (true, None | Some("dev")) => Paths::resolve_dev(environment),
+            (true, Some(_)) => return Err(CliError::rule("Cannot combine --dev with --profile")),
+            (false, profile) => Paths::resolve(environment, profile),
         };
         Ok(found?)
     }
