@@ -60,6 +60,10 @@ fn usage_errors_name_what_is_wrong_before_anything_happens() {
             "Invalid --last-connected: invalid duration: 5parsecs",
         ),
         (
+            &["nodes", "list", "--last-connected", ""],
+            "Invalid --last-connected: invalid duration (empty)",
+        ),
+        (
             &["--dev", "--profile", "x", "nodes", "list"],
             "Cannot combine --dev with --profile",
         ),

@@ -9,7 +9,7 @@ use lexopt::{Arg, Parser};
 
 use crate::cli::command::{Command, Flag, Takes};
 use crate::cli::error::Usage;
-use crate::cli::output::time::milliseconds;
+use crate::cli::output::time::{DurationFault, milliseconds};
 use crate::cli::suggest::nearest;
 
 /// What was asked for.
@@ -186,6 +186,9 @@ fn checked(flag: &'static Flag, value: String) -> Result<String, Usage> {
         Takes::Nothing | Takes::Text(_) => true,
     };
     match flag.takes {
+        Takes::Text("duration") if value.trim().is_empty() => {
+            Err(Usage::BadDuration(flag.long, DurationFault::Empty))
+        }
         // A script's empty variable must not drop what the option was to restrict.
         _ if value.trim().is_empty() => Err(Usage::Empty(flag.long)),
         _ if fits => Ok(value),
