@@ -141,6 +141,37 @@ fn a_result_that_cannot_be_written_is_told() {
 }
 
 #[test]
+fn advice_names_commands_of_the_same_profile() {
+    let home = Home::new();
+    home.write("../.openclaw-lab/openclaw.json", b"{ wat: 1 }");
+    for (arguments, command) in [
+        (
+            &["--profile", "new", "gateway", "run"][..],
+            "`openclaw --profile new config set gateway.mode local`",
+        ),
+        (
+            &["--dev", "gateway", "run"],
+            "`openclaw --dev config set gateway.mode local`",
+        ),
+        (
+            &["--profile", "lab", "nodes", "list", "--json"],
+            "Run: openclaw --profile lab config validate",
+        ),
+        (
+            &["gateway", "run"],
+            "`openclaw config set gateway.mode local`",
+        ),
+    ] {
+        let outcome = openclaw(&home, arguments);
+        assert!(outcome.stderr.contains(command), "{outcome:?}");
+        if arguments.contains(&"--json") {
+            let message = outcome.json()["error"]["message"].clone();
+            assert!(message.as_str().unwrap().contains(command), "{message}");
+        }
+    }
+}
+
+#[test]
 fn every_failure_with_json_is_one_document() {
     let home = Home::with_gateway(free_port(), SECRET);
     for arguments in [

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::cli::answer::FAILURE;
 pub use crate::cli::gateway_failure::{GatewayFailure, Target};
 pub use crate::cli::usage::Usage;
+use crate::client::UrlSource;
 use crate::config::ConfigError;
 use crate::protocol::scope::Scope;
 use crate::store::StoreError;
@@ -93,6 +94,15 @@ impl CliError {
             | CliError::Store(_)
             | CliError::Usage(_) => None,
         }
+    }
+
+    /// Whether it happened at a gateway that may be another machine's.
+    pub fn is_elsewhere(&self) -> bool {
+        let CliError::Client(failure) = self else {
+            return false;
+        };
+        let target = failure.target.as_ref();
+        target.is_some_and(|target| target.source != UrlSource::Local)
     }
 
     /// The scope a gateway or the pairing rules found missing.

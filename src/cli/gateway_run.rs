@@ -47,7 +47,12 @@ pub fn run(invocation: &Invocation) -> Result<Answer, CliError> {
     if invocation.has("reset") {
         reset(&paths)?;
     }
-    Ok(Answer::silent().exit(run_gateway(&paths, &environment, &options)))
+    let exit = run_gateway(&paths, &environment, &options).unwrap_or_else(|failure| {
+        // A closed stderr does not change how it ended.
+        let _ = complain(&invocation.addressed(&failure.text));
+        failure.exit
+    });
+    Ok(Answer::silent().exit(exit))
 }
 
 fn flags(invocation: &Invocation, environment: &mut Environment) -> Result<RunFlags, CliError> {

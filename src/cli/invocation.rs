@@ -1,10 +1,12 @@
 //! A parsed command as its handler sees it: typed values by name, and the surroundings it runs in.
 
+use crate::cli::advice::addressed;
 use crate::cli::command::{Command, Flag};
 use crate::cli::error::{CliError, Usage};
 use crate::cli::output::Style;
 use crate::cli::output::time::{milliseconds, parse_duration};
 use crate::cli::parse::{Typed, TypedOption};
+use crate::config::paths::DEV_GATEWAY_PORT;
 use crate::config::word::{LogLevel, Word};
 use crate::config::{Environment, Loaded, Paths};
 
@@ -51,6 +53,20 @@ impl Invocation {
             (false, profile) => Paths::resolve(environment, profile),
         };
         Ok(found?)
+    }
+
+    /// Advice whose commands mean the same files as this one: with its `--profile` or `--dev`.
+    pub fn addressed(&self, advice: &str) -> String {
+        let paths = self.paths().ok();
+        let profile = paths.and_then(|paths| Some((paths.profile?, paths.default_port)));
+        let option = match profile {
+            None => return advice.to_owned(),
+            Some((_, DEV_GATEWAY_PORT)) => "--dev".to_owned(),
+            Some((name, _)) => format!("--profile {name}"),
+        };
+        // A node host's gateway is mostly on another machine, with profiles of its own.
+        let group = self.name().starts_with("node ").then_some("node");
+        addressed(advice, &option, group)
     }
 
     /// The configuration of a command that ends by itself. From here on warnings go to stderr, or what `--log-level`

@@ -18,6 +18,7 @@ use crate::config::Environment;
 
 pub mod administration;
 pub mod advertise;
+pub mod advice;
 pub mod answer;
 pub mod approvals;
 pub mod audit;
@@ -93,7 +94,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: Environme
             let style = Style::detect(no_color, &environment);
             execute(&Invocation::new(typed, style, environment))
         }
-        Err(usage) => report(&CliError::Usage(usage), "", form),
+        Err(usage) => report(&CliError::Usage(usage), "", form, str::to_owned),
     };
     exit_code(outcome)
 }
@@ -106,13 +107,18 @@ fn execute(invocation: &Invocation) -> io::Result<u8> {
     let stays = STAYING.iter().any(|name| invocation.has(name));
     let form = Form::of(invocation.json(), stays);
     match reach::has_its_gateway_here(invocation).and_then(|()| handler(invocation)) {
-        Ok(answer) => deliver(&answer, form),
+        Ok(mut answer) => {
+            for note in &mut answer.notes {
+                *note = invocation.addressed(note);
+            }
+            deliver(&answer, form)
+        }
         Err(error) => {
             let prefix = match invocation.command().failure {
                 Some(prefix) => prefix.to_owned(),
                 None => format!("{} failed: ", invocation.name()),
             };
-            report(&error, &prefix, form)
+            report(&error, &prefix, form, |advice| invocation.addressed(advice))
         }
     }
 }
@@ -162,14 +168,31 @@ fn deliver(answer: &Answer, form: Form) -> io::Result<u8> {
     Ok(answer.exit)
 }
 
-/// Prints a failure: text to stderr, for machines also the error document to stdout.
-fn report(error: &CliError, prefix: &str, form: Form) -> io::Result<u8> {
+/// Prints a failure: text to stderr, for machines also the error document to stdout. `addressed` makes the commands
+/// in it those of this command's profile; what a gateway says stays as it is.
+fn report(
+    error: &CliError,
+    prefix: &str,
+    form: Form,
+    addressed: impl Fn(&str) -> String,
+) -> io::Result<u8> {
     let prefix = if error.stands_alone() { "" } else { prefix };
-    complain(&format!("{prefix}{error}"))?;
-    if let Some(hint) = error.hint() {
-        complain(&hint)?;
+    let mut document = error.document();
+    let mut text = format!("{prefix}{error}");
+    if !matches!(error, CliError::Client(_)) {
+        text = addressed(&text);
+        let message = document["error"]["message"].as_str().map(&addressed);
+        document["error"]["message"] = message.into();
     }
-    if let Some(document) = form.rendered(&error.document()) {
+    complain(&text)?;
+    if let Some(mut hint) = error.hint() {
+        if !error.is_elsewhere() {
+            hint = addressed(&hint);
+        }
+        complain(&hint)?;
+        document["error"]["hint"] = hint.into();
+    }
+    if let Some(document) = form.rendered(&document) {
         print(&format!("{document}\n"))?;
     }
     Ok(error.exit())

@@ -68,6 +68,7 @@ fn ask(
         _ => "by gateway.nodes.pairing.enabled",
     };
     text += &format!("\nDecided {decided}.\n");
+    let text = invocation.addressed(&text);
     Ok(with_note(Answer::new(standing, text), &*gateway))
 }
 

@@ -90,6 +90,7 @@ pub fn run(invocation: &Invocation) -> Result<Answer, CliError> {
     let fits = picture.width() <= style.width;
     let drawn = (shown && fits).then(|| picture.half_blocks(style.color));
     let text = page(&code, &gateway, auth, drawn.as_deref(), style);
+    let text = invocation.addressed(&text);
     let answer = Answer::new(document, text);
     Ok(match shown && !fits {
         true => answer.note(format!(

@@ -2,7 +2,7 @@
 //!
 //! It owns the order of start, restart and stop, the exit codes and the lines that scripts wait for. What a
 //! gateway does between start and stop is `server`'s, what its configuration means `setup`'s and
-//! `reload`'s. Texts go to stderr as they are; everything after the checks is a log line.
+//! `reload`'s. Why it does not run is for its caller to print; everything after the checks is a log line.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -36,28 +36,29 @@ pub struct RunOptions {
 }
 
 /// Runs a gateway until a signal ends it; the value is the exit code.
-pub fn run(paths: &Paths, environment: &Environment, options: &RunOptions) -> u8 {
+///
+/// # Errors
+/// Why there is no gateway, or none any more.
+pub fn run(paths: &Paths, environment: &Environment, options: &RunOptions) -> Result<u8, Failure> {
     let source = Source {
         paths,
         environment,
         flags: &options.flags,
         verbose: options.verbose,
     };
-    match serve(source, options) {
-        Ok(exit) => exit,
-        Err(failure) => {
-            eprintln!("{}", failure.text);
-            failure.exit
-        }
-    }
+    serve(source, options)
 }
 
 /// Exit code of a gateway that stopped, but not with everything in order.
 const STUCK: u8 = 1;
 
-struct Failure {
-    text: String,
-    exit: u8,
+/// Why a gateway does not run.
+#[derive(Debug)]
+pub struct Failure {
+    /// The whole text for stderr.
+    pub text: String,
+    /// The exit code.
+    pub exit: u8,
 }
 
 impl From<SetupError> for Failure {

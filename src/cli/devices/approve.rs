@@ -101,5 +101,5 @@ fn command(request: &str, invocation: &Invocation) -> String {
     if invocation.json() {
         words.push("--json".to_owned());
     }
-    words.join(" ")
+    invocation.addressed(&words.join(" "))
 }

@@ -54,6 +54,7 @@ pub fn describe(invocation: &Invocation) -> Result<Answer, CliError> {
     let id = select(invocation, &mut *gateway)?;
     let node = gateway.call("node.describe", &json!({"nodeId": id}))?;
     let text = view::description(&node, SystemClock.now_ms(), invocation.style());
+    let text = invocation.addressed(&text);
     Ok(with_note(Answer::new(node, text), &*gateway))
 }
 
