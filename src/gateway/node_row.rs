@@ -6,6 +6,16 @@ use serde_json::{Map, Value};
 
 use crate::identity::ids::{NodeId, RequestId};
 
+/// The answer of `node.describe`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Described {
+    /// When it was so, epoch milliseconds.
+    pub ts: u64,
+    /// The node.
+    #[serde(flatten)]
+    pub row: NodeRow,
+}
+
 /// One node as listed. Absent values are left out of the JSON.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::gateway::node_row::{NodeRow, Pairing};
+use crate::gateway::node_row::{Described, NodeRow, Pairing};
 use crate::gateway::registry::{LiveNode, Registry};
 use crate::identity::ids::NodeId;
 use crate::pairing::State;
@@ -13,6 +13,7 @@ use crate::pairing::node_record::{NodeMetadata, NodeRecord, NodeRequest};
 use crate::pairing::policy::CommandPolicy;
 use crate::pairing::surface::{Surface, surface};
 use crate::pairing::truth::{ApprovalState, approval_state};
+use crate::protocol::error::ErrorShape;
 use crate::protocol::scope::Role;
 
 /// Everything known about the nodes at one moment.
@@ -94,6 +95,16 @@ impl<'a> Roster<'a> {
                 .record(node.as_str())
                 .is_some_and(is_node);
         known.then(|| self.build(node.clone()))
+    }
+
+    /// What `node.describe` answers.
+    ///
+    /// # Errors
+    /// An id that is not [`Self::known`].
+    pub fn described(&self, node: &NodeId) -> Result<Described, ErrorShape> {
+        let row = self.row(node);
+        let row = row.ok_or_else(|| ErrorShape::invalid("unknown nodeId"))?;
+        Ok(Described { ts: self.now, row })
     }
 
     fn build(&self, node: NodeId) -> NodeRow {

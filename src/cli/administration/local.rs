@@ -23,8 +23,8 @@ use crate::pairing::{Caller, Changes, Refusal, State, device, node, token};
 use crate::protocol::error::ErrorShape;
 use crate::protocol::params::{
     DeviceKeysCreate, DeviceKeysPreapprove, DevicePairImport, DevicePairRemove, DeviceTokenRevoke,
-    DeviceTokenRotate, GatewayPairingOpen, NodePairPrune, NodePairRemove, NodeRename, PairApprove,
-    parse_key_id, parse_request_id,
+    DeviceTokenRotate, GatewayPairingOpen, NodeDescribe, NodePairPrune, NodePairRemove, NodeRename,
+    PairApprove, parse_key_id, parse_request_id,
 };
 use crate::protocol::scope::{Role, Scope, Scopes};
 use crate::store::{
@@ -157,12 +157,14 @@ impl Local {
         })
     }
 
-    /// What `node.list` says when no node is connected.
-    fn nodes(&self) -> Result<Value, CliError> {
+    /// What `node.list` and `node.describe` say when no node is connected.
+    fn nodes(
+        &self,
+        look: impl FnOnce(&Roster<'_>, u64) -> Result<Value, CliError>,
+    ) -> Result<Value, CliError> {
         self.read(|state, now| {
             let registry = Registry::default();
-            let rows = Roster::new(state, &registry, &self.commands, now).rows();
-            Ok(json!({"ts": now, "nodes": rendered(&rows)?}))
+            look(&Roster::new(state, &registry, &self.commands, now), now)
         })
     }
 
@@ -263,7 +265,15 @@ impl Local {
         by: &Caller<'_>,
     ) -> Result<Value, CliError> {
         match method {
-            "node.list" => self.nodes(),
+            "node.describe" => {
+                let asked = NodeDescribe::parse(params).map_err(refused)?;
+                self.nodes(|roster, _| {
+                    rendered(&roster.described(&asked.node_id).map_err(refused)?)
+                })
+            }
+            "node.list" => {
+                self.nodes(|roster, now| Ok(json!({"ts": now, "nodes": rendered(&roster.rows())?})))
+            }
             "node.pair.approve" => {
                 let asked = PairApprove::parse(method, params).map_err(refused)?;
                 let (id, expected) = (asked.request_id.as_str(), asked.expected_digest.as_deref());

@@ -320,6 +320,12 @@ fn rejecting_renaming_removing() {
         place.document("nodes list")["paired"][0]["displayName"],
         "Workshop"
     );
+    let described = place.document("nodes describe --node workshop");
+    assert_eq!(
+        (&described["nodeId"], &described["displayName"]),
+        (&json!(NODE), &json!("Workshop"))
+    );
+    assert!(described["ts"].is_number(), "{described}");
     assert_eq!(
         place.refusal("nodes remove --node pi"),
         "unknown node: pi (known: Workshop)"

@@ -5,7 +5,6 @@ use serde_json::{Map, Value, json};
 use super::call::{Call, Outcome, Reply, payload};
 use crate::gateway::roster::Roster;
 use crate::identity::DeviceId;
-use crate::protocol::error::ErrorShape;
 use crate::protocol::params::{NodeDescribe, parse_after, parse_nothing};
 
 /// `node.list`: every known node.
@@ -41,13 +40,10 @@ pub fn describe(call: &Call<'_>, params: Option<Value>) -> Outcome {
     let state = call.state()?;
     let commands = call.context.command_policy();
     let now_ms = call.context.now_ms();
-    let row = Roster::new(&state, &call.context.registry(), &commands, now_ms).row(&asked.node_id);
-    let row = row.ok_or_else(|| ErrorShape::invalid("unknown nodeId"))?;
-    let mut answer = json!({"ts": now_ms});
-    if let (Some(answer), Value::Object(fields)) = (answer.as_object_mut(), payload(&row)?) {
-        answer.extend(fields);
-    }
-    Ok(Reply::Now(answer))
+    let registry = call.context.registry();
+    let roster = Roster::new(&state, &registry, &commands, now_ms);
+    let described = roster.described(&asked.node_id)?;
+    Ok(Reply::Now(payload(&described)?))
 }
 
 #[cfg(test)]
