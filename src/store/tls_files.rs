@@ -85,6 +85,8 @@ pub enum TlsFileError {
     },
     /// Neither file is there.
     Missing(TlsPaths),
+    /// The one file that is to hold both is not there: what is made is two files.
+    MissingBoth(PathBuf),
     /// A file that holds no certificate.
     NoCertificate(PathBuf),
     /// A file that holds no private key.
@@ -147,6 +149,9 @@ impl TlsPaths {
             (Some(key), true) => key,
             (Some(_), false) => return Err(incomplete(&self.key, &self.certificate)),
             (None, true) => return Err(incomplete(&self.certificate, &self.key)),
+            (None, false) if self.certificate == self.key => {
+                return Err(TlsFileError::MissingBoth(self.key.clone()));
+            }
             (None, false) => return Err(TlsFileError::Missing(self.clone())),
         };
         let certificate = self.certificate()?;
@@ -279,6 +284,12 @@ impl fmt::Display for TlsFileError {
                 paths.certificate.display(),
                 paths.key.display()
             ),
+            Self::MissingBoth(path) => write!(
+                formatter,
+                "cert/key missing: there is no {}. Put your own certificate and key there, or name two files: \
+                 gateway.tls.certPath and gateway.tls.keyPath",
+                path.display()
+            ),
             Self::NoCertificate(path) => write!(
                 formatter,
                 "{} holds no certificate. It has to be PEM",
@@ -375,7 +386,7 @@ mod tests {
             "broken.pem",
             "-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n",
         );
-        let absent = temp.join("absent.pem");
+        let (absent, other) = (temp.join("absent.pem"), temp.join("other.pem"));
         let with = |certificate: &Path, key: &Path, authority: Option<&Path>| {
             let paths = TlsPaths::new(temp.path(), Some(certificate), Some(key), authority);
             paths.pair().unwrap_err()
@@ -385,10 +396,8 @@ mod tests {
             (with(certificate, &absent, None), "absent.pem is not."),
             (with(&absent, key, None), "absent.pem is not."),
             (with(certificate, key, Some(&absent)), "absent.pem is not."),
-            (
-                with(&absent, &absent, None),
-                "cert/key missing: there is no",
-            ),
+            (with(&absent, &other, None), "other.pem. Put your own there"),
+            (with(&absent, &absent, None), "or name two files"),
             (with(&junk, key, None), "junk.pem holds no certificate."),
             (with(&broken, key, None), "broken.pem holds no certificate."),
             (
