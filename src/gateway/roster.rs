@@ -201,9 +201,9 @@ impl Sources<'_> {
 
     /// The operator's label wins over the node's own name.
     fn display_name(&self) -> Option<String> {
-        let label = self.record.filter(|record| record.name_override);
-        let label = label.and_then(|record| record.metadata.display_name.clone());
+        let label = self.record.and_then(NodeRecord::label);
         label
+            .map(str::to_owned)
             .or_else(|| self.first(|said| &said.display_name))
             .or_else(|| self.device?.display_name.clone())
     }

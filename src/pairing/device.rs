@@ -13,6 +13,7 @@ use super::{
     change::{AuditEntry, Change, Changes, Part, SessionEnd},
     device_record::{DeviceRecord, DeviceRequest},
     digest, expiry, invitation, node,
+    node_record::NodeRecord,
     refusal::Refusal,
     resolution::{self, Fate, Layer, Resolution},
 };
@@ -81,8 +82,21 @@ pub fn list(state: &State, caller: &Caller<'_>, now: u64) -> DeviceList {
             .into_iter()
             .map(|request| request.shown(&state.devices.paired))
             .collect(),
-        paired: paired.into_iter().map(DeviceRecord::redacted).collect(),
+        paired: paired
+            .into_iter()
+            .map(|record| listed(state, record))
+            .collect(),
     }
+}
+
+/// The record as a list shows it, under the operator's name for the node that the device is.
+fn listed(state: &State, record: &DeviceRecord) -> Value {
+    let mut row = record.redacted();
+    let node = state.nodes.paired.record(record.device_id.as_str());
+    if let Some(label) = node.and_then(NodeRecord::label) {
+        row["displayName"] = label.into();
+    }
+    row
 }
 
 /// Approves exactly what the request shows; with `expected`, the digest of a row, only if it still

@@ -132,6 +132,12 @@ impl NodeMetadata {
 }
 
 impl NodeRecord {
+    /// The name that an operator gave the node, not its own.
+    pub fn label(&self) -> Option<&str> {
+        let name = self.metadata.display_name.as_deref();
+        name.filter(|_| self.name_override)
+    }
+
     /// The commands that were approved.
     pub fn approved_commands(&self) -> &[String] {
         self.metadata.commands.as_deref().unwrap_or_default()

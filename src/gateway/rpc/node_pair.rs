@@ -151,7 +151,7 @@ fn metadata(asked: NodePairRequest) -> NodeMetadata {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::testing::{House, START_MS, node_record};
+    use crate::gateway::testing::{House, START_MS, device_record, node_record};
     use crate::pairing::Part;
 
     const PAIRING: &[&str] = &["operator.pairing"];
@@ -409,6 +409,12 @@ mod tests {
         );
         assert_eq!(
             person.ask("node.pair.list", json!({}))["paired"][0]["displayName"],
+            "Pi"
+        );
+        let device = device_record("n", &[("node", &[])]);
+        house.seed(Part::DevicesPaired, json!({"n": device}));
+        assert_eq!(
+            person.ask("device.pair.list", json!({}))["paired"][0]["displayName"],
             "Pi"
         );
     }
