@@ -15,6 +15,8 @@ const SHORTEST_ID_PREFIX: usize = 6;
 enum Fit {
     Prefix,
     Name,
+    /// A name whose normal form is too little of it, or nothing: only case does not matter.
+    Letters,
     Address,
     Id,
 }
@@ -44,7 +46,9 @@ pub fn node<'a>(query: &str, nodes: &'a [Value]) -> Result<&'a Value, CliError> 
         .map(|(_, candidate)| *candidate)
         .filter(|candidate| is_prefix(query, row::id(candidate), SHORTEST_ID_PREFIX))
         .collect();
-    if best == Some(Fit::Name) && meant.iter().any(|other| !found.contains(other)) {
+    if matches!(best, Some(Fit::Letters | Fit::Name))
+        && meant.iter().any(|other| !found.contains(other))
+    {
         let all: Vec<&Value> = found.iter().chain(&meant).copied().collect();
         return Err(ambiguous_node(query, &all));
     }
@@ -59,12 +63,15 @@ fn fit(query: &str, candidate: &Value) -> Option<Fit> {
     let id = row::id(candidate);
     // As people see it: what a terminal would not show names nobody.
     let name = row::text(candidate, "displayName").map(plain);
-    let name = name.as_deref().map(normalized).unwrap_or_default();
+    let name = name.unwrap_or_default();
+    let normal = normalized(&name);
     if id == query {
         Some(Fit::Id)
     } else if row::text(candidate, "remoteIp") == Some(query) {
         Some(Fit::Address)
-    } else if !name.is_empty() && name == normalized(query) {
+    } else if !query.is_ascii() && name.to_lowercase() == query.to_lowercase() {
+        Some(Fit::Letters)
+    } else if !normal.is_empty() && normal == normalized(query) {
         Some(Fit::Name)
     } else if is_prefix(query, id, SHORTEST_ID_PREFIX) {
         Some(Fit::Prefix)
@@ -233,6 +240,9 @@ mod tests {
                 "node-host",
                 false,
             ),
+            row("ab120001", "日本 ノード", "", "node-host", false),
+            row("ab120002", "Кухня 1", "", "node-host", false),
+            row("ab120003", "Сервер 1", "", "node-host", false),
         ]
     }
 
@@ -245,6 +255,10 @@ mod tests {
             (" BUILD_NODE ", "aaaa1111"),
             ("10.0.0.5", "dddd1111"),
             ("lab", "ffff1111"),
+            (" 日本 ノード", "ab120001"),
+            ("日本", "unknown node: 日本 (known: "),
+            ("сервер 1", "ab120003"),
+            ("1", "ambiguous node: 1 (matches: Кухня 1 ["),
             ("l-31mab", "unknown node: l-31mab (known: "),
             ("10.0.0.1", "10.0.0.1"),
             ("aaaa11", "aaaa1111"),
