@@ -239,3 +239,12 @@ fn a_machine_without_its_own_gateway_reads_its_node_hosts_trail_alone() {
         (&json!(1), &Value::Null)
     );
 }
+
+#[test]
+fn reading_a_trail_makes_no_state_directory() {
+    let home = Home::new();
+    let none = openclaw(&home, &["audit", "tail"]).success();
+    assert!(none.stdout.starts_with("No lines in ~/"), "{none:?}");
+    openclaw(&home, &["audit", "verify"]);
+    assert!(!home.state().exists());
+}

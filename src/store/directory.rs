@@ -25,9 +25,14 @@ impl StateDir {
     /// Opens the directory, creating it (0700) when it is missing.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
         create_private_directory(root).map_err(|error| StoreError::unwritable(root, &error))?;
-        Ok(StateDir {
+        Ok(StateDir::at(root))
+    }
+
+    /// The directory for somebody who only looks: it may be missing, and stays so.
+    pub fn at(root: &Path) -> Self {
+        StateDir {
             root: root.to_owned(),
-        })
+        }
     }
 
     /// The directory itself.

@@ -35,7 +35,7 @@ impl Place {
         }
         let paths = invocation.paths()?;
         invocation.load(&paths)?;
-        let dir = StateDir::open(&paths.state_dir)?;
+        let dir = StateDir::at(&paths.state_dir);
         let file = match of_node {
             true => dir.node_audit_log(),
             false => dir.audit_log(),
