@@ -172,6 +172,25 @@ fn advice_names_commands_of_the_same_profile() {
 }
 
 #[test]
+fn a_file_that_is_not_there_is_told_alike_by_every_command() {
+    let home = Home::new();
+    for arguments in [
+        &["config", "set", "--batch-file", "/none", "--json"][..],
+        &["approvals", "set", "--file", "/none", "--json"],
+    ] {
+        let error = openclaw(&home, arguments).json()["error"].clone();
+        assert_eq!(
+            (&error["code"], &error["message"]),
+            (
+                &json!("USAGE"),
+                &json!("ENOENT: no such file or directory, open '/none'")
+            ),
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
 fn every_failure_with_json_is_one_document() {
     let home = Home::with_gateway(free_port(), SECRET);
     for arguments in [

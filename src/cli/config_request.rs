@@ -1,5 +1,6 @@
 //! What was typed after `config set`: a value, a secret reference, or a batch, as operations.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -122,12 +123,12 @@ fn unparsable(reason: String) -> CliError {
 }
 
 fn read_batch(file: &Path) -> Result<String, CliError> {
-    let failed = |cause| ConfigError::File {
-        path: file.to_owned(),
-        action: "read",
-        cause,
+    let bytes = match source::read(file) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Err(CliError::unopened(file, &ErrorKind::NotFound.into())),
+        Err(ConfigError::File { cause, .. }) => return Err(CliError::unopened(file, &cause)),
+        Err(other) => return Err(other.into()),
     };
-    let bytes = source::read(file)?.ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
     let text = source::decode(&bytes).map_err(|issue| unparsable(issue.message))?;
     Ok(text.to_owned())
 }

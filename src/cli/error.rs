@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io::{self, ErrorKind};
+use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
@@ -61,6 +63,17 @@ impl CliError {
         let message =
             format!("this gateway does not know {method}: it is another program or an older one");
         CliError::failed("UNAVAILABLE", message)
+    }
+
+    /// A file that was named and cannot be read.
+    pub fn unopened(path: &Path, fault: &io::Error) -> CliError {
+        let path = path.display();
+        let message = match fault.kind() {
+            // The words that scripts know.
+            ErrorKind::NotFound => format!("ENOENT: no such file or directory, open '{path}'"),
+            _ => format!("cannot read '{path}': {fault}"),
+        };
+        CliError::failed("USAGE", message)
     }
 
     /// A rule of one command that was broken before anything was done.

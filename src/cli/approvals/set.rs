@@ -34,39 +34,30 @@ pub fn set(invocation: &Invocation) -> Result<Answer, CliError> {
 }
 
 fn given(invocation: &Invocation) -> Result<Vec<u8>, CliError> {
-    let read = match (invocation.text("file"), invocation.has("stdin")) {
-        (Some(_), true) => {
-            return Err(CliError::rule("Use either --file or --stdin (not both)."));
-        }
-        (None, false) => return Err(CliError::rule("Provide --file or --stdin.")),
+    match (invocation.text("file"), invocation.has("stdin")) {
+        (Some(_), true) => Err(CliError::rule("Use either --file or --stdin (not both).")),
+        (None, false) => Err(CliError::rule("Provide --file or --stdin.")),
         (Some(path), false) => from_file(Path::new(path)),
         (None, true) => limited(std::io::stdin().lock()),
-    };
-    read.map_err(|text| CliError::failed("USAGE", text))
+    }
 }
 
-fn from_file(path: &Path) -> Result<Vec<u8>, String> {
-    let file = std::fs::File::open(path).map_err(|fault| match fault.kind() {
-        // The words that scripts know.
-        std::io::ErrorKind::NotFound => {
-            format!(
-                "ENOENT: no such file or directory, open '{}'",
-                path.display()
-            )
-        }
-        _ => format!("cannot read '{}': {fault}", path.display()),
-    })?;
+fn from_file(path: &Path) -> Result<Vec<u8>, CliError> {
+    let file = std::fs::File::open(path).map_err(|fault| CliError::unopened(path, &fault))?;
     limited(file)
 }
 
-fn limited(source: impl Read) -> Result<Vec<u8>, String> {
+fn limited(source: impl Read) -> Result<Vec<u8>, CliError> {
+    let failed = |text: String| CliError::failed("USAGE", text);
     let mut bytes = Vec::new();
     let mut source = source.take(MAX_BYTES + 1);
     source
         .read_to_end(&mut bytes)
-        .map_err(|fault| format!("cannot read the policy: {fault}"))?;
+        .map_err(|fault| failed(format!("cannot read the policy: {fault}")))?;
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(format!("the policy is larger than {MAX_BYTES} bytes"));
+        return Err(failed(format!(
+            "the policy is larger than {MAX_BYTES} bytes"
+        )));
     }
     Ok(bytes)
 }
