@@ -50,6 +50,10 @@ const RUNNING: &str = "*show*) printf 'ActiveState=active\\nSubState=running\\nM
 /// A machine on which the user's manager does not run.
 const NO_BUS: &str = "*) echo 'Failed to connect to bus: No medium found' >&2; exit 1;;";
 
+/// The same, but what stands on the disk is answered.
+const DISK_ONLY: &str =
+    "*is-enabled*) exit 1;;\n*) echo 'Failed to connect to bus: No medium found' >&2; exit 1;;";
+
 pub fn asked(home: &Home) -> String {
     fs::read_to_string(home.path().join("asked")).unwrap_or_default()
 }
@@ -275,6 +279,20 @@ fn what_is_not_installed_is_not_started_and_the_answer_says_what_to_do() {
             "{status:?}"
         );
     }
+}
+
+#[test]
+fn an_install_without_a_manager_that_answers_stores_no_token() {
+    const CONFIG: &str = "{ gateway: { mode: 'local' } }";
+    let home = Home::new();
+    home.write_config(CONFIG);
+    let refused = run(&home, DISK_ONLY, &[], &["gateway", "install"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(
+        refused.stderr.starts_with("Gateway install failed: "),
+        "{refused:?}"
+    );
+    assert_eq!(home.read("openclaw.json"), CONFIG);
 }
 
 #[test]

@@ -158,6 +158,17 @@ impl Manager {
         }
     }
 
+    /// Whether the manager can be told to change something.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn is_reached(&self) -> Result<(), ServiceError> {
+        match self {
+            Self::Launchd(_) => Ok(()),
+            Self::Systemd(systemd) => systemd.is_reached(),
+        }
+    }
+
     /// How the service runs; unknown when the manager cannot be asked.
     pub fn runtime(&self) -> Runtime {
         match self {

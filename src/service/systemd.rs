@@ -110,6 +110,15 @@ impl Systemd {
         Ok(answer.status.success() || self.socket().is_some_and(|socket| socket.enabled))
     }
 
+    /// Whether the manager itself answers: some questions `systemctl` answers from the disk.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn is_reached(&self) -> Result<(), ServiceError> {
+        self.systemctl(&["show", "--property=Version"], QUESTION)
+            .map(drop)
+    }
+
     /// Whether a target starts the unit, or the socket that starts it; nobody is asked.
     pub fn is_wanted(&self) -> bool {
         self.directories.is_wanted(&self.unit) || self.wanted_socket().is_some()

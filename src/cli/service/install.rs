@@ -74,7 +74,12 @@ fn install_over(invocation: &Invocation, force: bool) -> Result<Answer, CliError
     }
     match place.is_loaded() {
         Ok(true) if !force => return Ok(already(&action)),
-        Ok(_) => {}
+        // Nothing is generated or stored for a service that cannot be.
+        Ok(_) => {
+            if let Err(fault) = place.manager().is_reached() {
+                return Ok(action.failed(&fault));
+            }
+        }
         Err(fault) => return Ok(action.check_failed(&fault)),
     }
     let mut parts = match parts(invocation, &place, &action, true)? {
