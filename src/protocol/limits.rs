@@ -83,6 +83,9 @@ pub const MAX_GIVEN_WORDS: usize = 512;
 /// Milliseconds of a day.
 pub const DAY_MS: u64 = 86_400_000;
 
+/// Characters of a hash that tells one content of a file from another: SHA-256 in hex has 64.
+pub const MAX_HASH_CHARS: usize = 128;
+
 /// The shortest time, in milliseconds, after which nodes that were not seen may be pruned: nobody means all that
 /// are just restarting, or forgot the unit.
 pub const MIN_NOT_SEEN_MS: u64 = 3_600_000;

@@ -415,3 +415,20 @@ fn policies_of_nodes_are_relayed_only_to_paired_ones() {
         ]
     );
 }
+
+#[test]
+fn a_node_writes_no_more_than_a_hash_into_the_trail() {
+    let house = House::new();
+    let node = house.paired_node("n", &["system.run"]);
+    let person = house.operator(&["operator.admin"]);
+    for hash in [json!("h".repeat(129)), json!({"a": "b"})] {
+        let edit = json!({"nodeId": "n", "file": {"version": 1}, "baseHash": "x"});
+        let open = person.start("exec.approvals.node.set", edit);
+        let id = received(&node)["id"].clone();
+        let result = json!({"id": id, "nodeId": "n", "ok": true, "payload": {"hash": hash}});
+        node.ask("node.invoke.result", result);
+        assert_eq!(person.answer(&open)["payload"]["hash"], hash);
+        let trail = house.context.store.audit_log().newest(1).unwrap();
+        assert_eq!(trail[0]["after"], json!({"hash": null}));
+    }
+}

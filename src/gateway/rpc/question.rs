@@ -24,7 +24,7 @@ use crate::identity::ids::{ConnId, NodeId};
 use crate::net::Outbox;
 use crate::pairing::{AuditEntry, State};
 use crate::protocol::error::ErrorShape;
-use crate::protocol::limits::{FIRST_WITH_TIMEOUT_ALWAYS, INVOKE_TIMEOUT};
+use crate::protocol::limits::{FIRST_WITH_TIMEOUT_ALWAYS, INVOKE_TIMEOUT, MAX_HASH_CHARS};
 
 /// The event that asks a node.
 pub const REQUEST_EVENT: &str = "node.invoke.request";
@@ -272,12 +272,16 @@ pub fn count(context: &Context, open: &OpenInvoke, how: InvokeEnd) {
     context.counters.invoke_time.note(open.asked_at.elapsed());
 }
 
-/// Notes an edit of a node's policy in the trail: with the hash that the node told, or as one whose outcome
-/// is not known.
+/// Notes an edit of a node's policy in the trail: with the hash that the node told, if it is one, or as one
+/// whose outcome is not known.
 pub fn note_edit(context: &Context, line: AuditEntry, answer: Option<&Value>) {
+    let told = |answer: &Value| {
+        let hash = answer["hash"].as_str()?;
+        (hash.chars().count() <= MAX_HASH_CHARS).then(|| hash.to_owned())
+    };
     context.store.audit(&match answer {
         Some(answer) => AuditEntry {
-            after: Some(json!({"hash": answer["hash"]})),
+            after: Some(json!({"hash": told(answer)})),
             ..line
         },
         None => AuditEntry {

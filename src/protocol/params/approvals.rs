@@ -9,6 +9,7 @@ use crate::{
     protocol::{
         error::ErrorShape,
         frame::object,
+        limits::MAX_HASH_CHARS,
         schema::{COUNT, Kind, NAME, TEXT, optional, parse_params, required},
     },
 };
@@ -26,7 +27,7 @@ impl ExecApprovalsSet {
     /// Reads the params.
     pub fn parse(params: Option<Value>) -> Result<Self, ErrorShape> {
         const KIND: Kind =
-            Kind::Object(&[required("file", APPROVALS_FILE), optional("baseHash", NAME)]);
+            Kind::Object(&[required("file", APPROVALS_FILE), optional("baseHash", HASH)]);
         let mut fields = parse_params("exec.approvals.set", params, &KIND)?;
         Ok(Self {
             file: fields.value("file").unwrap_or_default(),
@@ -70,7 +71,7 @@ impl ExecApprovalsNodeSet {
         const KIND: Kind = Kind::Object(&[
             required("nodeId", NAME),
             required("file", APPROVALS_FILE),
-            optional("baseHash", NAME),
+            optional("baseHash", HASH),
         ]);
         let mut fields = parse_params("exec.approvals.node.set", params, &KIND)?;
         Ok(Self {
@@ -88,6 +89,12 @@ impl ExecApprovalsNodeSet {
         ])
     }
 }
+
+/// It goes into the trail.
+const HASH: Kind = Kind::Bounded {
+    of: &NAME,
+    max: MAX_HASH_CHARS,
+};
 
 const ALLOWLIST_ENTRY: Kind = Kind::Object(&[
     optional("id", NAME),

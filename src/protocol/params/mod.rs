@@ -347,6 +347,11 @@ mod tests {
                 json!({"nodeId":"n","file":{"version":2}}),
                 "invalid exec.approvals.node.set params: at /file/version: must be equal to constant",
             ),
+            (
+                "exec.approvals.node.set",
+                json!({"nodeId":"n","file":{"version":1},"baseHash":"h".repeat(129)}),
+                "invalid exec.approvals.node.set params: at /baseHash: must NOT have more than 128 characters",
+            ),
         ];
         for (method, params, expected) in table {
             assert_eq!(

@@ -12,8 +12,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::protocol::close::truncate;
 use crate::protocol::hidden::escaped;
 use crate::store::atomic::{PRIVATE_FILE, keep_owner_of_directory};
 use crate::store::audit::chain::{Link, link_of, seal};
@@ -31,6 +32,12 @@ pub const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
 /// How many files that were moved aside are kept: `audit.jsonl.1` is the newest of them.
 pub const KEPT_FILES: u32 = 3;
+
+/// Bytes of a line: a longer one would push thousands of others out.
+const MAX_LINE_BYTES: usize = 32 * 1024;
+
+/// Bytes of a member that stays whole in a line that is too long.
+const MAX_MEMBER_BYTES: usize = 1024;
 
 /// How long another process that writes the same trail is waited for; it needs microseconds, but may have
 /// been stopped.
@@ -100,12 +107,14 @@ impl AuditLog {
         }
     }
 
-    /// Appends one line. Not synced: it survives the end of this process, not a power cut at once.
+    /// Appends one line. Not synced: it survives the end of this process, not a power cut at once. Of a line above
+    /// 32 KiB the long members are cut, or give way to a note of their size.
     ///
     /// # Errors
     /// It cannot be written; then nothing of it counts.
     pub fn append(&self, now_ms: u64, entry: &impl Serialize) -> io::Result<()> {
-        let entry = escaped(serde_json::to_string(&Line { ts: now_ms, entry })?);
+        let entry = serde_json::to_string(&Line { ts: now_ms, entry })?;
+        let entry = escaped(bounded(entry));
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let written = self.append_line(&mut writer, &entry);
         if written.is_err() {
@@ -248,6 +257,26 @@ impl End {
             _ => self,
         }
     }
+}
+
+/// The line, or what is left of one that is too long.
+fn bounded(line: String) -> String {
+    if line.len() <= MAX_LINE_BYTES {
+        return line;
+    }
+    let Ok(Value::Object(mut members)) = serde_json::from_str(&line) else {
+        return line;
+    };
+    for value in members.values_mut() {
+        let bytes = value.to_string().len();
+        if bytes > MAX_MEMBER_BYTES {
+            *value = match value.as_str() {
+                Some(text) => json!(format!("{}…", truncate(text, MAX_MEMBER_BYTES))),
+                None => json!({"bytesLeftOut": bytes}),
+            };
+        }
+    }
+    Value::Object(members).to_string()
 }
 
 /// The end of one file: its last chained line, and what is behind that; everything when it has none.

@@ -41,6 +41,32 @@ fn a_decision_is_one_private_line() {
 }
 
 #[test]
+fn a_line_that_is_too_long_keeps_its_place_and_loses_its_length() {
+    let temp = TempDir::new();
+    let log = AuditLog::new(temp.join("audit.jsonl"));
+    let long = "h".repeat(MAX_BYTES as usize);
+    log.append(1, &entry("first")).unwrap();
+    for _ in 0..=KEPT_FILES {
+        let line = AuditEntry {
+            before: Some(json!({"hash": long})),
+            detail: Some(json!({"short": true})),
+            ..entry(&long)
+        };
+        log.append(2, &line).unwrap();
+    }
+    let lines = log.newest(10).unwrap();
+    assert_eq!(lines.len(), 2 + KEPT_FILES as usize);
+    assert_eq!(lines[0]["subject"], "first");
+    let last = &lines[1];
+    assert_eq!(last["subject"].as_str().unwrap().chars().count(), 1_025);
+    assert_eq!(last["before"], json!({"bytesLeftOut": long.len() + 11}));
+    assert_eq!(
+        (&last["by"], &last["detail"]),
+        (&json!("operator"), &json!({"short": true}))
+    );
+}
+
+#[test]
 fn a_torn_line_costs_only_itself() {
     let temp = TempDir::new();
     let path = temp.join("audit.jsonl");
