@@ -12,7 +12,9 @@ use super::binding::Permit;
 use super::book::{Approval, Due, GRACE, Settled};
 use super::display::shown;
 use crate::gateway::context::Context;
+use crate::gateway::limits::Topic;
 use crate::gateway::node_events::clean;
+use crate::gateway::session::Session;
 use crate::identity::ids::{ConnId, DeviceId, NodeId};
 use crate::pairing::{AuditEntry, Caller};
 use crate::protocol::params::ExecDecision;
@@ -27,7 +29,7 @@ pub const RESOLVED_EVENT: &str = "exec.approval.resolved";
 /// Who decides when nobody did: what approvals rest on has ended.
 const GATEWAY: &str = "gateway";
 
-/// Characters of a command in the trail.
+/// Characters of a command, or of a name that the requester gives, in the trail.
 const AUDIT_CHARS: usize = 200;
 
 /// What a request is in events and lists.
@@ -95,16 +97,31 @@ pub fn expire(context: &Arc<Context>, approval: &Arc<Approval>, via: &str) {
 
 /// Nothing is broadcast on expiry.
 fn expired(context: &Arc<Context>, settled: Settled, via: &str) {
-    let line = gateway_line("exec.approval.expire", via);
-    write(context, line, &settled.approval, json!({}));
+    if may_note(context) {
+        let line = gateway_line("exec.approval.expire", via);
+        write(context, line, &settled.approval, json!({}));
+    }
     keep_a_while(context, settled);
 }
 
-/// Tells a decision: to approvers, to who waits, and to the trail.
-pub fn resolved(context: &Arc<Context>, settled: Settled, by: &str, caller: &Caller<'_>) {
-    let line = AuditEntry::by(caller, "exec.approval.resolve", &settled.approval.id);
-    let detail = json!({"decision": settled.decision, "resolvedBy": by});
-    write(context, line, &settled.approval, detail);
+/// Whether one more line may be written that its requester causes alone, as often as it likes: such lines must
+/// not push decisions out of the trail.
+fn may_note(context: &Context) -> bool {
+    context.chatter.allows(Topic::ApprovalAudit, &context.timer)
+}
+
+/// Tells a decision of `session`: to approvers, to who waits, and to the trail.
+pub fn resolved(context: &Arc<Context>, settled: Settled, session: &Session, caller: &Caller<'_>) {
+    let by = session.client.label();
+    let requester = &settled.approval.requester;
+    let own = requester.conn == session.conn
+        || (requester.device.is_some() && requester.device == session.device);
+    let withdrawn = own && settled.decision == Some(ExecDecision::Deny);
+    if !withdrawn || may_note(context) {
+        let line = AuditEntry::by(caller, "exec.approval.resolve", &settled.approval.id);
+        let detail = json!({"decision": settled.decision, "resolvedBy": clean(by, AUDIT_CHARS)});
+        write(context, line, &settled.approval, detail);
+    }
     announce(context, &settled, by);
     keep_a_while(context, settled);
 }
@@ -180,8 +197,11 @@ fn revoke(context: &Arc<Context>, chosen: impl Fn(&Approval) -> bool) -> usize {
     count
 }
 
-/// Notes a request in the trail.
+/// Notes a request in the trail, within bounds: a decision about it names its command again.
 pub fn note_request(context: &Context, approval: &Approval, caller: &Caller<'_>) {
+    if !may_note(context) {
+        return;
+    }
     let line = AuditEntry::by(caller, "exec.approval.request", &approval.id);
     let detail = json!({"expiresAtMs": approval.expires_at_ms});
     write(context, line, approval, detail);
@@ -214,8 +234,8 @@ fn write(context: &Context, line: AuditEntry, approval: &Approval, mut detail: V
     let request = &approval.asked.request;
     detail["command"] = json!(clean(approval.asked.command(), AUDIT_CHARS));
     for name in ["nodeId", "host", "agentId"] {
-        if !request[name].is_null() {
-            detail[name] = request[name].clone();
+        if let Some(text) = request[name].as_str() {
+            detail[name] = json!(clean(text, AUDIT_CHARS));
         }
     }
     context.store.audit(&AuditEntry {

@@ -19,13 +19,19 @@ pub const LOG_PERIOD: Duration = Duration::from_secs(10);
 /// out of a trail that is bounded in size.
 pub const MAX_AUDITED_LOCKOUTS: u32 = 60;
 
-/// The period that audited lockouts are counted in.
+/// Lines about requests for approvals that nobody else decided, audited within [`AUDIT_PERIOD`]: more than persons are
+/// asked, and little beside the size of the trail.
+pub const MAX_AUDITED_REQUESTS: u32 = 240;
+
+/// The period that audited lines are counted in.
 pub const AUDIT_PERIOD: Duration = Duration::from_secs(60 * 60);
 
 /// What lines are about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Topic {
+    /// Requests for approvals that were opened, ran out or were withdrawn, in the audit log.
+    ApprovalAudit,
     /// Sources whose pairing requests found no place, in the audit log.
     CrowdAudit,
     /// Counted failures.
@@ -47,7 +53,8 @@ pub enum Topic {
 }
 
 impl Topic {
-    const ALL: [Topic; 9] = [
+    const ALL: [Topic; 10] = [
+        Topic::ApprovalAudit,
         Topic::CrowdAudit,
         Topic::Failure,
         Topic::LockoutAudit,
@@ -61,6 +68,9 @@ impl Topic {
 
     fn what(self) -> &'static str {
         match self {
+            Self::ApprovalAudit => {
+                "lines about requests for approvals were not written to the audit log"
+            }
             Self::CrowdAudit => {
                 "sources whose pairing requests found no place were not written down"
             }
@@ -77,6 +87,7 @@ impl Topic {
 
     fn throttle(self) -> Throttle {
         match self {
+            Self::ApprovalAudit => Throttle::new(MAX_AUDITED_REQUESTS, AUDIT_PERIOD),
             Self::CrowdAudit | Self::InvitationAudit | Self::LockoutAudit => {
                 Throttle::new(MAX_AUDITED_LOCKOUTS, AUDIT_PERIOD)
             }

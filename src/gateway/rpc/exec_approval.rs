@@ -101,8 +101,7 @@ pub fn resolve(call: &Call<'_>, params: Option<Value>) -> Outcome {
         book.resolve(&id, decision, &call.session.conn, Instant::now())
     };
     if let Some(settled) = settled.map_err(not_resolved)? {
-        let by = call.session.client.label();
-        desk::resolved(call.context, settled, by, &call.caller());
+        desk::resolved(call.context, settled, call.session, &call.caller());
     }
     Ok(Reply::Now(json!({"ok": true})))
 }

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::question::REQUEST_EVENT;
+use crate::gateway::limits::chatter::MAX_AUDITED_REQUESTS;
 use crate::gateway::testing::{Guest, House, device_record};
 use crate::identity::ids::DeviceId;
 use crate::pairing::Part;
@@ -593,6 +594,58 @@ fn the_trail_has_a_line_for_each_request_decision_expiry_and_use() {
         lines[2]["detail"],
         json!({"decision": "allow-once", "command": "/bin/echo hi", "nodeId": "n"})
     );
+}
+
+#[test]
+fn a_flood_of_requests_leaves_the_decisions_in_the_trail() {
+    let house = House::new();
+    let scene = Scene::new(&house);
+    let actions = |action: &str| {
+        let lines = house.context.store.audit_log().newest(10_000).unwrap();
+        let action = format!("exec.approval.{action}");
+        lines.iter().filter(|line| line["action"] == action).count()
+    };
+    for number in 0..MAX_AUDITED_REQUESTS {
+        let id = format!("w{number}");
+        let open = scene.requester.start("exec.approval.request", asking(&id));
+        scene.requester.answer(&open);
+        let withdrawal = json!({"id": id, "decision": "deny"});
+        scene.requester.ask("exec.approval.resolve", withdrawal);
+        scene.requester.answer(&open);
+    }
+    let lines = actions("request") + actions("resolve");
+    assert_eq!(lines, MAX_AUDITED_REQUESTS as usize);
+    scene.decided("x", "deny");
+    scene.decided("y", "allow-once");
+    scene
+        .requester
+        .start("node.invoke", approved("y", json!({})));
+    scene.node.event(REQUEST_EVENT);
+    let newest = house.context.store.audit_log().newest(3).unwrap();
+    let told: Vec<_> = newest
+        .iter()
+        .map(|line| (line["action"].clone(), line["subject"].clone()))
+        .collect();
+    let line = |action: &str, subject: &str| (json!(action), json!(subject));
+    assert_eq!(
+        told,
+        [
+            line("exec.approval.resolve", "x"),
+            line("exec.approval.resolve", "y"),
+            line("exec.approval.use", "y")
+        ]
+    );
+}
+
+#[test]
+fn a_requester_writes_only_so_much_into_a_line_of_the_trail() {
+    let house = House::new();
+    let scene = Scene::new(&house);
+    let long = "x".repeat(20_000);
+    let asked = json!({"command": long, "host": long, "agentId": long});
+    scene.requester.start("exec.approval.request", asked);
+    let lines = house.context.store.audit_log().newest(1).unwrap();
+    assert!(lines[0].to_string().len() < 1_500, "{}", lines[0]);
 }
 
 #[test]
