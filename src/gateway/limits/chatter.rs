@@ -40,6 +40,8 @@ pub enum Topic {
     LockoutAudit,
     /// Invitations that were refused, in the audit log.
     InvitationAudit,
+    /// Runs that nodes report.
+    NodeReport,
     /// Frames of sessions that are no JSON.
     Noise,
     /// Devices that wait for an approval, or may not ask for one.
@@ -53,12 +55,13 @@ pub enum Topic {
 }
 
 impl Topic {
-    const ALL: [Topic; 10] = [
+    const ALL: [Topic; 11] = [
         Topic::ApprovalAudit,
         Topic::CrowdAudit,
         Topic::Failure,
         Topic::LockoutAudit,
         Topic::InvitationAudit,
+        Topic::NodeReport,
         Topic::Noise,
         Topic::Pairing,
         Topic::Refusal,
@@ -77,6 +80,7 @@ impl Topic {
             Self::Failure => "failed attempts were counted without a line",
             Self::LockoutAudit => "lockouts were not written to the audit log",
             Self::InvitationAudit => "refused invitations were not written to the audit log",
+            Self::NodeReport => "reports of nodes were taken without a line",
             Self::Noise => "frames that are not JSON were ignored without a line",
             Self::Pairing => "pairing attempts were answered without a line",
             Self::Refusal => "connections were refused without a line",

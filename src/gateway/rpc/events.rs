@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use serde_json::{Map, Value, json};
 
 use super::call::{Call, Outcome, Reply};
+use crate::gateway::limits::Topic;
 use crate::gateway::node_events::{exec_line, presence_trigger};
 use crate::identity::ids::DeviceId;
 use crate::pairing::node;
@@ -76,16 +77,21 @@ fn store_presence(call: &Call<'_>, device: &DeviceId, trigger: &str) -> Result<b
     }
 }
 
+/// Logs a report of a run, within bounds. A node that is not paired runs nothing here.
 fn log_exec(call: &Call<'_>, event: &str, payload: Option<&str>) {
+    let context = call.context;
     let (Some(payload), Some(node)) = (object(payload), &call.session.device) else {
         return;
     };
-    let now_ms = call.context.now_ms();
-    if call
-        .context
-        .node_events()
-        .is_news(node, event, &payload, now_ms)
-    {
+    let paired = context
+        .store
+        .read(|state| state.nodes.paired.record(node.as_str()).is_some());
+    if !paired.unwrap_or(false) {
+        return;
+    }
+    let now_ms = context.now_ms();
+    let is_news = context.node_events().is_news(node, event, &payload, now_ms);
+    if is_news && context.chatter.allows(Topic::NodeReport, &context.timer) {
         log::info!(target: "gateway", "node {node}: {}", exec_line(event, &payload));
     }
 }
@@ -97,6 +103,7 @@ fn object(payload: Option<&str>) -> Option<Map<String, Value>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::limits::chatter::MAX_LOG_LINES;
     use crate::gateway::testing::{Guest, House, START_MS, device_record};
     use crate::pairing::Part;
     use crate::protocol::scope::Role;
@@ -162,6 +169,24 @@ mod tests {
                 (Some(START_MS + 60_000), Some("background"))
             );
         }
+    }
+
+    #[test]
+    fn reports_of_runs_are_logged_within_bounds_and_only_of_paired_nodes() {
+        let house = House::new();
+        let report = || json!({"event": "exec.started", "payload": {"command": "x"}});
+        let context = &house.context;
+        let is_line_left = || context.chatter.allows(Topic::NodeReport, &context.timer);
+        let stranger = house.node("stranger", &[]);
+        for _ in 0..MAX_LOG_LINES {
+            assert_eq!(stranger.ask("node.event", report()), json!({"ok": true}));
+        }
+        assert!(is_line_left());
+        let node = house.paired_node("n", &[]);
+        for _ in 0..MAX_LOG_LINES {
+            assert_eq!(node.ask("node.event", report()), json!({"ok": true}));
+        }
+        assert!(!is_line_left());
     }
 
     #[test]
