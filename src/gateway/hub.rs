@@ -16,6 +16,9 @@ use crate::protocol::event;
 use crate::protocol::frame::EventText;
 use crate::protocol::scope::Role;
 
+/// How the names of events about the pairing of one device begin.
+const DEVICE_PAIRING: &str = "device.pair.";
+
 /// The live sessions.
 #[derive(Debug)]
 pub struct Hub {
@@ -73,7 +76,8 @@ impl Hub {
         self.lock().values().map(Arc::clone).collect()
     }
 
-    /// Says `event` to every session that may hear it. Each of those uses up one sequence number,
+    /// Says `event` to every session that may hear it: of a device's pairing, those that are bound to another
+    /// device hear nothing. Each of those uses up one sequence number,
     /// even when the frame is dropped because the peer reads too slowly; events that may not be
     /// dropped close such a peer instead. An event that is in no table reaches nobody.
     pub fn broadcast(&self, name: &str, payload: &Value) {
@@ -86,9 +90,15 @@ impl Hub {
         } else {
             EventText::new(name, payload)
         };
+        let about = payload["deviceId"]
+            .as_str()
+            .filter(|_| name.starts_with(DEVICE_PAIRING));
+        let hears = |session: &&Arc<Session>| {
+            let bound = session.device_bound().zip(about);
+            event::may_receive(name, session.role, &session.scopes)
+                && bound.is_none_or(|(own, device)| own.as_str() == device)
+        };
         let _order = self.order();
-        let hears =
-            |session: &&Arc<Session>| event::may_receive(name, session.role, &session.scopes);
         let audience: Vec<Arc<Session>> = self.lock().values().filter(hears).cloned().collect();
         for session in audience {
             session.outbox.broadcast(&text, row.drop_if_slow);

@@ -369,6 +369,22 @@ mod tests {
     }
 
     #[test]
+    fn a_bound_device_hears_of_its_own_pairing_alone() {
+        let house = house();
+        let own = house.device_operator("z", PAIRING);
+        let other = house.device_operator("a", PAIRING);
+        let admin = house.device_operator("a", ADMIN);
+        house
+            .operator(PAIRING)
+            .ask("device.pair.approve", json!({"requestId": "rz"}));
+        for (guest, hears) in [(&own, true), (&other, false), (&admin, true)] {
+            let event = guest.event_now("device.pair.resolved");
+            assert_eq!(event.is_some(), hears, "{event:?}");
+            assert_eq!(guest.session.outbox.last_seq(), u64::from(hears));
+        }
+    }
+
+    #[test]
     fn removing_ends_all_sessions_and_invokes_of_the_device_before_the_answer() {
         let house = house();
         let person = house.operator(&["operator.pairing", "operator.write"]);
