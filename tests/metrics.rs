@@ -232,7 +232,7 @@ fn metrics_are_read_with_get_and_head_alone() {
     let ask = |method: &str| {
         http(
             gateway.address,
-            &format!("{method} /metrics HTTP/1.1\r\nHost: x\r\n\r\n"),
+            &format!("{method} /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"),
         )
     };
     let head = ask("HEAD");
@@ -248,6 +248,42 @@ fn metrics_are_read_with_get_and_head_alone() {
         let answer = ask(method);
         assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
         assert!(answer.contains("\r\nAllow: GET, HEAD\r\n"), "{answer}");
+    }
+}
+
+#[test]
+fn a_page_that_leads_its_name_to_this_machine_reads_neither_metrics_nor_details() {
+    let gateway = start(ON);
+    let ask = |path: &str, lines: &str| {
+        http(
+            gateway.address,
+            &format!("GET {path} HTTP/1.1\r\n{lines}\r\n"),
+        )
+    };
+    let port = gateway.address.port();
+    let bearer = format!("Host: evil.example\r\nAuthorization: Bearer {SECRET}\r\n");
+    for (lines, shown) in [
+        (format!("Host: 127.0.0.1:{port}\r\n"), true),
+        (format!("Host: [::1]:{port}\r\n"), true),
+        ("Host: LOCALHOST\r\n".to_owned(), true),
+        (bearer, true),
+        (format!("Host: evil.example:{port}\r\n"), false),
+        (String::new(), false),
+        (
+            "Host: localhost\r\nOrigin: http://evil.example\r\n".to_owned(),
+            false,
+        ),
+    ] {
+        let page = ask("/metrics", &lines);
+        let status = if shown { "200 OK" } else { "401 Unauthorized" };
+        assert!(
+            page.starts_with(&format!("HTTP/1.1 {status}\r\n")),
+            "{lines}{page}"
+        );
+        assert_eq!(page.contains("openclaw_"), shown, "{lines}{page}");
+        let ready = ask("/readyz", &lines);
+        assert!(ready.starts_with("HTTP/1.1 200 OK\r\n"), "{lines}{ready}");
+        assert_eq!(ready.contains("uptimeMs"), shown, "{lines}{ready}");
     }
 }
 

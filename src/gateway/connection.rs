@@ -153,7 +153,7 @@ fn upgraded(
     // A peer that is gone before it has its answer needs none.
     if !upgrade::is_wanted(&head) {
         let claimant = Claimant::new(context, rules.attempts, address, &place, &headers, "http");
-        let response = endpoints::answer(context, &claimant, &head, &place);
+        let response = endpoints::answer(context, &claimant, &head, &headers, &place);
         let _ = response.send(&mut stream, head.method == "HEAD", deadline);
         return None;
     }

@@ -13,7 +13,7 @@ use crate::gateway::context::{Context, Phase};
 use crate::gateway::credentials::Credentials;
 use crate::gateway::examine;
 use crate::gateway::limits::Claimant;
-use crate::gateway::locality::{Locality, Place};
+use crate::gateway::locality::{Locality, Place, RequestHeaders};
 use crate::gateway::metrics::{Endpoint, page};
 use crate::net::Head;
 use crate::net::http::Response;
@@ -25,25 +25,31 @@ const STARTING: &str = "startup-sidecars";
 const STOPPING: &str = "stopping";
 
 /// The response to a request that asks for no upgrade.
-pub fn answer(context: &Context, claimant: &Claimant<'_>, head: &Head, place: &Place) -> Response {
+pub fn answer(
+    context: &Context,
+    claimant: &Claimant<'_>,
+    head: &Head,
+    headers: &RequestHeaders,
+    place: &Place,
+) -> Response {
     let (path, method) = (head.path(), head.method.as_str());
     let rules = context.rules();
     let endpoint = endpoint(path, rules.metrics);
     context.counters.http_requests.note(endpoint as usize);
+    let local = place.locality == Locality::DirectLocal && !headers.may_be_of_a_page();
     // Nobody guesses at a secret where it opens nothing.
     if matches!(endpoint, Endpoint::Metrics) {
         return figures(method, || {
             let authorization = head.header("authorization");
-            match place.locality {
-                Locality::DirectLocal => Ok(()),
-                _ => prove(claimant, authorization, &rules.auth),
+            match local {
+                true => Ok(()),
+                false => prove(claimant, authorization, &rules.auth),
             }
             .map(|()| page::page(context))
         });
     }
     let detailed = is_readiness(path)
-        && (place.locality == Locality::DirectLocal
-            || prove(claimant, head.header("authorization"), &rules.auth).is_ok());
+        && (local || prove(claimant, head.header("authorization"), &rules.auth).is_ok());
     respond(method, path, context.phase(), context.uptime_ms(), detailed)
 }
 

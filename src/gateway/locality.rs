@@ -46,6 +46,18 @@ impl RequestHeaders {
     pub fn host(&self) -> Option<&str> {
         self.lines.only("host")
     }
+
+    /// Whether it asks for a name or address of this host.
+    pub fn is_for_loopback(&self) -> bool {
+        self.host()
+            .is_some_and(|host| is_loopback_host(host_name(host)))
+    }
+
+    /// Whether a page of somebody else's may have sent it by a browser on this host: browsers tell the origin, or at
+    /// least the name that the page has, wherever that name leads.
+    pub fn may_be_of_a_page(&self) -> bool {
+        self.has_origin() || !self.is_for_loopback()
+    }
 }
 
 /// The result for one connection, before anything is known about its credentials.
@@ -115,9 +127,7 @@ pub fn is_browser_container_local(
         // Containers get private addresses of their host, never a tailnet's.
         && is_private(peer)
         && !is_tailnet(peer)
-        && headers
-            .host()
-            .is_some_and(|host| is_loopback_host(host_name(host)))
+        && headers.is_for_loopback()
         && headers
             .origin()
             .and_then(origin_authority)

@@ -249,7 +249,7 @@ fn health_is_answered_over_plain_http() {
     let ask = |head: &str| {
         let mut stream = rig.tcp();
         stream
-            .write_all(format!("{head}\r\nHost: x\r\n\r\n").as_bytes())
+            .write_all(format!("{head}\r\nHost: localhost\r\n\r\n").as_bytes())
             .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();

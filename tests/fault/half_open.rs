@@ -173,7 +173,7 @@ fn a_peer_that_vanishes_in_the_middle_of_a_slow_write_is_let_go() {
     let queued = || {
         let mut line = network.command_of(Place::Gateway, &home, Path::new("/bin/bash"));
         let ask = format!(
-            "exec 3<>/dev/tcp/127.0.0.1/{port} && printf 'GET /metrics HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n' >&3 && cat <&3"
+            "exec 3<>/dev/tcp/127.0.0.1/{port} && printf 'GET /metrics HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n' >&3 && cat <&3"
         );
         line.args(["-c", &ask]);
         let page = finish(line).success().stdout;

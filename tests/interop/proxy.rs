@@ -265,7 +265,7 @@ fn health_is_told_through_a_proxy_and_details_are_not() {
     let nginx = Nginx::start(gateway.address.port(), "");
     let get = |address: SocketAddr, path: &str, more: &str| {
         let request =
-            format!("GET {path} HTTP/1.1\r\nHost: gw.example\r\nConnection: close\r\n{more}\r\n");
+            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{more}\r\n");
         let answer = http(address, &request);
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         (head.lines().next().unwrap().to_owned(), body.to_owned())

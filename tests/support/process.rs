@@ -273,7 +273,7 @@ impl Gateway {
     pub fn get(&self, path: &str) -> String {
         http(
             self.address,
-            &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+            &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"),
         )
     }
 

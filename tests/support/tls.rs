@@ -137,7 +137,7 @@ pub fn node(
 /// One GET through TLS; status line, headers and body as one text.
 pub fn get(gateway: &Gateway, path: &str) -> String {
     let mut wire = Wire::tls(gateway.address, &gateway.home);
-    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     wire.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     // Fails unless the gateway says goodbye in TLS.
