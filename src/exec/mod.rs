@@ -35,6 +35,7 @@ mod scopes;
 mod shell_words;
 mod shown;
 mod simple_commands;
+mod starters;
 mod strict;
 #[cfg(test)]
 pub(crate) mod testing;
