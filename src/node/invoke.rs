@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::machine::Machine;
-use super::replays::{Begin, Finished, Replays};
+use super::replays::{Begin, Finished, Key, Replays};
 use super::system::{self, Reply};
 use crate::protocol::error::ErrorShape;
 
@@ -188,9 +188,10 @@ impl Dispatcher {
         let (key, waiter) = match idempotency_key {
             None => (None, waiter),
             Some(key) => {
+                let key = Key::of(&key);
                 let params = params_json.as_deref().unwrap_or("");
                 let mut replays = self.replays.lock().unwrap_or_else(PoisonError::into_inner);
-                match replays.begin(&key, &command, params, waiter, Instant::now()) {
+                match replays.begin(key, &command, params, waiter, Instant::now()) {
                     Begin::Joined => return,
                     Begin::Replay(waiter, Some(result)) => return waiter.answer(&result),
                     Begin::Replay(waiter, None) => return waiter.answer(&Err(not_kept())),
@@ -236,7 +237,7 @@ fn kept_for(params_json: Option<&str>) -> usize {
 struct Work {
     dispatcher: Arc<Dispatcher>,
     waiter: Waiter,
-    key: Option<String>,
+    key: Option<Key>,
     /// The command whose slot is held.
     slot: Option<String>,
     /// Its thread runs: from here on a repeat gets this result instead of another try.
@@ -288,7 +289,7 @@ impl Work {
         }
         let result: Finished = Arc::new(result);
         self.waiter.answer(&result);
-        let Some(key) = &self.key else { return };
+        let Some(key) = self.key else { return };
         let mut replays = self
             .dispatcher
             .replays

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::identity::sha256_hex;
+use crate::identity::sha256;
 use crate::protocol::error::ErrorShape;
 
 /// Keys remembered at most.
@@ -21,6 +21,17 @@ const MAX_RESULT_BYTES: usize = 4 * 1024 * 1024;
 
 /// Invokes that may wait for one running invoke.
 const MAX_WAITING: usize = 64;
+
+/// What is remembered of an idempotency key: its SHA-256, because a key may be as long as a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key([u8; 32]);
+
+impl Key {
+    /// What is remembered of `text`.
+    pub fn of(text: &str) -> Self {
+        Self(sha256(text.as_bytes()))
+    }
+}
 
 /// A finished invoke: the payload as JSON text, or the error.
 pub type Finished = Arc<Result<String, ErrorShape>>;
@@ -47,8 +58,8 @@ pub struct Replays<W> {
 
 #[derive(Debug)]
 struct Entry<W> {
-    key: String,
-    fingerprint: String,
+    key: Key,
+    fingerprint: [u8; 32],
     state: State<W>,
 }
 
@@ -74,21 +85,21 @@ impl<W> Replays<W> {
     /// Decides about an invoke of `command` with `params` under `key`.
     pub fn begin(
         &mut self,
-        key: &str,
+        key: Key,
         command: &str,
         params: &str,
         waiter: W,
         now: Instant,
     ) -> Begin<W> {
         self.expire(now);
-        let fingerprint = sha256_hex(format!("{command}\0{params}").as_bytes());
+        let fingerprint = sha256(format!("{command}\0{params}").as_bytes());
         let Some(entry) = self.entries.iter_mut().find(|entry| entry.key == key) else {
             if self.entries.len() == MAX_KEYS && !self.drop_oldest_ended() {
                 return Begin::Independent(waiter);
             }
             let state = State::Running(Vec::new());
             self.entries.push_back(Entry {
-                key: key.to_owned(),
+                key,
                 fingerprint,
                 state,
             });
@@ -108,7 +119,7 @@ impl<W> Replays<W> {
     }
 
     /// Stores the result of a new invoke and gives back who else waits for it.
-    pub fn finish(&mut self, key: &str, result: &Finished, now: Instant) -> Vec<W> {
+    pub fn finish(&mut self, key: Key, result: &Finished, now: Instant) -> Vec<W> {
         let Some(entry) = self.entries.iter_mut().find(|entry| entry.key == key) else {
             return Vec::new();
         };
@@ -133,7 +144,7 @@ impl<W> Replays<W> {
 
     /// Forgets a new invoke that was not carried out, so that a repeat is tried anew, and gives back who
     /// else waits for it.
-    pub fn forget(&mut self, key: &str) -> Vec<W> {
+    pub fn forget(&mut self, key: Key) -> Vec<W> {
         let Some(at) = self.entries.iter().position(|entry| entry.key == key) else {
             return Vec::new();
         };
@@ -189,20 +200,29 @@ mod tests {
     fn repeats_join_and_replay() {
         let mut replays = Replays::default();
         let now = Instant::now();
-        assert_eq!(replays.begin("k", "run", "{}", 1, now), Begin::New(1));
-        assert_eq!(replays.begin("k", "run", "{}", 2, now), Begin::Joined);
         assert_eq!(
-            replays.begin("k", "run", "{\"a\":1}", 3, now),
+            replays.begin(Key::of("k"), "run", "{}", 1, now),
+            Begin::New(1)
+        );
+        assert_eq!(
+            replays.begin(Key::of("k"), "run", "{}", 2, now),
+            Begin::Joined
+        );
+        assert_eq!(
+            replays.begin(Key::of("k"), "run", "{\"a\":1}", 3, now),
             Begin::Independent(3)
         );
         let result = done(1);
-        assert_eq!(replays.finish("k", &result, now), [2]);
+        assert_eq!(replays.finish(Key::of("k"), &result, now), [2]);
         assert_eq!(
-            replays.begin("k", "run", "{}", 4, now),
+            replays.begin(Key::of("k"), "run", "{}", 4, now),
             Begin::Replay(4, Some(result))
         );
         let later = now + REMEMBERED;
-        assert_eq!(replays.begin("k", "run", "{}", 5, later), Begin::New(5));
+        assert_eq!(
+            replays.begin(Key::of("k"), "run", "{}", 5, later),
+            Begin::New(5)
+        );
         assert_eq!(replays.bytes, 0);
     }
 
@@ -210,19 +230,34 @@ mod tests {
     fn what_was_not_carried_out_is_tried_anew() {
         let mut replays = Replays::default();
         let now = Instant::now();
-        let begin = |replays: &mut Replays<u8>, waiter| replays.begin("k", "c", "", waiter, now);
+        let begin =
+            |replays: &mut Replays<u8>, waiter| replays.begin(Key::of("k"), "c", "", waiter, now);
         assert_eq!(begin(&mut replays, 1), Begin::New(1));
         assert_eq!(begin(&mut replays, 2), Begin::Joined);
-        assert_eq!(replays.forget("k"), [2]);
+        assert_eq!(replays.forget(Key::of("k")), [2]);
         assert_eq!(begin(&mut replays, 3), Begin::New(3));
-        assert!(replays.forget("other").is_empty());
+        assert!(replays.forget(Key::of("other")).is_empty());
+    }
+
+    #[test]
+    fn of_a_key_of_any_length_32_bytes_are_kept() {
+        let mut replays = Replays::default();
+        let now = Instant::now();
+        let long = "k".repeat(1024 * 1024);
+        let begin =
+            |replays: &mut Replays<u8>, key: &str| replays.begin(Key::of(key), "run", "{}", 1, now);
+        assert_eq!(begin(&mut replays, &long), Begin::New(1));
+        assert_eq!(begin(&mut replays, &long), Begin::Joined);
+        assert_eq!(begin(&mut replays, &long[1..]), Begin::New(1));
+        assert_eq!(size_of_val(&replays.entries[0].key), 32);
     }
 
     #[test]
     fn keys_and_bytes_are_bounded() {
         let mut replays = Replays::default();
         let now = Instant::now();
-        let run = |replays: &mut Replays<u8>, key: &str| replays.begin(key, "run", "{}", 0, now);
+        let run =
+            |replays: &mut Replays<u8>, key: &str| replays.begin(Key::of(key), "run", "{}", 0, now);
         for index in 0..MAX_KEYS {
             assert_eq!(run(&mut replays, &index.to_string()), Begin::New(0));
         }
@@ -233,7 +268,7 @@ mod tests {
         );
         let large = done(MAX_RESULT_BYTES / 2 + 1);
         for key in ["0", "1"] {
-            replays.finish(key, &large, now);
+            replays.finish(Key::of(key), &large, now);
         }
         assert_eq!(
             run(&mut replays, "0"),

@@ -14,6 +14,13 @@ use crate::{
     },
 };
 
+/// An idempotency key: real ones have about 40 characters, and what is forwarded beside the params of an invoke
+/// must not fill what may wait for a node.
+const KEY: Kind = Kind::Bounded {
+    of: &NAME,
+    max: 1_024,
+};
+
 /// `node.describe`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeDescribe {
@@ -55,7 +62,7 @@ impl NodeInvoke {
             required("command", NAME),
             optional("params", Kind::Any),
             optional("timeoutMs", COUNT),
-            required("idempotencyKey", NAME),
+            required("idempotencyKey", KEY),
         ]);
         const BLANK: &str = "nodeId and command required";
         let mut fields = parse_params("node.invoke", params, &KIND)?;
@@ -337,6 +344,21 @@ mod tests {
         assert_eq!(
             parse(json!({"event":"e","payload":1,"payloadJSON":"raw"})).as_deref(),
             Some("raw")
+        );
+    }
+
+    #[test]
+    fn an_idempotency_key_has_an_end() {
+        let parse = |letters: usize| {
+            let key = "k".repeat(letters);
+            NodeInvoke::parse(Some(
+                json!({"nodeId":"n","command":"c","idempotencyKey":key}),
+            ))
+        };
+        assert_eq!(parse(1_024).unwrap().idempotency_key.len(), 1_024);
+        assert_eq!(
+            parse(1_025).map(drop).unwrap_err().message,
+            "invalid node.invoke params: at /idempotencyKey: must NOT have more than 1024 characters"
         );
     }
 
