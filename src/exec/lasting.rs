@@ -1,7 +1,7 @@
 //! What an approval that is to stick allows from then on (node-host specification, section 3.10).
 //!
-//! Rules name programs by their path, never an interpreter, a shell or a program that starts others: such a
-//! rule would allow whatever they can be told to run. What cannot be said by paths is said by the one command
+//! Rules name programs by their path, never an interpreter, a shell or a program that starts others, be it by an
+//! option: such a rule would allow whatever they can be told to run. What cannot be said by paths is said by the one command
 //! line that was approved, in its directory and with its script.
 
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::bound_line::BoundLine;
 use super::document::{EVERY_AGENT, FORMER_MAIN_AGENT};
 use super::programs::Programs;
 use super::shell;
-use super::starters::{FAMILIES, INTERPRETERS, STARTERS};
+use super::starters::{FAMILIES, INTERPRETERS, STARTERS, STARTERS_BY_OPTION};
 use super::wrapper::{base_name, is_wrapper};
 
 /// The patterns of the rules that an approval of this command adds: a path for each program it would start
@@ -52,7 +52,10 @@ fn collect(segment: &Segment<'_>, programs: &dyn Programs, patterns: &mut Vec<St
         return unnamed.count() == 0;
     }
     let path = segment.path.as_deref();
-    let path = path.filter(|path| !starts_others(path, programs));
+    let named = |path: &&Path| {
+        !starts_others(path, programs) && !leads_to(path, programs, &[starts_by_option])
+    };
+    let path = path.filter(named);
     // A path with such a character would mean other programs too.
     let pattern = path.and_then(Path::to_str);
     let Some(pattern) = pattern.filter(|pattern| !pattern.contains(['*', '?'])) else {
@@ -64,13 +67,16 @@ fn collect(segment: &Segment<'_>, programs: &dyn Programs, patterns: &mut Vec<St
     true
 }
 
-/// Whether this program runs what it is told: an interpreter, a shell or a wrapper. A link of another name to
-/// an interpreter is one too; a wrapper behind a link is not (a program of busybox's collection is what its own
-/// name says).
+/// Whether this program is there to run what it is told: an interpreter, a shell or a wrapper. A link of another
+/// name to an interpreter is one too; a wrapper behind a link is not (a program of busybox's collection is what its
+/// own name says).
 pub fn starts_others(path: &Path, programs: &dyn Programs) -> bool {
-    let canonical = programs.canonical(path);
-    let evaluates = |path: &Path| is_named(path, &[is_interpreter, shell::is_shell]);
-    is_named(path, &[is_wrapper]) || evaluates(path) || canonical.as_deref().is_some_and(evaluates)
+    is_named(path, &[is_wrapper])
+        || leads_to(
+            path,
+            programs,
+            &[is_interpreter, is_starter, shell::is_shell],
+        )
 }
 
 /// Whether a program of this name runs what its arguments or its input say: a shell, an interpreter, or one that
@@ -78,15 +84,32 @@ pub fn starts_others(path: &Path, programs: &dyn Programs) -> bool {
 pub fn runs_what_it_is_told(name: &str) -> bool {
     is_named(
         Path::new(name),
-        &[is_wrapper, is_interpreter, shell::is_shell],
+        &[
+            is_wrapper,
+            is_interpreter,
+            is_starter,
+            starts_by_option,
+            shell::is_shell,
+        ],
     )
 }
 
 fn is_interpreter(name: &str) -> bool {
-    [INTERPRETERS, STARTERS]
-        .iter()
-        .any(|table| table.contains(&name))
-        || FAMILIES.iter().any(|family| name.starts_with(family))
+    INTERPRETERS.contains(&name) || FAMILIES.iter().any(|family| name.starts_with(family))
+}
+
+fn is_starter(name: &str) -> bool {
+    STARTERS.contains(&name)
+}
+
+fn starts_by_option(name: &str) -> bool {
+    STARTERS_BY_OPTION.contains(&name)
+}
+
+/// Whether a program, or what it is a link to, is of one of these kinds.
+fn leads_to(path: &Path, programs: &dyn Programs, kinds: &[fn(&str) -> bool]) -> bool {
+    let canonical = programs.canonical(path);
+    is_named(path, kinds) || canonical.is_some_and(|path| is_named(&path, kinds))
 }
 
 /// Whether a file's name, with or without the version behind it, is of one of these kinds. What has no readable

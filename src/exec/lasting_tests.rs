@@ -79,11 +79,11 @@ fn programs_are_named_by_their_path() {
     assert_eq!(patterns(vec![segment("/usr/bin/echo")]), ["/usr/bin/echo"]);
     assert_eq!(patterns(vec![segment("/bin/ls")]), ["/bin/ls"]);
     let several = vec![
-        segment("/usr/bin/git"),
+        segment("/usr/bin/cat"),
         segment("/usr/bin/wc"),
-        segment("/usr/bin/git"),
+        segment("/usr/bin/cat"),
     ];
-    assert_eq!(patterns(several), ["/usr/bin/git", "/usr/bin/wc"]);
+    assert_eq!(patterns(several), ["/usr/bin/cat", "/usr/bin/wc"]);
 }
 
 #[test]
@@ -128,22 +128,44 @@ fn what_runs_other_programs_is_never_named() {
         "/usr/bin/nc.openbsd",
         "/bin/bash-static",
         "/usr/bin/ssh-agent",
+        // Programs with a purpose of their own that an option makes start others.
+        "/usr/bin/git",
+        "/usr/bin/dpkg",
+        "/usr/bin/wget",
+        "/usr/bin/curl",
+        "/usr/bin/systemctl",
+        "/usr/bin/gpg",
+        "/usr/bin/openssl",
         "/opt/a*b",
         "",
     ] {
         assert_eq!(patterns(vec![segment(path)]), [LINE], "{path}");
-        let beside = vec![segment(path), segment("/usr/bin/git")];
-        assert_eq!(patterns(beside), ["/usr/bin/git", LINE], "{path}");
+        let beside = vec![segment(path), segment("/usr/bin/cat")];
+        assert_eq!(patterns(beside), ["/usr/bin/cat", LINE], "{path}");
     }
+}
+
+/// The gateway vouches for the programs of skills, and `git` is one of them; an interpreter is nobody's.
+#[test]
+fn what_an_option_makes_start_others_may_be_a_skills_program() {
+    for (path, starts) in [
+        ("/usr/bin/git", false),
+        ("/usr/bin/curl", false),
+        ("/usr/bin/xargs", true),
+        ("/usr/bin/link", true),
+    ] {
+        assert_eq!(starts_others(Path::new(path), &Links), starts, "{path}");
+    }
+    assert!(runs_what_it_is_told("git"));
 }
 
 #[test]
 fn a_shell_gives_the_commands_of_its_script() {
     let shell = Segment {
-        inner: vec![segment("/usr/bin/git"), segment("/usr/bin/python3")],
+        inner: vec![segment("/usr/bin/cat"), segment("/usr/bin/python3")],
         ..segment("/bin/sh")
     };
-    assert_eq!(patterns(vec![shell]), ["/usr/bin/git", LINE]);
+    assert_eq!(patterns(vec![shell]), ["/usr/bin/cat", LINE]);
     // A shell that is handed a script file is judged by that file.
     assert_eq!(patterns(vec![segment("/w/s.sh")]), ["/w/s.sh"]);
 }
@@ -152,12 +174,12 @@ fn a_shell_gives_the_commands_of_its_script() {
 fn what_cannot_be_said_by_paths_is_said_by_the_line() {
     let blocked = Segment {
         blocked: true,
-        ..segment("/usr/bin/git")
+        ..segment("/usr/bin/cat")
     };
     assert_eq!(patterns(vec![blocked]), [LINE]);
     assert_eq!(patterns(Vec::new()), [LINE]);
     let fault = Some(Miss::NotFound("x".to_owned()));
-    let unread = assessment(vec![segment("/usr/bin/git")], fault);
+    let unread = assessment(vec![segment("/usr/bin/cat")], fault);
     assert_eq!(patterns_of(&unread), [LINE]);
 }
 
@@ -171,4 +193,17 @@ fn no_rule_is_added_for_every_agent() {
     ] {
         assert_eq!(holds_lasting_rules(agent), held, "{agent}");
     }
+}
+
+#[test]
+fn names_are_in_order_and_stand_in_one_table() {
+    let tables = [INTERPRETERS, STARTERS, STARTERS_BY_OPTION].map(<[_]>::to_vec);
+    for table in &tables {
+        assert!(table.is_sorted(), "{table:?}");
+    }
+    let mut all = tables.concat();
+    let names = all.len();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), names);
 }

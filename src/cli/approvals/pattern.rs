@@ -291,7 +291,8 @@ mod tests {
             ("find", true),
             ("xargs", true),
             ("/usr/bin/uname", false),
-            ("git", false),
+            ("git", true),
+            ("cat", false),
             ("/w/**", false),
         ] {
             assert_eq!(
