@@ -182,7 +182,7 @@ fn every_run_denial_and_edit_is_one_line_of_the_trail() {
         "agents":{"*":{"allowlist":[{"pattern":"/usr/bin/printf"}]}}}"#;
     let mut node = Node::start(policy, &[]);
     let ran = json!({"command": ["printf", "\u{1b}[31mout%s", "put"], "sessionKey": "s", "runId": "r1",
-        "agentId": "a", "cwd": "/", "env": {"PLAIN": "sekret-value"}});
+        "agentId": "a", "cwd": "/", "env": {"LC_PLAIN": "sekret-value"}});
     node.ask("1", "system.run", &ran);
     assert_eq!(node.result()["ok"], true);
     node.ask(

@@ -176,6 +176,7 @@ impl Stage {
                 ..SafeBins::default()
             },
             line: &BoundLine::default(),
+            variables: &[],
         };
         assess(argv, &policy, &context).satisfied()
     }

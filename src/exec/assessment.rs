@@ -33,6 +33,9 @@ pub struct Context<'a> {
     pub safe_bins: &'a SafeBins,
     /// What the command is bound to, for rules that mean one line.
     pub line: &'a BoundLine,
+    /// Names of variables that its caller sets and that may change what it does: what is covered without them is
+    /// not with them.
+    pub variables: &'a [&'a str],
 }
 
 /// What covers a segment.
@@ -107,7 +110,7 @@ pub struct Execution {
 pub struct Assessment<'a> {
     /// The command is a shell with an inline script, whose commands are the segments.
     pub payload: bool,
-    /// Why the command could not be read to its end; `None` when it could.
+    /// Why the command could not be read to its end, or nothing covers it as a whole; `None` when neither is so.
     pub fault: Option<Miss>,
     /// The programs it would start, in order; empty when it could not be read.
     pub segments: Vec<Segment<'a>>,
@@ -121,7 +124,7 @@ pub struct Assessment<'a> {
 }
 
 impl<'a> Assessment<'a> {
-    /// The command was read to its end.
+    /// The command was read to its end, and its parts say what it does.
     pub fn analysis_ok(&self) -> bool {
         self.fault.is_none() && !self.segments.is_empty()
     }
@@ -197,15 +200,17 @@ pub fn assess<'a>(
         let program = unwrapped.effective.first().map_or("", String::as_str);
         format!("{} -c", base_name(program))
     });
+    let steered =
+        || (!context.variables.is_empty()).then(|| Miss::Variables(context.variables.join(", ")));
     let mut inline = segments.iter();
     Assessment {
         payload,
-        durable: is_durable(command, policy, context.line, &segments),
+        durable: is_durable(command, policy, context, &segments),
         inline_evaluation: inline
             .find_map(|segment| segment.inline_evaluation.clone())
             .or(hidden),
         execution: execution(command, &unwrapped, payload, context),
-        fault,
+        fault: fault.or_else(steered),
         segments,
     }
 }
@@ -214,10 +219,11 @@ pub fn assess<'a>(
 fn is_durable(
     command: &[String],
     policy: &Effective<'_>,
-    bound: &BoundLine,
+    context: &Context<'_>,
     segments: &[Segment<'_>],
 ) -> bool {
-    let text = format_command(command);
+    let steered = !context.variables.is_empty();
+    let text = (!steered).then(|| format_command(command));
     fn programs(segments: &[Segment<'_>]) -> bool {
         !segments.is_empty()
             && segments.iter().all(|segment| match segment.cover {
@@ -229,8 +235,8 @@ fn is_durable(
     let line = policy
         .allowlist
         .iter()
-        .any(|entry| bound.is_trusted_by(entry, &text));
-    line || programs(segments)
+        .any(|entry| context.line.is_trusted_by(entry, text.as_deref()));
+    line || (!steered && programs(segments))
 }
 
 /// A shell with a script is executed as it was received; otherwise the program behind the wrappers is.

@@ -63,9 +63,9 @@ impl BoundLine {
         self.digest.as_deref().map(Entry::line_pattern)
     }
 
-    /// Whether a rule was made by an approval of exactly this line.
-    pub fn is_trusted_by(&self, entry: &Entry, text: &str) -> bool {
+    /// Whether a rule was made by an approval of exactly this line. `text`: its words, where they may be enough.
+    pub fn is_trusted_by(&self, entry: &Entry, text: Option<&str>) -> bool {
         let bound = entry.is_durable() && self.pattern().as_deref() == Some(entry.pattern.trim());
-        bound || (!self.reads_script && entry.trusts_text(text))
+        bound || (!self.reads_script && text.is_some_and(|text| entry.trusts_text(text)))
     }
 }

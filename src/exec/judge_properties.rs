@@ -100,6 +100,7 @@ fn assessed<'a>(argv: &[String], rules: &'a [Entry]) -> Assessment<'a> {
             ..safe_bins::SafeBins::default()
         },
         line: &BoundLine::default(),
+        variables: &[],
     };
     assess(argv, &policy, &context)
 }

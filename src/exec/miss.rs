@@ -43,6 +43,8 @@ pub enum Miss {
         /// Where it was found.
         path: Option<PathBuf>,
     },
+    /// The caller sets these variables, which may change what the command does.
+    Variables(String),
 }
 
 impl Miss {
@@ -151,6 +153,11 @@ impl fmt::Display for Miss {
             Self::Untrusted { typed, path: None } => {
                 write!(f, "{} is no program on this node", shown(typed))
             }
+            Self::Variables(names) => write!(
+                f,
+                "the caller sets {}, which no rule covers; leave it out, or approve it once",
+                shown(names)
+            ),
         }
     }
 }

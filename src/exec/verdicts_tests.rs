@@ -152,6 +152,7 @@ impl Row<'_> {
             skills: &named.skills,
             safe_bins: &named.safe_bins,
             line,
+            variables: &[],
         }
     }
 }
@@ -313,6 +314,7 @@ fn what_runs_is_what_was_judged() {
             skills: &[],
             safe_bins: &named.safe_bins,
             line: &BoundLine::default(),
+            variables: &[],
         };
         let found = assess(&argv, &policy, &context);
         assert!(found.satisfied(), "{line}: {:?}", found.miss());

@@ -325,8 +325,9 @@ pub const ALSO_OVERRIDE: &[&str] = &[
     "ZIPOPT",
 ];
 
-/// The only overrides that survive when the command is a shell; `LC_*` survives too.
-pub const SHELL_SAFE: &[&str] = &[
+/// Terminal and locale, as is `LC_*`: the only overrides that survive when the command is a shell, and the only
+/// ones that a rule of the allowlist covers.
+pub const HARMLESS: &[&str] = &[
     "TERM",
     "LANG",
     "LC_ALL",

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 
 use super::blocked_names::{
-    ALSO_OVERRIDE, EVERYWHERE, INHERITABLE, OVERRIDE_ONLY, PREFIXES_EVERYWHERE, PREFIXES_OVERRIDE,
-    PRIVATE, SHELL_SAFE,
+    ALSO_OVERRIDE, EVERYWHERE, HARMLESS, INHERITABLE, OVERRIDE_ONLY, PREFIXES_EVERYWHERE,
+    PREFIXES_OVERRIDE, PRIVATE,
 };
 
 /// Characters of a secret that is recognised by its value.
@@ -122,7 +122,7 @@ pub fn child_environment<'a>(
 ) -> ChildEnvironment {
     let mut child = inherited(own, path);
     for (name, value) in overrides {
-        if !is_private(name.as_ref()) && (!shell || is_shell_safe(&name.to_uppercase())) {
+        if reaches_child(name, shell) {
             child.insert(name.into(), value.into());
         }
     }
@@ -134,6 +134,17 @@ pub fn child_environment<'a>(
         child.insert(name.into(), value.into());
     }
     child
+}
+
+/// The names of the overrides that reach a child and may change what it does, or runs: any but those of terminal
+/// and locale. No list of names could be complete, every program reads its own.
+///
+/// `overrides` and `shell` are as for [`child_environment`].
+pub fn steering(overrides: &Variables, shell: bool) -> Vec<&str> {
+    let names = overrides.keys().map(String::as_str);
+    names
+        .filter(|name| reaches_child(name, shell) && !is_harmless(&name.to_uppercase()))
+        .collect()
 }
 
 /// What every program that this host starts inherits: the host's own environment without what a child must not
@@ -188,12 +199,16 @@ fn blocks_inheriting(upper: &str) -> bool {
         || has_prefix(upper, PREFIXES_EVERYWHERE)
 }
 
+fn reaches_child(name: &str, shell: bool) -> bool {
+    !is_private(name.as_ref()) && (!shell || is_harmless(&name.to_uppercase()))
+}
+
 fn is_private(name: &OsStr) -> bool {
     PRIVATE.contains(&upper(name).as_str())
 }
 
-fn is_shell_safe(upper: &str) -> bool {
-    SHELL_SAFE.contains(&upper) || upper.starts_with("LC_")
+fn is_harmless(upper: &str) -> bool {
+    HARMLESS.contains(&upper) || upper.starts_with("LC_")
 }
 
 fn has_prefix(upper: &str, prefixes: &[&str]) -> bool {
@@ -450,7 +465,7 @@ mod tests {
 
     #[test]
     fn tables_are_upper_case_and_without_doubles() {
-        for table in [EVERYWHERE, OVERRIDE_ONLY, INHERITABLE, SHELL_SAFE, PRIVATE] {
+        for table in [EVERYWHERE, OVERRIDE_ONLY, INHERITABLE, HARMLESS, PRIVATE] {
             let unique: BTreeSet<_> = table.iter().collect();
             assert_eq!(unique.len(), table.len());
             assert!(table.iter().all(|name| **name == name.to_uppercase()));

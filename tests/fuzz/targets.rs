@@ -463,6 +463,7 @@ fn scripts(input: &[u8]) -> Result<(), String> {
             skills: &[],
             safe_bins: &none,
             line: &BoundLine::default(),
+            variables: &[],
         };
         let listed = |allowlist| {
             let policy = Effective {

@@ -4,10 +4,11 @@
 
 use super::params::CommandParams;
 use crate::config::word::RemoteEdits;
+use crate::exec::wrapper::unwrap;
 use crate::exec::{
     BoundLine, Content, Context, Denial, Disk, Question, Verdict, assess, decide, effective,
 };
-use crate::node::environment::Variables;
+use crate::node::environment::{Variables, steering};
 use crate::node::machine::Machine;
 
 /// Judges a command and hands question and verdict to `then`. The error is a policy or configuration that
@@ -44,6 +45,7 @@ pub fn judged<T>(
         skills: &skills,
         safe_bins: &host.safe_bins,
         line: &line,
+        variables: &steering(overrides, unwrap(&command.argv).is_shell()),
     };
     let assessment = assess(&command.argv, &policy, &context);
     let question = Question {

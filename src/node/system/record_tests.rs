@@ -103,6 +103,21 @@ fn a_line_that_sticks_is_bound_to_directory_script_and_environment() {
 }
 
 #[test]
+fn an_approval_with_variables_sticks_as_its_line_with_them() {
+    let dir = TempDir::new();
+    let machine = machine(&dir);
+    let with = |env: Value| json!({"command": ["uname"], "env": env});
+    approve(&machine, with(json!({"A": "1"})));
+    let rules = rules(&machine, "main");
+    assert_eq!(rules.len(), 1);
+    assert!(rules[0].0.starts_with("=command:"), "{rules:?}");
+    assert!(run(&machine, &with(json!({"A": "1"}))).result.is_ok());
+    for other in [json!({"A": "2"}), json!({"A": "1", "B": "1"}), json!({})] {
+        assert!(run(&machine, &with(other)).result.is_err());
+    }
+}
+
+#[test]
 fn under_strict_inline_evaluation_an_evaluated_text_never_sticks() {
     let dir = TempDir::new();
     let mut machine = machine(&dir);

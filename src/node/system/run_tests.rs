@@ -1,8 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::exec::HostPolicy;
-use crate::exec::{Ask, Security};
+use crate::exec::{Ask, Entry, HostPolicy, Security};
 use crate::node::system::prepare;
 use crate::node::testing::{TempDir, machine, policy};
 
@@ -40,7 +39,7 @@ fn a_listed_command_runs_and_is_reported() {
         r#"{"version":1,"agents":{"*":{"allowlist":["/usr/bin/env","echo"]}}}"#,
     );
     let params = json!({"command": ["echo", "a b"], "sessionKey": "s", "suppressNotifyOnExit": true,
-        "env": {"X": "1", "N": 3}, "timeoutMs": 30000});
+        "env": {"LANG": "C", "N": 3}, "timeoutMs": 30000});
     let reply = run(&machine(&dir), &params);
     assert_eq!(reply.result.as_ref().unwrap()["stdout"], "a b\n");
     let (name, payload) = event(&reply);
@@ -83,6 +82,54 @@ fn children_see_the_documented_environment() {
     assert_eq!(lines, expected);
     let params = json!({"command": ["sh", "-c", "echo $X-$LANG"], "env": {"X": "1", "LANG": "C"}});
     assert_eq!(run(&machine, &params).result.unwrap()["stdout"], "-C\n");
+}
+
+/// A program that a rule names may be told by a variable to run another: a rule covers it as this host starts it.
+#[test]
+fn a_rule_covers_no_variables_beyond_terminal_and_locale() {
+    let dir = TempDir::new();
+    let machine = machine(&dir);
+    let list = |ask: &str| {
+        let rules = json!([{"pattern": "env", "source": "allow-always"},
+            {"pattern": Entry::fingerprint("uname -s"), "source": "allow-always"}]);
+        let file = json!({"version": 1, "defaults": {"security": "allowlist", "ask": ask},
+            "agents": {"main": {"allowlist": rules}}});
+        policy(&dir, &file.to_string());
+    };
+    let asked =
+        |program: Value, env: Value| run(&machine, &json!({"command": program, "env": env}));
+    let steered =
+        json!({"LANG": "C", "GIT_TRACE": "/f", "DBUS_SYSTEM_BUS_ADDRESS": "unixexec:path=/bin/sh"});
+    list("on-miss");
+    let harmless = json!({"LANG": "C", "LC_TIME": "C", "TERM": "dumb"});
+    assert!(asked(json!(["env"]), harmless).result.is_ok());
+    assert!(asked(json!(["uname", "-s"]), json!({})).result.is_ok());
+    let why = "the caller sets DBUS_SYSTEM_BUS_ADDRESS, GIT_TRACE, which no rule covers; leave it out, or approve it once";
+    for program in [
+        json!(["env"]),
+        json!(["uname", "-s"]),
+        json!(["head", "-n", "1"]),
+    ] {
+        assert_eq!(
+            message(&asked(program, steered.clone())),
+            format!("SYSTEM_RUN_DENIED: approval required ({why})")
+        );
+    }
+    // A shell never sees them.
+    let shell = json!(["sh", "-c", "/usr/bin/env"]);
+    policy(
+        &dir,
+        r#"{"version":1,"agents":{"main":{"allowlist":["/usr/bin/env"]}}}"#,
+    );
+    let seen = asked(shell, steered.clone()).result.unwrap();
+    assert!(!seen.to_string().contains("GIT_TRACE"), "{seen}");
+    list("off");
+    assert_eq!(
+        message(&asked(json!(["env"]), steered.clone())),
+        format!("SYSTEM_RUN_DENIED: allowlist miss ({why})")
+    );
+    policy(&dir, FULL);
+    assert!(asked(json!(["env"]), steered).result.is_ok());
 }
 
 #[test]
