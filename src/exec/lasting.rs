@@ -94,6 +94,11 @@ pub fn runs_what_it_is_told(name: &str) -> bool {
     )
 }
 
+/// Whether a program of this name runs what a file says.
+pub fn interprets(program: &Path) -> bool {
+    is_named(program, &[is_interpreter])
+}
+
 fn is_interpreter(name: &str) -> bool {
     INTERPRETERS.contains(&name) || FAMILIES.iter().any(|family| name.starts_with(family))
 }

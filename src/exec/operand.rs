@@ -358,7 +358,8 @@ fn one_file(
     bind(first + index, &arguments[index], cwd)
 }
 
-fn bind(index: usize, token: &str, cwd: &Path) -> Result<Operand, BindFault> {
+/// Binds the file that a word at this place of an argv names.
+pub fn bind(index: usize, token: &str, cwd: &Path) -> Result<Operand, BindFault> {
     let path = cwd.join(token);
     let seen = path.metadata().map_err(|_| BindFault::Missing)?;
     if !seen.is_file() {

@@ -117,6 +117,38 @@ fn an_approval_with_variables_sticks_as_its_line_with_them() {
     }
 }
 
+/// What an interpreter of any kind would run, found in words, options, inner scripts and the directory.
+#[test]
+fn a_line_that_sticks_is_bound_to_what_its_interpreter_reads() {
+    for (words, file) in [
+        (&["expect", "s.exp"][..], "s.exp"),
+        (&["nice", "expect", "-f", "s.exp"], "s.exp"),
+        (&["sh", "-c", "expect s.exp"], "s.exp"),
+        (&["make"], "Makefile"),
+        (&["make", "-Csub"], "sub/Makefile"),
+        (&["sh", "-c", "cd sub && make all"], "sub/Makefile"),
+        (&["make", "--file=x.mk"], "x.mk"),
+    ] {
+        let dir = TempDir::new();
+        let mut machine = machine(&dir);
+        let programs = dir.path().join("bin");
+        std::fs::create_dir(&programs).unwrap();
+        machine.path = format!("{}:/usr/bin:/bin", programs.display());
+        for name in ["expect", "make"] {
+            std::fs::copy("/usr/bin/true", programs.join(name)).unwrap();
+        }
+        std::fs::create_dir(dir.path().join("sub")).unwrap();
+        std::fs::write(dir.path().join(file), "good").unwrap();
+        std::fs::write(dir.path().join("data"), "1").unwrap();
+        let line = json!({"command": words, "cwd": dir.path()});
+        approve(&machine, line.clone());
+        std::fs::write(dir.path().join("data"), "2").unwrap();
+        assert!(run(&machine, &line).result.is_ok(), "{words:?}");
+        std::fs::write(dir.path().join(file), "evil").unwrap();
+        assert!(run(&machine, &line).result.is_err(), "{words:?}");
+    }
+}
+
 #[test]
 fn under_strict_inline_evaluation_an_evaluated_text_never_sticks() {
     let dir = TempDir::new();
