@@ -132,6 +132,30 @@ fn nothing_that_a_run_started_outlives_the_host() {
 }
 
 #[test]
+fn a_terminal_that_is_closed_ends_the_host_and_its_runs() {
+    for signal in ["HUP", "QUIT"] {
+        let mut node = Node::start(FULL, &[]);
+        let file = node.home.temp().join("pid");
+        let script = format!("echo $$ > {}; exec sleep 600", file.display());
+        let params = json!({"command": ["sh", "-c", script]});
+        node.ask("1", "system.run", &params);
+        let pid = pid(&file);
+        node.process.signal(signal);
+        if signal == "HUP" {
+            // The shell and the kernel each say it.
+            node.process.signal(signal);
+        }
+        assert_eq!(
+            node.process.exit_code(),
+            0,
+            "{signal}: {}",
+            node.process.output()
+        );
+        wait_for("the run to be gone", || gone(&pid));
+    }
+}
+
+#[test]
 fn what_a_run_leaves_behind_is_collected_when_it_ends() {
     let mut node = Node::start(FULL, &[]);
     let file = node.home.temp().join("pid");

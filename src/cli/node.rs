@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::low_level::{pipe, unregister};
 
 use crate::cli::answer::{Answer, FAILURE, SUCCESS};
 use crate::cli::complain;
@@ -26,7 +27,7 @@ use crate::config::{self, Environment, Loaded, Paths, dotenv};
 use crate::exec::which::search_path;
 use crate::exec::{ApprovalsFile, HostPolicy};
 use crate::identity::{DeviceId, DeviceKey, Fingerprint, Random};
-use crate::net::{Supervisor, links};
+use crate::net::{Supervisor, links, process};
 use crate::node::audit::NodeAudit;
 use crate::node::browser::BrowserProxy;
 use crate::node::control::Control;
@@ -336,16 +337,21 @@ fn challenge_limit(loaded: &Loaded) -> Duration {
     limit.clamp(CHALLENGE_LIMITS.0, CHALLENGE_LIMITS.1)
 }
 
-/// SIGINT and SIGTERM end the host in order: the connection is closed, children are ended. A connect
-/// that cannot be interrupted does not hold up the end, and a second signal ends everything at once.
+/// SIGINT, SIGTERM, SIGQUIT and the end of its terminal end the host in order: the connection is closed, children are
+/// ended. A connect that cannot be interrupted does not hold up the end, and a second signal ends everything at once.
 fn stop_on_signals(
     control: &Arc<Control>,
     machine: &Arc<Machine>,
     supervisor: &Arc<Supervisor>,
 ) -> std::io::Result<()> {
     let (mut received, signalled) = UnixStream::pair()?;
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::low_level::pipe::register(signal, signalled.try_clone()?)?;
+    // Under nohup the host is to outlive its terminal.
+    let hang_up = match process::ignores(SIGHUP) {
+        true => None,
+        false => Some(pipe::register(SIGHUP, signalled.try_clone()?)?),
+    };
+    for signal in [SIGINT, SIGTERM, SIGQUIT] {
+        pipe::register(signal, signalled.try_clone()?)?;
     }
     let (control, machine) = (Arc::clone(control), Arc::clone(machine));
     let supervisor = Arc::clone(supervisor);
@@ -353,6 +359,10 @@ fn stop_on_signals(
         let mut byte = [0];
         if received.read_exact(&mut byte).is_err() {
             return;
+        }
+        // Shell and kernel both tell of one closed terminal; the second is no demand to hurry.
+        if let Some(handler) = hang_up {
+            unregister(handler);
         }
         supervisor.stopping("stopping");
         control.stop();

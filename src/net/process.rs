@@ -48,6 +48,20 @@ pub fn usage() -> Usage {
     }
 }
 
+/// Whether this process was started so that a signal passes it by, as `nohup` does; false where the system does not tell.
+pub fn ignores(signal: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    is_ignored(&status, signal)
+}
+
+fn is_ignored(status: &str, signal: i32) -> bool {
+    let mask = line(status, "SigIgn").and_then(|mask| u64::from_str_radix(mask, 16).ok());
+    let bit = u32::try_from(signal - 1)
+        .ok()
+        .and_then(|at| 1_u64.checked_shl(at));
+    mask.zip(bit).is_some_and(|(mask, bit)| mask & bit != 0)
+}
+
 fn descriptors() -> Option<u64> {
     let listed = fs::read_dir("/proc/self/fd").ok()?.count();
     Some((listed as u64).saturating_sub(1))
@@ -108,5 +122,15 @@ mod tests {
         let age = now.unwrap().as_secs() - after.started_at.unwrap();
         assert!(age < 24 * 3_600, "{age}");
         drop(kept);
+    }
+
+    #[test]
+    fn a_signal_that_is_ignored_has_its_bit_in_the_mask() {
+        let status = "SigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\n";
+        assert_eq!(
+            [1, 2, 13, 15].map(|signal| is_ignored(status, signal)),
+            [true, false, true, false]
+        );
+        assert!(!is_ignored("", 1) && !is_ignored(status, 0));
     }
 }
