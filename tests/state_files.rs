@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::device::Device;
 use crate::support::home::Home;
 use crate::support::peer::Peer;
-use crate::support::process::{Gateway, Running, SECRET, command, free_port, program};
+use crate::support::process::{Gateway, Running, SECRET, command, finish, free_port, program};
 
 /// Starts a gateway that is expected to refuse; its output.
 fn refused_start(home: &Home) -> String {
@@ -193,4 +193,33 @@ fn a_store_that_breaks_under_a_running_gateway_is_refused_and_kept() {
     gateway.home.write("devices/paired.json", whole.as_bytes());
     let list = operator.call("device.pair.list", json!({})).unwrap();
     assert_eq!(list["paired"].as_array().unwrap().len(), 1, "{list}");
+}
+
+#[test]
+fn a_disk_that_takes_no_new_configuration_costs_no_backup() {
+    let home = Home::with_gateway(free_port(), SECRET);
+    let backups = [
+        "openclaw.json.bak",
+        "openclaw.json.bak.1",
+        "openclaw.json.bak.4",
+    ];
+    for name in backups {
+        home.write(name, name.as_bytes());
+    }
+    let before = home.read("openclaw.json");
+    // A file may be made and takes no byte, as on a full disk.
+    let mut line = command(std::path::Path::new("/bin/sh"), &home);
+    line.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\"", "sh"]);
+    line.arg(program())
+        .args(["config", "set", "gateway.reload.mode", "off"]);
+    let refused = finish(line);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(
+        refused.stderr.contains("Nothing was changed"),
+        "{refused:?}"
+    );
+    assert_eq!(home.read("openclaw.json"), before);
+    for name in backups {
+        assert_eq!(home.read(name), name);
+    }
 }

@@ -90,7 +90,13 @@ impl fmt::Display for ConfigError {
                 path,
                 action,
                 cause,
-            } => write!(f, "cannot {action} {}: {cause}", path.display()),
+            } => {
+                write!(f, "cannot {action} {}: {cause}", path.display())?;
+                match *action {
+                    "write" => f.write_str(". Nothing was changed"),
+                    _ => Ok(()),
+                }
+            }
             Self::Invalid { path, issues } => {
                 write!(f, "Config invalid\nFile: {}\nProblem:", path.display())?;
                 for issue in issues {

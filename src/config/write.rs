@@ -19,7 +19,7 @@ use crate::config::path::ConfigPath;
 use crate::config::paths::Paths;
 use crate::config::redact::REDACTED;
 use crate::config::source;
-use crate::store::atomic;
+use crate::store::atomic::{self, Prepared};
 
 /// How many numbered backups stand behind `.bak`.
 const NUMBERED_BACKUPS: u32 = 4;
@@ -92,11 +92,21 @@ pub fn apply(
         keep_rejected(&paths.config_file, &text);
         return Err(ConfigError::Rejected(issues));
     }
-    if source::read(&paths.config_file)?.as_deref() != Some(text.as_bytes()) {
-        back_up(&paths.config_file)?;
-        write(&paths.config_file, text.as_bytes())?;
+    let old = source::read(&paths.config_file)?;
+    if old.as_deref() != Some(text.as_bytes()) {
+        replace(&paths.config_file, old.as_deref(), text.as_bytes())?;
     }
     Ok(draft)
+}
+
+/// The new text is on the disk before a backup moves, so that a full disk costs none.
+fn replace(file: &Path, old: Option<&[u8]>, new: &[u8]) -> Result<(), ConfigError> {
+    let unwritable = |cause| failed(file, "write", cause);
+    let new = Prepared::new(file, new, atomic::PRIVATE_FILE).map_err(unwritable)?;
+    if let Some(old) = old {
+        back_up(file, old)?;
+    }
+    new.replace().map_err(unwritable)
 }
 
 /// The text as it stands; empty when there is no file.
@@ -132,20 +142,23 @@ fn unreadable(paths: &Paths, issue: Issue) -> ConfigError {
     }
 }
 
-/// Moves `.bak.3` to `.bak.4` and so on, then copies the file to `.bak`.
-fn back_up(file: &Path) -> Result<(), ConfigError> {
-    let Some(bytes) = source::read(file)? else {
+/// Moves `.bak.3` to `.bak.4` and so on, then makes `bytes`, the file's content, `.bak`; nothing where it is already.
+fn back_up(file: &Path, bytes: &[u8]) -> Result<(), ConfigError> {
+    let newest = beside(file, ".bak");
+    if std::fs::read(&newest).is_ok_and(|kept| kept == bytes) {
         return Ok(());
-    };
+    }
+    let unwritable = |cause| failed(&newest, "write", cause);
+    let backup = Prepared::new(&newest, bytes, atomic::PRIVATE_FILE).map_err(unwritable)?;
     let numbered = |number: u32| match number {
-        0 => beside(file, ".bak"),
+        0 => newest.clone(),
         _ => beside(file, &format!(".bak.{number}")),
     };
     for number in (0..NUMBERED_BACKUPS).rev() {
         // A backup that is not there leaves a gap, which is no reason to refuse the change.
         let _ = std::fs::rename(numbered(number), numbered(number + 1));
     }
-    write(&numbered(0), &bytes)
+    backup.replace().map_err(unwritable)
 }
 
 /// Keeps what was refused; failing to keep it must not hide why it was refused.
@@ -153,10 +166,8 @@ fn keep_rejected(file: &Path, text: &str) {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    let _ = write(
-        &beside(file, &format!("{REJECTED}{}", now.as_millis())),
-        text.as_bytes(),
-    );
+    let kept = beside(file, &format!("{REJECTED}{}", now.as_millis()));
+    let _ = atomic::write(&kept, text.as_bytes(), atomic::PRIVATE_FILE);
     let start = beside(file, REJECTED);
     let names = file
         .parent()
@@ -175,10 +186,6 @@ fn keep_rejected(file: &Path, text: &str) {
     for (_, path) in kept.into_iter().take(surplus) {
         let _ = std::fs::remove_file(path);
     }
-}
-
-fn write(file: &Path, bytes: &[u8]) -> Result<(), ConfigError> {
-    atomic::write(file, bytes, atomic::PRIVATE_FILE).map_err(|cause| failed(file, "write", cause))
 }
 
 fn beside(file: &Path, suffix: &str) -> PathBuf {
@@ -240,6 +247,19 @@ mod tests {
             assert_eq!(mode & 0o777, 0o600, "{suffix}");
         }
         assert!(!beside(&home.paths.config_file, ".bak.5").exists());
+    }
+
+    #[test]
+    fn what_is_backed_up_already_displaces_no_older_backup() {
+        let home = Home::new("{gateway: {port: 5}}");
+        home.write("openclaw.json.bak", "{gateway: {port: 5}}");
+        home.write("openclaw.json.bak.1", "{gateway: {port: 4}}");
+        home.apply(&[set("gateway.port", json!(6))]).unwrap();
+        let names = home.names();
+        assert_eq!(
+            names,
+            ["openclaw.json", "openclaw.json.bak", "openclaw.json.bak.1"]
+        );
     }
 
     #[test]

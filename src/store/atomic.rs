@@ -28,30 +28,7 @@ const MAX_LINKS: usize = 40;
 /// cut; on `Err`, the old content stands. A symbolic link stays one, its target is replaced.
 /// `mode` is the permission of the new file.
 pub fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    write_with(path, bytes, mode, sync_directory_of)
-}
-
-fn write_with(
-    path: &Path,
-    bytes: &[u8],
-    mode: u32,
-    sync: impl FnOnce(&Path) -> io::Result<()>,
-) -> io::Result<()> {
-    let prepared = Prepared::new(path, bytes, mode)?;
-    let target = prepared.target.clone();
-    let old = Temporary(temporary_name(&target));
-    let is_new = match fs::hard_link(&target, &old.0) {
-        Ok(()) => false,
-        Err(error) => error.kind() == io::ErrorKind::NotFound,
-    };
-    prepared.commit()?;
-    sync(path).inspect_err(|_| {
-        // A change that may not last is none; what a file system without hard links shows now is the new one.
-        let _ = match is_new {
-            true => fs::remove_file(&target),
-            false => fs::rename(&old.0, &target),
-        };
-    })
+    Prepared::new(path, bytes, mode)?.replace()
 }
 
 /// Creates `path` and its missing parents, each with mode 0700. An existing directory is left as it is.
@@ -101,6 +78,28 @@ impl Prepared {
     /// Makes the new content visible. Durable only after [`sync_directory_of`] the path.
     pub fn commit(self) -> io::Result<()> {
         fs::rename(&self.temporary.0, &self.target)
+    }
+
+    /// Makes the new content visible and durable; on `Err`, the old content stands.
+    pub fn replace(self) -> io::Result<()> {
+        self.replace_with(sync_directory_of)
+    }
+
+    fn replace_with(self, sync: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+        let target = self.target.clone();
+        let old = Temporary(temporary_name(&target));
+        let is_new = match fs::hard_link(&target, &old.0) {
+            Ok(()) => false,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
+        self.commit()?;
+        sync(&target).inspect_err(|_| {
+            // A change that may not last is none; what a file system without hard links shows now is the new one.
+            let _ = match is_new {
+                true => fs::remove_file(&target),
+                false => fs::rename(&old.0, &target),
+            };
+        })
     }
 
     /// Makes the new content visible only where there is no file yet; false, and nothing happens,
@@ -294,10 +293,11 @@ mod tests {
         let directory = TempDir::new();
         let path = directory.join("file");
         let fails = |_: &Path| Err(io::Error::from(Errno::IO));
-        assert!(write_with(&path, b"lost", PRIVATE_FILE, fails).is_err());
+        let lost = || Prepared::new(&path, b"lost", PRIVATE_FILE).unwrap();
+        assert!(lost().replace_with(fails).is_err());
         assert!(names(directory.path()).is_empty());
         write(&path, b"old", PRIVATE_FILE).unwrap();
-        assert!(write_with(&path, b"lost", PRIVATE_FILE, fails).is_err());
+        assert!(lost().replace_with(fails).is_err());
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(names(directory.path()), ["file"]);
     }
