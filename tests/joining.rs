@@ -287,6 +287,28 @@ fn a_setup_code_names_the_gateway_and_a_wrong_secret_stores_nothing() {
     let wrong = ("OPENCLAW_GATEWAY_TOKEN", "wrong");
     let error = refused(&home, &[wrong], &["--url", &at]);
     assert_eq!(error["details"]["code"], "AUTH_TOKEN_MISMATCH", "{error}");
+    let hint = error["hint"].as_str().unwrap();
+    assert!(hint.contains("Set OPENCLAW_GATEWAY_TOKEN"), "{hint}");
+    // What looks like a key and is none of this gateway's.
+    home.write("key", "k".repeat(43).as_bytes());
+    let key = home.state().join("key").display().to_string();
+    let error = refused(&home, &[], &["--url", &at, "--setup-code-file", &key]);
+    assert_eq!(error["details"]["code"], "AUTH_BOOTSTRAP_TOKEN_INVALID");
+    let hint = error["hint"].as_str().unwrap();
+    assert!(hint.contains("`openclaw devices keys create`"), "{hint}");
+    assert!(hint.contains("OPENCLAW_GATEWAY_TOKEN"), "{hint}");
+    // A damaged code is no key to look for a gateway with, and a key alone names none.
+    home.write("code", &code.trim().as_bytes()[4..]);
+    let file = home.state().join("code").display().to_string();
+    let error = refused(&home, &[], &["--setup-code-file", &file]);
+    let message = error["message"].as_str().unwrap();
+    assert!(message.starts_with("This is no setup code"), "{message}");
+    let error = refused(&home, &[], &["--setup-code-file", &key, "--timeout", "100"]);
+    let hint = error["hint"].as_str().unwrap();
+    assert!(
+        hint.starts_with("A join key names no gateway. Add: --url"),
+        "{hint}"
+    );
     for options in [&["--url", &at][..], &["--url", &at, "--install"]] {
         let error = refused(&home, &[], options);
         assert_eq!(error["code"], "CREDENTIALS_MISSING");

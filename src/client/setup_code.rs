@@ -14,6 +14,9 @@ use crate::identity::Token;
 /// The longest text that is taken for a code, in bytes: a URL and a token with room to spare.
 const MAX_BYTES: usize = 4_096;
 
+/// Characters of a join key: 32 random bytes, URL-safe.
+const KEY_BYTES: usize = 43;
+
 /// What a person was given to join with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetupCode {
@@ -55,10 +58,15 @@ impl SetupCode {
             return Err(SetupCodeFault::Malformed);
         }
         let Some(document) = document(text) else {
-            return Ok(SetupCode {
-                url: None,
-                secret: Token::from(text),
-            });
+            // A damaged code is none, and neither is a gateway's own token.
+            let url_safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+            let key = text.len() == KEY_BYTES && text.bytes().all(url_safe);
+            return key
+                .then(|| SetupCode {
+                    url: None,
+                    secret: Token::from(text),
+                })
+                .ok_or(SetupCodeFault::Malformed);
         };
         let member = |name: &str| {
             let text = document.get(name).and_then(Value::as_str).map(str::trim);
@@ -89,7 +97,8 @@ impl fmt::Display for SetupCodeFault {
         out.write_str(match self {
             SetupCodeFault::Empty => "The setup code is empty.",
             SetupCodeFault::Malformed => {
-                "This is no setup code and no join key. Copy the whole word that `openclaw qr` or `openclaw devices keys create` printed."
+                "This is no setup code and no join key. Copy the whole word that `openclaw qr` or `openclaw devices keys create` printed; \
+                 the gateway's own token goes into OPENCLAW_GATEWAY_TOKEN."
             }
             SetupCodeFault::Url => {
                 "The setup code names no usable gateway URL. Make a new one with `openclaw qr`."
@@ -129,6 +138,13 @@ mod tests {
         let cases = [
             (" \n".to_owned(), SetupCodeFault::Empty),
             ("two words".to_owned(), SetupCodeFault::Malformed),
+            ("hello".to_owned(), SetupCodeFault::Malformed),
+            // A gateway's own token, and a code that lost its end.
+            ("0123456789abcdef".repeat(3), SetupCodeFault::Malformed),
+            (
+                encoded(r#"{"url":"ws://a:1","bootstrapToken":"G5i2G5i2"}"#)[..60].to_owned(),
+                SetupCodeFault::Malformed,
+            ),
             ("x".repeat(5_000), SetupCodeFault::Malformed),
             (encoded(r#"{"url":"ws://a:1"}"#), SetupCodeFault::Malformed),
             (encoded(r#"{"bootstrapToken":"k"}"#), SetupCodeFault::Url),

@@ -48,6 +48,22 @@ const REPAIRABLE: &[&str] = &[
     "DEVICE_IDENTITY_REQUIRED",
 ];
 
+/// What to give a node host instead of credentials that are refused with this detail code.
+pub fn credentials_hint(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "AUTH_BOOTSTRAP_TOKEN_INVALID" => {
+            "What it was given may be used up or expired: make a join key with `openclaw devices keys create`, or a setup code with `openclaw qr`, on the gateway's machine. The gateway's own token goes into OPENCLAW_GATEWAY_TOKEN."
+        }
+        "AUTH_PASSWORD_MISMATCH" | "AUTH_PASSWORD_MISSING" => {
+            "Set OPENCLAW_GATEWAY_PASSWORD to the gateway's password, or pass a join key or setup code: --setup-code-file -"
+        }
+        "AUTH_TOKEN_MISMATCH" | "AUTH_TOKEN_MISSING" => {
+            "Set OPENCLAW_GATEWAY_TOKEN to the gateway's token, or pass a join key or setup code: --setup-code-file -"
+        }
+        _ => return None,
+    })
+}
+
 /// What to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
@@ -88,6 +104,7 @@ pub fn after_failure(error: &ClientError) -> Failure {
         lines.extend(hint.lines().map(str::to_owned));
     }
     let code = error.detail_code().unwrap_or_default();
+    lines.extend(credentials_hint(code).map(str::to_owned));
     let next = if TERMINAL.contains(&code) {
         lines.push(pause_line(&message, code, "exiting for supervisor restart"));
         Next::Exit
@@ -255,6 +272,7 @@ mod tests {
             after_failure(&refused("AUTH_TOKEN_MISSING")).lines,
             [
                 "node host gateway connect failed: unauthorized: x",
+                "Set OPENCLAW_GATEWAY_TOKEN to the gateway's token, or pass a join key or setup code: --setup-code-file -",
                 "node host gateway reconnect paused after close (1008): unauthorized: x \
                  detail=AUTH_TOKEN_MISSING; exiting for supervisor restart",
             ]

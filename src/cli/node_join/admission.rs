@@ -11,6 +11,7 @@ use crate::client::{
 };
 use crate::identity::{DeviceKey, Fingerprint, Token};
 use crate::node::machine::Machine;
+use crate::node::pause::credentials_hint;
 use crate::node::settings::Settings;
 use crate::protocol::scope::{Role, Scopes};
 use crate::store::StateDir;
@@ -24,15 +25,35 @@ pub enum Admission {
     Waiting(Box<PairingRefusal>),
 }
 
-/// The gateway wants a secret, and there is none to show; its words.
+/// The gateway wants a secret, and there is none to show.
 #[derive(Debug)]
-pub struct Secretless(pub String);
+pub struct Secretless {
+    /// Its words.
+    pub words: String,
+    /// Its detail code.
+    pub code: String,
+}
 
-/// The gateway wants a secret, and this is what to do about it.
-pub fn secretless(words: &str) -> CliError {
-    let mut failed = Failed::new("CREDENTIALS_MISSING", words.to_owned());
-    let hint = "Nothing was stored. Set OPENCLAW_GATEWAY_TOKEN to the gateway's token, or pass a join key or setup code: --setup-code-file -";
-    failed.hint = Some(hint.to_owned());
+impl Secretless {
+    /// The same gateway, and why what was typed is not the secret.
+    pub fn because(&self, words: String) -> CliError {
+        let code = self.code.clone();
+        Secretless { words, code }.into()
+    }
+}
+
+impl From<Secretless> for CliError {
+    fn from(secretless: Secretless) -> CliError {
+        let failed = Failed::new("CREDENTIALS_MISSING", secretless.words);
+        with_credentials_hint(failed, &secretless.code)
+    }
+}
+
+/// What to do about a refused or missing secret.
+fn with_credentials_hint(mut failed: Failed, code: &str) -> CliError {
+    if let Some(hint) = credentials_hint(code) {
+        failed.hint = Some(format!("Nothing was stored. {hint}"));
+    }
     failed.into()
 }
 
@@ -91,11 +112,19 @@ impl Applicant<'_> {
             Ok(_) => Admission::Connected,
             Err(ClientError::PairingRequired(refusal)) => Admission::Waiting(refusal),
             Err(error) if wants_secret(&error) => {
-                return Ok(Err(Secretless(error.to_string())));
+                return Ok(Err(Secretless {
+                    words: error.to_string(),
+                    code: error.detail_code().unwrap_or_default().to_owned(),
+                }));
             }
             Err(error) => {
                 let target = target(&endpoint.url.to_string(), self.start);
-                return Err(GatewayFailure::at(error, &target).into());
+                let code = error.detail_code().unwrap_or_default().to_owned();
+                let error = CliError::from(GatewayFailure::at(error, &target));
+                return Err(match credentials_hint(&code) {
+                    Some(_) => with_credentials_hint(error.into(), &code),
+                    None => error,
+                });
             }
         };
         Ok(Ok((admission, tokens.secrets.into_inner().handed)))

@@ -24,7 +24,7 @@ const MAX_ROWS: usize = 50;
 /// The ways that need no search.
 const WITHOUT_DISCOVERY: &str = "Ways without discovery:\n\
      \x20 openclaw node join --url wss://<gateway-host>:18789\n\
-     \x20 openclaw node join --setup-code-file -      (paste what `openclaw qr` or `openclaw devices keys create` printed on the gateway's machine)\n\
+     \x20 openclaw node join --setup-code-file -      (paste what `openclaw qr` printed on the gateway's machine)\n\
      \x20 openclaw node run --ssh <user>@<gateway-host>";
 
 /// What a look around has shown.

@@ -56,11 +56,24 @@ pub fn goal(
     let patience = Duration::from_millis(invocation.milliseconds("timeout"));
     let around = search(start, patience);
     let width = invocation.style().width;
-    let found = choose(&around, named, Some(stored), person, width)?.clone();
+    let found = choose(&around, named, Some(stored), person, width);
+    let found = found.map_err(|error| match code {
+        Some(_) if around.found.is_empty() => unnamed(error),
+        _ => error,
+    })?;
+    let found = found.clone();
     Ok(Goal {
         urls: found.urls().take(MAX_ADDRESSES).collect(),
         found: Some(found),
     })
+}
+
+/// A join key that was given names no gateway, and none was found.
+fn unnamed(error: CliError) -> CliError {
+    let mut failed = Failed::from(error);
+    failed.hint =
+        Some("A join key names no gateway. Add: --url wss://<gateway-host>:18789".to_owned());
+    failed.into()
 }
 
 /// What stands where the gateway was named.

@@ -19,7 +19,7 @@ use crate::cli::answer::Answer;
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
 use crate::cli::node::Start;
-use crate::cli::node_join::admission::{Admission, Applicant, Secretless, secretless};
+use crate::cli::node_join::admission::{Admission, Applicant, Secretless};
 use crate::cli::node_join::choice::Around;
 use crate::cli::node_join::finish::{finish, warnings};
 use crate::cli::node_join::goal::{Search, Seen, first_that_answers, goal};
@@ -77,10 +77,9 @@ fn join_with(
     };
     let (device, settings, admission) = match application.carry_out()? {
         Ok(joined) => joined,
-        Err(Secretless(words)) => {
-            application.secret = Some(ask_secret(&words, &seen, &wish, person)?);
-            let again = application.carry_out()?;
-            again.map_err(|Secretless(words)| secretless(&words))?
+        Err(secretless) => {
+            application.secret = Some(ask_secret(secretless, &seen, &wish, person)?);
+            application.carry_out()??
         }
     };
     let profile = start.paths.profile.clone();
@@ -176,21 +175,24 @@ fn settle(file: &mut NodeFile, url: &GatewayUrl, display_name: Option<&str>) -> 
 /// # Errors
 /// Nobody is there, they left, or what they typed is neither or names another gateway.
 fn ask_secret(
-    words: &str,
+    secretless: Secretless,
     seen: &Seen,
     wish: &Wish,
     person: &mut dyn Person,
 ) -> Result<Token, CliError> {
     if wish.json || !person.is_there() {
-        return Err(secretless(words));
+        return Err(secretless.into());
     }
     person.tell(&format!("{} lets nobody in without a secret. A join key comes from `openclaw devices keys create`, a setup code from `openclaw qr` on its machine.", seen.url));
     let typed = person.secret("Join key or setup code (not shown): ");
     let typed = typed.filter(|typed| !typed.trim().is_empty());
-    let typed = typed.ok_or_else(|| secretless(words))?;
-    let code = SetupCode::decode(&typed).map_err(|fault| secretless(&fault.to_string()))?;
+    let Some(typed) = typed else {
+        return Err(secretless.into());
+    };
+    let code = SetupCode::decode(&typed);
+    let code = code.map_err(|fault| secretless.because(fault.to_string()))?;
     match &code.url {
-        Some(url) if *url != seen.url => Err(secretless(&format!(
+        Some(url) if *url != seen.url => Err(secretless.because(format!(
             "the setup code is for {url}, and this is {}",
             seen.url
         ))),

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::io::{self, BufRead, Read};
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use signal_hook::consts::{SIGINT, SIGQUIT};
+use signal_hook::low_level::emulate_default_handler;
 
 use crate::cli::error::CliError;
 use crate::cli::{complain, prompt};
@@ -65,7 +67,11 @@ impl Person for Terminal {
         let typed = Unseen::begin().ok()?.line();
         // The end of the line was not shown either.
         let _ = prompt("\n");
-        typed
+        typed.unwrap_or_else(|signal| {
+            // The terminal shows what is typed again, so this ends as it would have without a question.
+            let _ = emulate_default_handler(signal);
+            None
+        })
     }
 }
 
@@ -85,8 +91,9 @@ impl Unseen {
         Ok(Unseen { before })
     }
 
-    /// What is typed up to the end of the line; `None` when whoever types leaves.
-    fn line(&self) -> Option<String> {
+    /// What is typed up to the end of the line; `None` when nothing more comes, the signal's number where the key of a
+    /// signal was typed.
+    fn line(&self) -> Result<Option<String>, i32> {
         typed(io::stdin().lock().take(MAX_ANSWER_BYTES))
     }
 }
@@ -99,18 +106,21 @@ impl Drop for Unseen {
 }
 
 /// A line of keys as a terminal without line editing sends them.
-fn typed(keys: impl BufRead) -> Option<String> {
+fn typed(keys: impl BufRead) -> Result<Option<String>, i32> {
     let mut line = Vec::new();
     for key in keys.bytes() {
-        match key.ok()? {
-            b'\r' | b'\n' => return String::from_utf8(line).ok(),
-            CTRL_C | CTRL_D | CTRL_BACKSLASH => return None,
+        let Ok(key) = key else { break };
+        match key {
+            b'\r' | b'\n' => return Ok(String::from_utf8(line).ok()),
+            CTRL_C => return Err(SIGINT),
+            CTRL_BACKSLASH => return Err(SIGQUIT),
+            CTRL_D => return Ok(None),
             BACKSPACE | DELETE => drop(line.pop()),
             CTRL_U => line.clear(),
             key => line.push(key),
         }
     }
-    None
+    Ok(None)
 }
 
 /// A script: it reads what is said, and answers nothing.
@@ -222,14 +232,16 @@ mod tests {
     #[test]
     fn keys_that_nobody_sees_can_be_taken_back_and_left() {
         for (keys, expected) in [
-            (&b"key\n"[..], Some("key")),
-            (b"kez\x7fy\r", Some("key")),
-            (b"wrong\x15key\n", Some("key")),
-            (b"key\x03", None),
-            (b"key\x04", None),
-            (b"key", None),
+            (&b"key\n"[..], Ok(Some("key"))),
+            (b"kez\x7fy\r", Ok(Some("key"))),
+            (b"wrong\x15key\n", Ok(Some("key"))),
+            (b"key\x03", Err(SIGINT)),
+            (b"key\x1c", Err(SIGQUIT)),
+            (b"key\x04", Ok(None)),
+            (b"key", Ok(None)),
         ] {
-            assert_eq!(typed(keys).as_deref(), expected, "{keys:?}");
+            let expected = expected.map(|line| line.map(str::to_owned));
+            assert_eq!(typed(keys), expected, "{keys:?}");
         }
     }
 
