@@ -1,8 +1,10 @@
 //! Setup codes from the wire: who comes in with a bootstrap token, with what, and what is left of it.
 
+use std::io::{Read, Write};
 use std::process::Stdio;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::support::device::Device;
@@ -301,6 +303,57 @@ fn no_code_is_made_where_nobody_could_use_it() {
         "{outcome:?}"
     );
     assert_eq!(broken.read("devices/bootstrap.json"), "[");
+}
+
+/// What a person at a terminal sees, up to the last of `turns`: each is what is waited for and what is typed then.
+fn at_a_terminal(home: &Home, arguments: &str, turns: &[(&str, &str)]) -> (String, Option<i32>) {
+    let mut line = command(std::path::Path::new("/usr/bin/timeout"), home);
+    let words = format!("{} {arguments}", program().display());
+    line.args(["30", "script", "-qec", &words, "/dev/null"]);
+    line.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut terminal = line.spawn().unwrap();
+    let (mut keys, mut screen) = (
+        terminal.stdin.take().unwrap(),
+        terminal.stdout.take().unwrap(),
+    );
+    let mut shown = Vec::new();
+    for (expected, typed) in turns {
+        let from = shown.len();
+        while !String::from_utf8_lossy(&shown[from..]).contains(expected) {
+            let mut byte = [0];
+            let more = screen.read(&mut byte).is_ok_and(|read| read == 1);
+            assert!(
+                more,
+                "no {expected:?} in:\n{}",
+                String::from_utf8_lossy(&shown)
+            );
+            shown.extend(byte);
+        }
+        keys.write_all(typed.as_bytes()).unwrap();
+    }
+    let ends = turns.last().is_some_and(|(_, typed)| !typed.is_empty());
+    if !ends {
+        kill_process(Pid::from_child(&terminal), Signal::TERM).unwrap();
+    }
+    let code = terminal.wait().unwrap().code();
+    (String::from_utf8_lossy(&shown).into_owned(), code)
+}
+
+#[test]
+fn a_person_is_asked_for_a_code_that_nobody_sees() {
+    const QUESTION: &str = "Setup code or join key (not shown): ";
+    let gateway = Gateway::start();
+    let url = format!("ws://{}", gateway.address);
+    let made = gateway.cli(&["qr", "--setup-code-only", "--url", &url]);
+    let code = made.success().stdout;
+    let (home, line) = (Home::new(), "node run --setup-code-file -");
+    let pasted = format!("{}\r", code.trim());
+    let turns = [(QUESTION, pasted.as_str()), ("node host connected to", "")];
+    let (shown, _) = at_a_terminal(&home, line, &turns);
+    assert!(!shown.contains(code.trim()), "{shown}");
+    // Whoever leaves with Ctrl-C has ended the program by that signal.
+    let (_, left) = at_a_terminal(&Home::new(), line, &[(QUESTION, "\u{3}")]);
+    assert_eq!(left, Some(130));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! shows it, and the gateway that goes with it. Also `node identity`.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, IsTerminal, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -12,6 +12,7 @@ use crate::cli::answer::Answer;
 use crate::cli::complain;
 use crate::cli::error::{CliError, Usage};
 use crate::cli::invocation::Invocation;
+use crate::cli::node_join::person::{Person, Terminal};
 use crate::client::{GatewayUrl, SetupCode};
 use crate::config::{Environment, Paths};
 use crate::store::{Clock, NodeFile, NodeGateway, StateDir, SystemClock, load_or_create_key};
@@ -35,6 +36,11 @@ pub fn setup_code(
             ));
         }
         (Some(typed), None) => Some(typed.to_owned()),
+        // A person who pastes it sees what is waited for, and nobody else sees the code.
+        (None, Some("-")) if io::stdin().is_terminal() => {
+            let typed = Terminal.secret("Setup code or join key (not shown): ");
+            Some(typed.unwrap_or_default())
+        }
         (None, Some("-")) => Some(read(io::stdin().lock(), "stdin")?),
         (None, Some(path)) => Some(read_file(Path::new(path))?),
         (None, None) => environment.setup_code().map(str::to_owned),

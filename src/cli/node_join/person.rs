@@ -63,8 +63,11 @@ impl Person for Terminal {
     }
 
     fn secret(&mut self, question: &str) -> Option<String> {
+        // Whoever answers as soon as the question is there is not seen either.
+        let unseen = Unseen::begin().ok()?;
         prompt(question).ok()?;
-        let typed = Unseen::begin().ok()?.line();
+        let typed = unseen.line();
+        drop(unseen);
         // The end of the line was not shown either.
         let _ = prompt("\n");
         typed.unwrap_or_else(|signal| {
