@@ -298,6 +298,16 @@ fn a_node_host_pairs_and_works_through_tls_and_keeps_its_pin() {
     node.signal("TERM");
     assert_eq!(node.exit_code(), 0, "{}", node.output());
 
+    // A gateway that refuses the secret has still shown the certificate that was typed.
+    let stranger = Home::new();
+    let wrong = [("OPENCLAW_GATEWAY_TOKEN", "wrong")];
+    let at = port.to_string();
+    let line = ["node", "run", "--port", &at, "--tls-fingerprint", &pin];
+    let refused = openclaw_with(&stranger, &wrong, &line);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    let kept = &stranger.json("node.json")["gateway"]["tlsFingerprint"];
+    assert_eq!(kept, &json!(pin));
+
     // A wrong pin for one run is believed by that run alone.
     let mut node = node_host(&home, port, &["--tls-fingerprint", &"0".repeat(64)]);
     node.wait_for_output("gateway tls fingerprint mismatch");

@@ -147,13 +147,13 @@ pub fn run_from(
     if endpoint.via.is_some() {
         tokens = tokens.without_mirror();
     }
-    let connected = || {
+    let answered = || {
         if let Err(fault) = settings::keep_pin(&settings, &dir) {
             log::warn!("cannot keep the certificate's fingerprint: {fault}");
         }
     };
     let ending = serve(
-        &settings, &endpoint, &key, &tokens, &loaded, &machine, &connected,
+        &settings, &endpoint, &key, &tokens, &loaded, &machine, &answered,
     )?;
     let exit = if ending == Ending::Stopped {
         SUCCESS
@@ -289,7 +289,7 @@ fn serve(
     tokens: &NodeTokens,
     loaded: &Loaded,
     machine: &Arc<Machine>,
-    connected: &(dyn Fn() + Sync),
+    answered: &(dyn Fn() + Sync),
 ) -> Result<Ending, CliError> {
     let identity = identity(settings, machine);
     let surface = || invoke::surface(machine.browser.is_offered());
@@ -316,7 +316,7 @@ fn serve(
         dispatcher: Arc::clone(&dispatcher),
         surface: &surface,
         challenge_limit: challenge_limit(loaded),
-        connected,
+        answered,
         report: &report,
         supervisor: &supervisor,
     }

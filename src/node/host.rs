@@ -65,8 +65,8 @@ pub struct Host<'a> {
     pub surface: &'a (dyn Fn() -> Surface + Sync),
     /// How long the gateway may take to send its challenge.
     pub challenge_limit: Duration,
-    /// Called after each hello: what was given for this run has worked.
-    pub connected: &'a (dyn Fn() + Sync),
+    /// Called after each answer to a connect, a refusal too: what stands there is the gateway that was meant.
+    pub answered: &'a (dyn Fn() + Sync),
     /// Lines for people.
     pub report: &'a (dyn Fn(&str) + Sync),
     /// The service manager, told of the first attempt to connect and of every turn of the loop.
@@ -91,11 +91,14 @@ impl Host<'_> {
         self.supervisor.ready(&format!("connecting to {url}"));
         while !control.is_stopped() {
             self.supervisor.beat_if_due();
-            let next = match self.connect(&reached) {
+            let outcome = self.connect(&reached);
+            if outcome.as_ref().err().is_none_or(ClientError::is_rejection) {
+                (self.answered)();
+            }
+            let next = match outcome {
                 Ok(session) => {
                     backoff.reset();
                     memory = Memory::default();
-                    (self.connected)();
                     (self.report)(&format!("node host gateway connected: {url}"));
                     let node = self.dispatcher.node_id();
                     let connected = format!("connected to {url} as {node}");

@@ -142,7 +142,7 @@ fn start(dir: &TempDir, gateway: &Gateway) -> (Receiver<String>, JoinHandle<Endi
             dispatcher: Dispatcher::new(machine),
             surface: &|| surface(false),
             challenge_limit: PATIENCE,
-            connected: &|| {},
+            answered: &|| {},
             report: &report,
         }
         .run(&stop)
