@@ -8,7 +8,7 @@ use ring::signature::{ED25519, UnparsedPublicKey};
 use serde_json::{Value, json};
 
 use crate::support::home::Home;
-use crate::support::process::{Running, openclaw_with};
+use crate::support::process::{Running, free_port, openclaw_with};
 use crate::support::scripted::{
     Scripted, client_close, node_host, pairing_required, refusal, send_event,
 };
@@ -30,6 +30,27 @@ fn start_with(
     let port = gateway.port().to_string();
     let arguments = [&["--port", &port][..], arguments].concat();
     node_host(home, environment, &arguments)
+}
+
+#[test]
+fn where_nothing_answers_it_says_how_to_name_another_gateway() {
+    let home = Home::new();
+    let nobody = free_port().to_string();
+    let other = "pass --host or --ssh";
+    for (options, said) in [
+        (&["--port", &nobody][..], "No gateway was named"),
+        (&[], "The host is the one in node.json"),
+    ] {
+        let mut node = node_host(&home, &[], options);
+        node.wait_for_output(other);
+        assert!(node.output().contains(said), "{}", node.output());
+        stop(node);
+    }
+    let mut node = node_host(&home, &[], &["--host", "127.0.0.1"]);
+    node.wait_for_output("ECONNREFUSED");
+    node.signal("TERM");
+    assert_eq!(node.exit_code(), 0);
+    assert!(!node.output().contains(other), "{}", node.output());
 }
 
 /// Waits until the host has ended in order.

@@ -73,6 +73,7 @@ impl GatewayFailure {
         held.or_else(|| self.error.hint())
             .or_else(|| self.tls_through_login())
             .or_else(|| self.remediation())
+            .or_else(|| self.start_it())
     }
 
     /// A login leads to a port whose scheme nobody told.
@@ -89,6 +90,14 @@ impl GatewayFailure {
                 .to_owned(),
             _ => "This gateway speaks TLS: add --tls-fingerprint <sha256> (openclaw gateway fingerprint on its machine)."
                 .to_owned(),
+        })
+    }
+
+    /// Nobody listens at the place of this machine's own gateway.
+    fn start_it(&self) -> Option<String> {
+        let local = self.target.as_ref()?.source == UrlSource::Local;
+        (local && self.is_refused()).then(|| {
+            "Start it: openclaw gateway run (or openclaw gateway install). On another machine: --url or --ssh.".to_owned()
         })
     }
 
@@ -185,6 +194,26 @@ impl fmt::Display for GatewayFailure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gateway_of_this_machine_that_is_not_there_is_one_to_start() {
+        let hint = |source| {
+            let target = Target {
+                url: "ws://127.0.0.1:18789".to_owned(),
+                source,
+                via: None,
+                config: PathBuf::new(),
+                bind: None,
+            };
+            let address = "127.0.0.1:18789".to_owned();
+            let cause = std::io::ErrorKind::ConnectionRefused.into();
+            GatewayFailure::at(ClientError::Unreachable { address, cause }, &target).hint()
+        };
+        let local = hint(UrlSource::Local).unwrap();
+        assert!(local.contains("openclaw gateway run"), "{local}");
+        assert!(local.contains("--url or --ssh"), "{local}");
+        assert_eq!(hint(UrlSource::Flag), None);
+    }
 
     #[test]
     fn tls_at_the_other_end_of_a_login_names_the_option_that_is_missing() {

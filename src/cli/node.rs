@@ -317,6 +317,7 @@ fn serve(
         surface: &surface,
         challenge_limit: challenge_limit(loaded),
         answered,
+        remedy: settings.host_source.remedy(),
         report: &report,
         supervisor: &supervisor,
     }

@@ -140,6 +140,14 @@ impl ClientError {
         self.shape().is_some()
     }
 
+    /// Whether nothing was reached that could have answered.
+    pub fn nobody_answered(&self) -> bool {
+        matches!(
+            self,
+            ClientError::Unreachable { .. } | ClientError::Unresolvable { .. }
+        )
+    }
+
     /// The next thing to do, one command or sentence per line.
     pub fn hint(&self) -> Option<String> {
         match self {

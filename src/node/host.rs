@@ -67,6 +67,8 @@ pub struct Host<'a> {
     pub challenge_limit: Duration,
     /// Called after each answer to a connect, a refusal too: what stands there is the gateway that was meant.
     pub answered: &'a (dyn Fn() + Sync),
+    /// What else can be done where nothing answers.
+    pub remedy: Option<&'a str>,
     /// Lines for people.
     pub report: &'a (dyn Fn(&str) + Sync),
     /// The service manager, told of the first attempt to connect and of every turn of the loop.
@@ -112,6 +114,9 @@ impl Host<'_> {
                 Err(error) => {
                     let (next, lines) = memory.judge(&error, Instant::now());
                     lines.iter().for_each(|line| (self.report)(line));
+                    if !lines.is_empty() && error.nobody_answered() {
+                        self.remedy.into_iter().for_each(self.report);
+                    }
                     if let Some(line) = lines.first() {
                         self.supervisor.status(line);
                     }

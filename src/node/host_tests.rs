@@ -143,6 +143,7 @@ fn start(dir: &TempDir, gateway: &Gateway) -> (Receiver<String>, JoinHandle<Endi
             surface: &|| surface(false),
             challenge_limit: PATIENCE,
             answered: &|| {},
+            remedy: None,
             report: &report,
         }
         .run(&stop)

@@ -31,11 +31,39 @@ pub struct Flags<'a> {
     pub display_name: Option<&'a str>,
 }
 
+/// Who named the host of the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostSource {
+    /// Nobody: it is this machine.
+    Default,
+    /// `node.json`.
+    File,
+    /// An option of this run, or the setup code.
+    Typed,
+}
+
+impl HostSource {
+    /// What else can be done where nothing answers.
+    pub fn remedy(self) -> Option<&'static str> {
+        match self {
+            Self::Default => Some(
+                "No gateway was named, so it is looked for on this machine: pass --host or --ssh, or run openclaw node join.",
+            ),
+            Self::File => Some(
+                "The host is the one in node.json: pass --host or --ssh for another, or run openclaw node join.",
+            ),
+            Self::Typed => None,
+        }
+    }
+}
+
 /// What a node host starts with; all of it also stands in the file, but a pin that was typed: see [`keep_pin`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The gateway.
     pub url: GatewayUrl,
+    /// Who named its host.
+    pub host_source: HostSource,
     /// SHA-256 of its certificate.
     pub tls_fingerprint: Option<String>,
     /// Sent as `client.instanceId`.
@@ -66,6 +94,11 @@ pub fn resolve(
     let stored_host = stored.host.as_deref().unwrap_or(DEFAULT_HOST);
     let stored_port = stored.port.unwrap_or(DEFAULT_PORT);
     let host = flags.host.unwrap_or(stored_host).to_owned();
+    let host_source = match (flags.host, &stored.host) {
+        (Some(_), _) => HostSource::Typed,
+        (None, Some(_)) => HostSource::File,
+        (None, None) => HostSource::Default,
+    };
     let port = flags.port.unwrap_or(stored_port);
     // TLS settings belong to an endpoint: another one starts without them.
     let same_endpoint = host == stored_host && port == stored_port;
@@ -100,6 +133,7 @@ pub fn resolve(
     });
     Settings {
         url,
+        host_source,
         tls_fingerprint: typed.or(kept),
         node_id,
         display_name,
