@@ -53,9 +53,15 @@ fn a_node_host_joins_is_approved_and_runs_a_command() {
         "exec-approvals.json",
         br#"{"version":1,"defaults":{"security":"allowlist","ask":"off"},"agents":{"*":{"allowlist":[{"pattern":"/usr/bin/uname"}]}}}"#,
     );
-    let _node = start_node(&home, &gateway);
+    let mut node = start_node(&home, &gateway);
     let waiting = wait_for("a pending request", || pending(&gateway).into_iter().next());
     assert_eq!(waiting["displayName"], "Lab Node", "{waiting}");
+    // Its own person sees what it waits for, too.
+    let approve = format!(
+        "openclaw nodes approve {}",
+        waiting["requestId"].as_str().unwrap()
+    );
+    node.wait_for_output(&approve);
     approve_all(&gateway);
 
     let which = gateway.cli(&[

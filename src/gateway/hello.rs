@@ -1,10 +1,12 @@
 //! What an admitted session is told in hello-ok (protocol.md §2.6).
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::config::word::Word;
 use crate::gateway::context::Context;
 use crate::gateway::session::Session;
+use crate::pairing::State;
+use crate::pairing::node::request_of;
 use crate::pairing::token::IssuedToken;
 use crate::protocol::hello::{AdminSnapshot, HandedToken, HelloOk};
 use crate::protocol::scope::{Role, Scope};
@@ -40,8 +42,7 @@ pub fn render(
         server_version: context.version,
         conn_id: session.conn.as_str(),
         presence: &presence,
-        // Counting nodes for each of a thousand connects would be felt; who wants it calls `health`.
-        health: json!({"ok": true, "ts": context.now_ms(), "discovery": context.publicity.document()}),
+        health: health(context, session),
         presence_version: context.hub.presence_version(),
         health_version: context.hub.health_version(),
         uptime_ms: context.uptime_ms(),
@@ -62,4 +63,20 @@ pub fn render(
         auth_method: session.auth.as_str(),
     }
     .to_text()
+}
+
+/// `snapshot.health`, which says to a node whose commands wait which request they wait for. The rest of hello-ok is a
+/// closed object at version 3.
+fn health(context: &Context, session: &Session) -> Value {
+    // Counting nodes for each of a thousand connects would be felt; who wants it calls `health`.
+    let now = context.now_ms();
+    let mut health = json!({"ok": true, "ts": now, "discovery": context.publicity.document()});
+    let waits = session.node().and_then(|node| {
+        let request = |state: &State| Some(request_of(state, &node, now)?.request_id.clone());
+        context.store.read(request).ok()?
+    });
+    if let Some(request) = waits {
+        health["pendingNodeRequestId"] = json!(request);
+    }
+    health
 }

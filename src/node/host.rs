@@ -101,11 +101,7 @@ impl Host<'_> {
                 Ok(session) => {
                     backoff.reset();
                     memory = Memory::default();
-                    (self.report)(&format!("node host gateway connected: {url}"));
-                    let node = self.dispatcher.node_id();
-                    let connected = format!("connected to {url} as {node}");
-                    (self.report)(&format!("node host {connected}"));
-                    self.supervisor.status(&connected);
+                    self.announce(&session, &url);
                     match self.serve(session, control, &lost) {
                         Some(next) => next,
                         None => break,
@@ -136,6 +132,18 @@ impl Host<'_> {
             }
         }
         Ending::Stopped
+    }
+
+    /// Says where it is connected now, and what its commands wait for.
+    fn announce(&self, session: &Session, url: &str) {
+        (self.report)(&format!("node host gateway connected: {url}"));
+        let connected = format!("connected to {url} as {}", self.dispatcher.node_id());
+        (self.report)(&format!("node host {connected}"));
+        if let Some(request) = &session.hello().pending_node_request {
+            let approve = format!("openclaw nodes approve {request}");
+            (self.report)(&format!("Commands wait for an approval: {approve}"));
+        }
+        self.supervisor.status(&connected);
     }
 
     /// Connects, declaring what this host offers now.

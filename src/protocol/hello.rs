@@ -185,6 +185,8 @@ pub struct HelloReceived {
     pub issued_at_ms: Option<u64>,
     /// `policy.tickIntervalMs`.
     pub tick_interval_ms: Option<u64>,
+    /// `snapshot.health.pendingNodeRequestId`: the request that commands of this node wait for.
+    pub pending_node_request: Option<String>,
 }
 
 impl HelloReceived {
@@ -209,6 +211,9 @@ impl HelloReceived {
             device_token: text(auth, "deviceToken").filter(|token| !token.is_empty()),
             issued_at_ms: auth.get("issuedAtMs").and_then(Value::as_u64),
             tick_interval_ms: part("policy").get("tickIntervalMs").and_then(Value::as_u64),
+            pending_node_request: part("snapshot")
+                .get("health")
+                .and_then(|health| text(health, "pendingNodeRequestId")),
         })
     }
 }
