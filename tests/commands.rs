@@ -231,6 +231,10 @@ fn an_explicit_url_needs_explicit_credentials() {
         refused.stderr.contains("Fix: pass --token or --password."),
         "{refused:?}"
     );
+    let refused = gateway.cli(&["nodes", "status", "--json", "--url", &url]);
+    let error = refused.json()["error"].clone();
+    assert_eq!(error["code"], "CREDENTIALS_MISSING");
+    assert_eq!(error["hint"], "pass --token or --password.");
     gateway
         .cli(&["nodes", "status", "--url", &url, "--token", SECRET])
         .success();

@@ -187,13 +187,17 @@ impl CliError {
         }
     }
 
-    /// The document of the `--json` contract: `{"ok":false,…,"error":{code,message,hint?,details}}`.
+    /// The document of the `--json` contract: `{"ok":false,…,"error":{code,message,hint?,details}}`. A program finds the
+    /// fix of a message that tells it itself in `hint` too.
     pub fn document(&self) -> Value {
         let (code, details) = self.machine();
+        let message = self.message();
+        let fix = message.lines().find_map(|line| line.strip_prefix("Fix: "));
+        let hint = self.hint().or_else(|| fix.map(str::to_owned));
         let mut error = Map::new();
         error.insert("code".to_owned(), json!(code));
-        error.insert("message".to_owned(), json!(self.message()));
-        if let Some(hint) = self.hint() {
+        error.insert("message".to_owned(), json!(message));
+        if let Some(hint) = hint {
             error.insert("hint".to_owned(), json!(hint));
         }
         error.insert("details".to_owned(), details);
