@@ -345,4 +345,13 @@ fn a_second_home_is_another_machine() {
         text.contains("unauthorized: gateway token mismatch"),
         "{text}"
     );
+
+    // Another state directory that takes this gateway for its own.
+    let other = Home::with_gateway(gateway.address.port(), "another-secret");
+    for line in [&["health", "--json"][..], &["nodes", "list", "--json"]] {
+        let refused = openclaw(&other, line);
+        let error = refused.json()["error"].clone();
+        let hint = error["hint"].as_str().unwrap_or_default();
+        assert!(hint.contains("openclaw doctor names it"), "{error}");
+    }
 }

@@ -74,6 +74,7 @@ impl GatewayFailure {
             .or_else(|| self.tls_through_login())
             .or_else(|| self.remediation())
             .or_else(|| self.start_it())
+            .or_else(|| self.another_answers())
     }
 
     /// A login leads to a port whose scheme nobody told.
@@ -98,6 +99,21 @@ impl GatewayFailure {
         let local = self.target.as_ref()?.source == UrlSource::Local;
         (local && self.is_refused()).then(|| {
             "Start it: openclaw gateway run (or openclaw gateway install). On another machine: --url or --ssh.".to_owned()
+        })
+    }
+
+    /// The gateway of this machine does not take the secret of this state directory.
+    fn another_answers(&self) -> Option<String> {
+        let target = self.target.as_ref()?;
+        let secret = matches!(
+            self.error.detail_code(),
+            Some("AUTH_PASSWORD_MISMATCH" | "AUTH_TOKEN_MISMATCH")
+        );
+        (secret && target.source == UrlSource::Local).then(|| {
+            format!(
+                "This secret is not that of the gateway at {}. Another state directory's may answer there: openclaw doctor names it (port.owner).",
+                target.url
+            )
         })
     }
 
