@@ -117,7 +117,12 @@ fn a_window_lets_new_machines_in_and_closes_by_itself() {
         .filter(|line| line.contains("\"pairing.open\""))
         .count();
     assert_eq!(opened, 2, "{trail}");
-    for (wrong, text) in [("25h", "forMs"), ("soon", "Invalid --for"), ("0s", "forMs")] {
+    for (wrong, text) in [
+        ("25h", "Invalid --for: at most 24h"),
+        ("soon", "Invalid --for: invalid duration: soon"),
+        ("3", "Invalid --for: name a unit, e.g. 3m"),
+        ("0s", "forMs"),
+    ] {
         let refused = gateway.cli(&["gateway", "pairing", "open", "--for", wrong]);
         assert!(
             refused.code == 1 && refused.stderr.contains(text),

@@ -103,12 +103,16 @@ fn nodes_away_for_long_go_with_their_devices_and_connected_ones_stay() {
             "Refusing to remove nodes without --yes; openclaw nodes prune --not-seen 90d --dry-run shows",
         ),
         (
-            &["--not-seen", "0", "--yes"],
+            &["--not-seen", "0d", "--yes"],
+            "Invalid --not-seen: at least an hour",
+        ),
+        (
+            &["--not-seen", "59m", "--yes"],
             "Invalid --not-seen: at least an hour",
         ),
         (
             &["--not-seen", "90", "--yes"],
-            "Invalid --not-seen: at least an hour",
+            "Invalid --not-seen: name a unit, e.g. 90m",
         ),
         (
             &["--yes"],

@@ -4,7 +4,7 @@ use crate::cli::advice::addressed;
 use crate::cli::command::{Command, Flag};
 use crate::cli::error::{CliError, Usage};
 use crate::cli::output::Style;
-use crate::cli::output::time::{milliseconds, parse_duration};
+use crate::cli::output::time::{DurationFault, duration_with_unit, milliseconds, parse_duration};
 use crate::cli::parse::{Typed, TypedOption};
 use crate::config::paths::DEV_GATEWAY_PORT;
 use crate::config::word::{LogLevel, Word};
@@ -154,16 +154,29 @@ impl Invocation {
         self.value(name)?.trim().parse().ok()
     }
 
-    /// An option that is a duration, in milliseconds.
+    /// An option that is a duration with its unit, in milliseconds.
+    ///
+    /// # Errors
+    /// `Invalid --<name>: invalid duration: …` or `Invalid --<name>: name a unit, e.g. 3m`.
+    pub fn duration(&self, name: &'static str) -> Result<Option<u64>, CliError> {
+        self.duration_by(name, duration_with_unit)
+    }
+
+    /// The same for an option of OpenClaw, where a bare number is milliseconds (cli.md §1.6).
     ///
     /// # Errors
     /// `Invalid --<name>: invalid duration: …`.
-    pub fn duration(&self, name: &'static str) -> Result<Option<u64>, CliError> {
-        let Some(text) = self.value(name) else {
-            return Ok(None);
-        };
-        let parsed = parse_duration(text).map_err(|fault| Usage::BadDuration(name, fault))?;
-        Ok(Some(parsed))
+    pub fn duration_or_milliseconds(&self, name: &'static str) -> Result<Option<u64>, CliError> {
+        self.duration_by(name, parse_duration)
+    }
+
+    fn duration_by(
+        &self,
+        name: &'static str,
+        parse: fn(&str) -> Result<u64, DurationFault>,
+    ) -> Result<Option<u64>, CliError> {
+        let parsed = self.value(name).map(parse).transpose();
+        Ok(parsed.map_err(|fault| Usage::BadDuration(name, fault))?)
     }
 
     /// A positional argument, trimmed; empty counts as absent.

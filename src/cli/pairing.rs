@@ -5,13 +5,14 @@ use serde_json::{Value, json};
 
 use crate::cli::administration::{Fallback, open as reach};
 use crate::cli::answer::Answer;
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, Usage};
 use crate::cli::invocation::Invocation;
 use crate::cli::nodes::with_note;
 use crate::cli::output::text::plain;
-use crate::cli::output::time::left;
+use crate::cli::output::time::{DurationFault, left};
 use crate::cli::row;
 use crate::pairing::waiting::OPEN_COMMAND;
+use crate::protocol::limits::MAX_PAIRING_WINDOW_MS;
 use crate::protocol::scope::Scope;
 use crate::store::clock::rfc3339;
 use crate::store::{Clock, SystemClock};
@@ -35,6 +36,9 @@ pub fn status(invocation: &Invocation) -> Result<Answer, CliError> {
 /// `Invalid --for: …`, a time that is too long, and as every administration command.
 pub fn open(invocation: &Invocation) -> Result<Answer, CliError> {
     let params = match invocation.duration("for")? {
+        Some(window) if window > MAX_PAIRING_WINDOW_MS => {
+            return Err(Usage::BadDuration("for", DurationFault::TooLong("24h")).into());
+        }
         Some(window) => json!({"forMs": window}),
         None => json!({}),
     };

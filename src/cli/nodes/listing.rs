@@ -27,7 +27,7 @@ impl Filter {
     fn read(invocation: &Invocation) -> Result<Filter, CliError> {
         Ok(Filter {
             connected: invocation.has("connected"),
-            last_connected: invocation.duration("last-connected")?,
+            last_connected: invocation.duration_or_milliseconds("last-connected")?,
         })
     }
 

@@ -9,6 +9,10 @@ pub enum DurationFault {
     Empty,
     /// Not a number with a unit.
     Malformed(String),
+    /// More than this.
+    TooLong(&'static str),
+    /// A number alone where a unit is needed.
+    Unitless(String),
 }
 
 impl std::fmt::Display for DurationFault {
@@ -16,6 +20,8 @@ impl std::fmt::Display for DurationFault {
         match self {
             DurationFault::Empty => write!(out, "invalid duration (empty)"),
             DurationFault::Malformed(text) => write!(out, "invalid duration: {text}"),
+            DurationFault::TooLong(limit) => write!(out, "at most {limit}"),
+            DurationFault::Unitless(number) => write!(out, "name a unit, e.g. {number}m"),
         }
     }
 }
@@ -51,13 +57,23 @@ pub fn parse_duration(text: &str) -> Result<u64, DurationFault> {
     Ok(total.round() as u64)
 }
 
+/// The same with a unit: nobody who types a bare number means milliseconds.
+///
+/// # Errors
+/// As [`parse_duration`], and [`DurationFault::Unitless`].
+pub fn duration_with_unit(text: &str) -> Result<u64, DurationFault> {
+    let parsed = parse_duration(text)?;
+    match text.contains(char::is_alphabetic) {
+        true => Ok(parsed),
+        false => Err(DurationFault::Unitless(text.trim().to_owned())),
+    }
+}
+
 /// Whole milliseconds, or a duration with its unit.
 pub fn milliseconds(text: &str) -> Option<u64> {
     match text.bytes().all(|byte| byte.is_ascii_digit()) {
         true => text.parse().ok(),
-        false => parse_duration(text)
-            .ok()
-            .filter(|_| text.contains(char::is_alphabetic)),
+        false => duration_with_unit(text).ok(),
     }
 }
 
@@ -143,6 +159,9 @@ mod tests {
             "invalid duration: 5parsecs"
         );
         assert_eq!(DurationFault::Empty.to_string(), "invalid duration (empty)");
+        assert_eq!(duration_with_unit("3m"), Ok(180_000));
+        let bare = duration_with_unit(" 3 ").unwrap_err();
+        assert_eq!(bare.to_string(), "name a unit, e.g. 3m");
     }
 
     #[test]
