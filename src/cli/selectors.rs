@@ -176,12 +176,20 @@ pub fn key<'a>(
 /// The request id that `query` means among the rows of both layers; what fits nothing is returned as it is.
 ///
 /// # Errors
-/// `ambiguous request: …`.
+/// `ambiguous request: …`, and a beginning that is too short to stand for one.
 pub fn request<'a>(query: &'a str, requests: &'a [Value]) -> Result<&'a str, CliError> {
+    let query = query.trim();
     let ids = requests
         .iter()
         .filter_map(|found| row::text(found, "requestId"));
-    abbreviated("request", query.trim(), ids, SHORTEST_PREFIX)
+    if query.len() < SHORTEST_PREFIX && ids.clone().any(|id| is_prefix(query, id, 1)) {
+        let mut failed = Failed::new("INVALID_REQUEST", "unknown requestId");
+        failed.hint = Some(format!(
+            "Give at least {SHORTEST_PREFIX} characters of the id."
+        ));
+        return Err(failed.into());
+    }
+    abbreviated("request", query, ids, SHORTEST_PREFIX)
 }
 
 fn abbreviated<'a>(
@@ -337,11 +345,14 @@ mod tests {
         ];
         for (query, expected) in [
             ("219294ee", Ok("219294ee-440b")),
-            ("219294e", Ok("219294e")),
+            ("219294e", Err("unknown requestId")),
+            ("zz", Ok("zz")),
             (" 219294ef-440b ", Ok("219294ef-440b")),
         ] {
             let found = request(query, &requests).map_err(|error| error.to_string());
             assert_eq!(found, expected.map_err(|e: &str| e.to_owned()), "{query}");
         }
+        let hint = request("2", &requests).unwrap_err().hint().unwrap();
+        assert_eq!(hint, "Give at least 8 characters of the id.");
     }
 }

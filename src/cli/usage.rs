@@ -53,7 +53,11 @@ impl fmt::Display for Usage {
             Usage::BadPort => write!(out, "Invalid port"),
             Usage::Empty(name) => write!(out, "error: --{name} required"),
             Usage::MissingArgument(name) => {
-                write!(out, "error: missing required argument '{name}'")
+                write!(out, "error: missing required argument '{name}'")?;
+                match *name {
+                    "requestId" => out.write_str("\n(openclaw nodes pending lists what waits)"),
+                    _ => Ok(()),
+                }
             }
             Usage::MissingOption(option) => {
                 write!(out, "error: required option '{option}' not specified")

@@ -156,7 +156,7 @@ fn command_lines() {
         ),
         (
             "nodes approve",
-            "error: missing required argument 'requestId'",
+            "error: missing required argument 'requestId'\n(openclaw nodes pending lists what waits)",
         ),
         (
             "nodes describe",
