@@ -61,7 +61,6 @@ pub mod selectors;
 pub mod service;
 pub mod stay;
 pub mod stream;
-pub mod suggest;
 pub mod table;
 #[cfg(test)]
 mod testing;

@@ -10,7 +10,7 @@ use lexopt::{Arg, Parser};
 use crate::cli::command::{Command, Flag, Takes};
 use crate::cli::error::Usage;
 use crate::cli::output::time::{DurationFault, milliseconds};
-use crate::cli::suggest::nearest;
+use crate::config::suggest::nearest;
 
 /// What was asked for.
 #[derive(Debug)]

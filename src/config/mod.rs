@@ -27,6 +27,7 @@ pub mod reference_check;
 pub mod scan;
 pub mod secret;
 pub mod source;
+pub mod suggest;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod token;
