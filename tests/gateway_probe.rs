@@ -159,6 +159,18 @@ fn several_gateways_are_told_apart_and_secrets_stay_with_theirs() {
     let unresolved = probe(&here.home, &[]);
     assert_eq!(codes(&unresolved.json()), ["auth_secretref_unresolved"]);
     assert_eq!(unresolved.code, 1);
+    // Two ways that lack the same secret are one warning, and a way that leads nowhere has no address.
+    here.home.write_config(&format!(
+        "{{ gateway: {{ mode: 'remote', port: {}, remote: {{ url: '{url}', sshTarget: 'pi@gw', \
+         token: {{source: 'env', provider: 'default', id: 'NOT_SET'}} }} }} }}",
+        free_port()
+    ));
+    let unresolved = probe(&here.home, &[]).json();
+    let targets = json!(["sshTunnel", "configRemote"]);
+    assert_eq!(codes(&unresolved), ["auth_secretref_unresolved"]);
+    assert_eq!(unresolved["warnings"][0]["targetIds"], targets);
+    let shown = openclaw(&here.home, &["gateway", "probe"]);
+    assert!(shown.stdout.contains("\nSSH tunnel\n"), "{shown:?}");
 }
 
 #[test]

@@ -101,7 +101,10 @@ fn a_command_asks_the_gateway_at_the_other_end_of_a_login() {
     for elsewhere in ["pi@other.lan", "pi@gateway.lan"] {
         let refused = scene.run(&["devices", "list", "--ssh", elsewhere]);
         assert!(
-            refused.code == 1 && refused.stderr.contains("requires explicit credentials"),
+            refused.code == 1
+                && refused
+                    .stderr
+                    .contains("a gateway at the other end of --ssh requires explicit credentials"),
             "{refused:?}"
         );
     }

@@ -52,7 +52,7 @@ impl TlsPart {
             ),
         };
         if self.certificate.is_none() {
-            let hint = "Turn it on: openclaw config set gateway.tls.enabled true, then restart the gateway.";
+            let hint = "Turn it on: openclaw config set gateway.tls.enabled true";
             failed.hint = Some(hint.to_owned());
         }
         Err(failed.into())

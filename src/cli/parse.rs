@@ -59,13 +59,17 @@ pub fn parse(
         arguments: Vec::new(),
     };
     let mut parser = Parser::from_args(arguments);
+    let mut asks_for_help = false;
     loop {
         if let Some(word) = dashed_value(&mut parser, &typed) {
             read_word(word, &mut typed)?;
             continue;
         }
         let Some(argument) = parser.next().map_err(|fault| unwanted(&fault))? else {
-            return finish(typed);
+            return match asks_for_help {
+                true => Ok(Parsed::Help(typed.path)),
+                false => finish(typed),
+            };
         };
         match argument {
             Arg::Short('h') | Arg::Long("help") => return Ok(Parsed::Help(typed.path)),
@@ -83,9 +87,16 @@ pub fn parse(
                 let (flag, global) = found.ok_or_else(|| unmarked(&typed, &format!("--{name}")))?;
                 read_option(&mut parser, flag, global, &mut typed.options)?;
             }
+            Arg::Value(word) if word == "help" && is_group(&typed) => asks_for_help = true,
             Arg::Value(word) => read_word(word, &mut typed)?,
         }
     }
+}
+
+/// Whether the next word is a subcommand.
+fn is_group(typed: &Typed) -> bool {
+    let command = typed.path.last();
+    command.is_some_and(|command| !command.children.is_empty()) && typed.arguments.is_empty()
 }
 
 /// The next argument when it stands where a positional one belongs and is too long for letters of options:
@@ -193,7 +204,7 @@ fn checked(flag: &'static Flag, value: String) -> Result<String, Usage> {
         _ if value.trim().is_empty() => Err(Usage::Empty(flag.long)),
         _ if fits => Ok(value),
         Takes::Choice(_, words) => Err(Usage::BadChoice(flag.long, words)),
-        Takes::Port => Err(Usage::BadPort),
+        Takes::Port => Err(Usage::BadPort(flag.long)),
         _ => Err(Usage::BadMilliseconds(flag.usage(), value)),
     }
 }
@@ -204,7 +215,7 @@ fn read_word(word: OsString, typed: &mut Typed) -> Result<(), Usage> {
     let Some(command) = typed.path.last().copied() else {
         return Ok(());
     };
-    if !command.children.is_empty() && typed.arguments.is_empty() {
+    if is_group(typed) {
         let Some(child) = command.child(&word) else {
             let visible = command.children.iter().map(|child| child.name);
             let near = nearest(&word, visible).map(str::to_owned);

@@ -49,7 +49,8 @@ impl Reach {
         let nameless = !endpoint.credentials.any() && tokens.load(Role::Operator).is_none();
         if endpoint.source == UrlSource::Ssh && nameless {
             let config = paths.config_file.clone();
-            let missing = ResolveError::CredentialsMissing { config };
+            let source = endpoint.source;
+            let missing = ResolveError::CredentialsMissing { source, config };
             return Err(GatewayFailure::nowhere(missing.into()).into());
         }
         Ok(Reach {

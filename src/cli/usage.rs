@@ -13,8 +13,8 @@ pub enum Usage {
     BadDuration(&'static str, DurationFault),
     /// Not whole milliseconds above zero: option as in help, and what was given.
     BadMilliseconds(String, String),
-    /// Not a port.
-    BadPort,
+    /// Not a port: option name.
+    BadPort(&'static str),
     /// An option that must not be empty was.
     Empty(&'static str),
     /// A required argument is missing.
@@ -50,7 +50,9 @@ impl fmt::Display for Usage {
                 out,
                 "error: option '{option}' argument '{value}' is invalid. Expected whole milliseconds above 0."
             ),
-            Usage::BadPort => write!(out, "Invalid port"),
+            Usage::BadPort(name) => {
+                write!(out, "Invalid port: --{name} takes a number from 1 to 65535")
+            }
             Usage::Empty(name) => write!(out, "error: --{name} required"),
             Usage::MissingArgument(name) => {
                 write!(out, "error: missing required argument '{name}'")?;

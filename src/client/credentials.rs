@@ -205,6 +205,7 @@ pub fn resolve(sources: &Sources, purpose: Purpose) -> Result<Endpoint, ResolveE
     let explicit = matches!(source, UrlSource::Flag | UrlSource::Environment);
     if explicit && !credentials.any() {
         return Err(ResolveError::CredentialsMissing {
+            source,
             config: sources.config_file.clone(),
         });
     }

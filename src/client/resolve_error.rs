@@ -9,8 +9,10 @@ use crate::config::redact::without_login;
 /// Why there is nothing to connect to. Display is the final text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ResolveError {
-    /// An explicit URL without explicit credentials.
+    /// An explicit URL or login without explicit credentials.
     CredentialsMissing {
+        /// Who named the gateway.
+        source: UrlSource,
         /// The configuration file.
         config: PathBuf,
     },
@@ -54,11 +56,17 @@ pub enum ResolveError {
 impl fmt::Display for ResolveError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ResolveError::CredentialsMissing { config } => write!(
-                out,
-                "gateway url override requires explicit credentials\nFix: pass --token or --password.\nConfig: {}",
-                config.display()
-            ),
+            ResolveError::CredentialsMissing { source, config } => {
+                let what = match source {
+                    UrlSource::Ssh => "a gateway at the other end of --ssh",
+                    _ => "gateway url override",
+                };
+                write!(
+                    out,
+                    "{what} requires explicit credentials\nFix: pass --token or --password.\nConfig: {}",
+                    config.display()
+                )
+            }
             ResolveError::PinWithoutTls { url, source } => write!(
                 out,
                 "gateway tls fingerprint requires wss:// gateway url (it is {url})\nSource: {source}\n\

@@ -115,6 +115,16 @@ pub fn is_section(segments: &[&str]) -> bool {
             .any(|key| key.relation(segments) == Some(Relation::Above))
 }
 
+/// The names that an object at this path may have, without those that stand for any; some more than once.
+pub fn members(segments: &[&str]) -> impl Iterator<Item = &'static str> {
+    let below = KEYS
+        .iter()
+        .filter(move |key| key.relation(segments) == Some(Relation::Above));
+    let depth = segments.len();
+    let names = below.filter_map(move |key| key.path.split('.').nth(depth));
+    names.filter(|name| !name.ends_with('*'))
+}
+
 /// What a change at this path does to a running gateway: the strongest effect of all keys it touches.
 pub fn effect(segments: &[&str]) -> Effect {
     if let Some(key) = find(segments) {

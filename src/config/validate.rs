@@ -6,6 +6,7 @@ use crate::config::error::Issue;
 use crate::config::expand::Missing;
 use crate::config::key;
 use crate::config::kind::{expect, unrecognized};
+use crate::config::suggest::nearest;
 
 /// All issues of a document whose includes and variables are resolved. Places that need a missing
 /// variable are skipped: they count as absent and are reported as warnings.
@@ -58,7 +59,8 @@ impl<'a> Walk<'a> {
             }
             self.segments.pop();
             if !known {
-                self.issues.push(unknown(path, name));
+                let near = nearest(name, key::members(&self.segments));
+                self.issues.push(unknown(path, name, near));
             }
         }
         if path == "gateway.auth.trustedProxy" && !members.contains_key("userHeader") {
@@ -71,12 +73,15 @@ impl<'a> Walk<'a> {
     }
 }
 
-fn unknown(path: &str, name: &str) -> Issue {
+fn unknown(path: &str, name: &str, near: Option<&str>) -> Issue {
     let mut issue = unrecognized(path, name);
-    if path == "gateway" && matches!(name, "token" | "password") {
-        issue
-            .message
-            .push_str(&format!(" (did you mean gateway.auth.{name}?)"));
+    let meant = match (path, name, near) {
+        ("gateway", "token" | "password", _) => Some(format!("gateway.auth.{name}")),
+        ("", _, near) => near.map(str::to_owned),
+        (_, _, near) => near.map(|near| format!("{path}.{near}")),
+    };
+    if let Some(meant) = meant {
+        issue.message += &format!(" (did you mean {meant}?)");
     }
     issue
 }
@@ -206,6 +211,24 @@ mod tests {
                 "tools.exec: Unrecognized key: \"wrong\"",
             ]
         );
+    }
+
+    #[test]
+    fn a_mistyped_key_is_told_with_the_one_that_was_meant() {
+        for (document, said) in [
+            (
+                json!({"gateway": {"prot": 1}}),
+                "\"prot\" (did you mean gateway.port?)",
+            ),
+            (json!({"gatewy": {}}), "\"gatewy\" (did you mean gateway?)"),
+            (
+                json!({"gateway": {"tls": {"enable": true}}}),
+                "\"enable\" (did you mean gateway.tls.enabled?)",
+            ),
+        ] {
+            let found = issues(&document);
+            assert!(found[0].ends_with(said), "{found:?}");
+        }
     }
 
     #[test]

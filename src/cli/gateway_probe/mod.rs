@@ -126,18 +126,14 @@ fn warnings(probed: &[Probed]) -> Vec<Warning> {
     for one in probed {
         let id = one.target.kind.id();
         let failed = one.error.as_deref().filter(|_| !one.is_reached());
-        if let (Kind::SshTunnel, Some(why)) = (one.target.kind, failed) {
+        let unresolved = one.target.endpoint.as_ref().err();
+        let unresolved = unresolved.filter(|fault| fault.secret);
+        if let Some(fault) = unresolved {
+            let code = "auth_secretref_unresolved";
+            Warning::new(code, fault.text.clone(), &[id]).join(&mut warnings);
+        } else if let (Kind::SshTunnel, Some(why)) = (one.target.kind, failed) {
             let message = format!("the SSH login did not lead to the gateway: {why}");
             warnings.push(Warning::new("ssh_tunnel_failed", message, &[id]));
-        }
-        if let Err(fault) = &one.target.endpoint {
-            if fault.secret {
-                warnings.push(Warning::new(
-                    "auth_secretref_unresolved",
-                    fault.text.clone(),
-                    &[id],
-                ));
-            }
         }
         if one.nameless {
             let message = "connected, but without the right to read: the probe has no device that is approved there";

@@ -94,6 +94,15 @@ impl Warning {
             targets,
         }
     }
+
+    /// Puts it among `warnings`; one that says the same is about its targets too then.
+    pub fn join(self, warnings: &mut Vec<Warning>) {
+        let same = |it: &&mut Warning| it.code == self.code && it.message == self.message;
+        match warnings.iter_mut().find(same) {
+            Some(known) => known.targets.extend(self.targets),
+            None => warnings.push(self),
+        }
+    }
 }
 
 impl Probed {
@@ -165,7 +174,9 @@ impl Probed {
     }
 
     fn text(&self) -> String {
-        let mut out = format!("{} {}\n", self.target.label(), plain(&self.target.url));
+        let head = format!("{} {}", self.target.label(), plain(&self.target.url));
+        // A way that cannot be tried may lead nowhere.
+        let mut out = format!("{}\n", head.trim_end());
         if let Some(tunnel) = self.target.tunnel() {
             out += &format!("  Through: {tunnel}\n");
         }

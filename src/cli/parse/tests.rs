@@ -83,6 +83,10 @@ fn command_lines() {
         ("--help", "help "),
         ("-V", "version"),
         ("--version", "version"),
+        ("help", "help "),
+        ("help nodes list", "help nodes/list"),
+        ("nodes help", "help nodes"),
+        ("nodes approve help", "run nodes/approve help"),
         ("nodes", "help nodes"),
         ("nodes list --help", "help nodes/list"),
         ("nodes describe -h", "help nodes/describe"),
@@ -180,9 +184,18 @@ fn command_lines() {
             "nodes list --timeout 0",
             "error: option '--timeout <ms>' argument '0' is invalid. Expected whole milliseconds above 0.",
         ),
-        ("gateway --port abc", "Invalid port"),
-        ("gateway --port 0", "Invalid port"),
-        ("gateway --port 65536", "Invalid port"),
+        (
+            "gateway --port abc",
+            "Invalid port: --port takes a number from 1 to 65535",
+        ),
+        (
+            "gateway --port 0",
+            "Invalid port: --port takes a number from 1 to 65535",
+        ),
+        (
+            "gateway --port 65536",
+            "Invalid port: --port takes a number from 1 to 65535",
+        ),
         (
             "gateway --bind 0.0.0.0",
             "Invalid --bind (use \"lan\" or \"auto\")",
