@@ -326,11 +326,14 @@ mod tests {
         let reference = "{gateway:{auth:{token:{source:'env',provider:'default',id:'MY_TOK'}}}}";
         let error = plan_auth(&loaded(reference, &[]), &flags(), Bind::Loopback).unwrap_err();
         assert_eq!(error.exit_code(), 1);
+        let text = error.to_string();
+        let (said, fix) = text.split_once('\n').unwrap();
         assert_eq!(
-            error.to_string(),
+            said,
             "Gateway failed to start: Error: Startup failed: required secrets are unavailable. \
              SecretRefResolutionError: Environment variable \"MY_TOK\" is missing or empty."
         );
+        assert!(fix.starts_with("Fix: give it to this process"), "{fix}");
     }
 
     #[test]

@@ -102,7 +102,9 @@ impl fmt::Display for StartError {
             Self::SecretUnavailable(why) => write!(
                 f,
                 "Gateway failed to start: Error: Startup failed: required secrets are unavailable. \
-                 SecretRefResolutionError: {why}"
+                 SecretRefResolutionError: {why}\n\
+                 Fix: give it to this process (a service reads gateway.systemd.env in its state directory), \
+                 or set gateway.auth.token or gateway.auth.password to another secret"
             ),
             Self::TailscaleBind(mode) => write!(
                 f,
