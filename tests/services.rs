@@ -355,6 +355,20 @@ fn without_a_service_manager_the_reason_and_the_ways_out_are_named() {
             "systemd-headless"
         ]
     );
+    // What just failed is no advice for a person.
+    let container = [("OPENCLAW_CONTAINER", "1")];
+    let headless = run(&home, NO_BUS, &container, &["gateway", "install"]);
+    let tips: Vec<&str> = headless
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("Tip: "))
+        .collect();
+    assert_eq!(tips.len(), 3, "{headless:?}");
+    assert!(
+        tips.iter()
+            .all(|tip| tip.to_lowercase().contains("systemd") || tip.contains("XDG_RUNTIME_DIR")),
+        "{tips:?}"
+    );
     // Nothing was written on the way.
     assert!(
         !home.path().join(".config").exists() && !home.state().join("gateway.systemd.env").exists()

@@ -81,7 +81,10 @@ impl Action<'_> {
         document.insert("error".to_owned(), json!(error));
         add(&mut document, &hints);
         let mut answer = Answer::new(Value::Object(document), "").note(error);
-        for hint in hints {
+        // Without a service manager a person needs one first: what asks it would fail alike.
+        let no_manager = hints.iter().any(|hint| hint.kind == "systemd-unavailable");
+        let asks_it = |hint: &Hint| no_manager && matches!(hint.kind, "generic" | "install");
+        for hint in hints.into_iter().filter(|hint| !asks_it(hint)) {
             answer = answer.note(format!("Tip: {}", hint.text));
         }
         answer.exit(FAILURE)
