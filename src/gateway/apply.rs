@@ -11,7 +11,7 @@ use crate::gateway::context::Context;
 use crate::gateway::crowd;
 use crate::gateway::exec_approval::desk;
 use crate::gateway::refilter::refilter;
-use crate::identity::{ConnId, DeviceId, RequestId};
+use crate::identity::{ConnId, DeviceId, NodeId, RequestId};
 use crate::pairing::{Change, Changes, Part, SessionEnd};
 use crate::protocol::close;
 use crate::protocol::scope::Role;
@@ -51,6 +51,7 @@ pub fn apply(context: &Arc<Context>, changes: Changes, caller: Option<&ConnId>) 
             }
             Change::Refilter { node, ask } => {
                 applied.approvals += desk::revoke_unpaired(context, &node);
+                forget_unpaired(context, &node);
                 let found = refilter(context, &node, ask);
                 applied.invokes += found.withdrawn;
                 applied.asked = found.request.or(applied.asked);
@@ -92,4 +93,17 @@ fn end_sessions(
     }
     // Behind the end of the sessions: what they asked for until then is found, and nothing comes after it.
     applied.approvals += desk::revoke_device(context, device, role);
+    if role != Some(Role::Operator) {
+        context.pending_work().forget(&NodeId::from(device));
+    }
+}
+
+/// Drops the errands of `node`, if it is not paired any more: a later approval starts with none (§6.4).
+fn forget_unpaired(context: &Context, node: &NodeId) {
+    let paired = context
+        .store
+        .read(|state| state.nodes.paired.record(node.as_str()).is_some());
+    if !paired.unwrap_or(false) {
+        context.pending_work().forget(node);
+    }
 }

@@ -1,7 +1,7 @@
 //! Small errands that wait for a node to fetch them: status and location requests (protocol.md §7.6).
 //!
 //! One errand per node and kind; they live in memory only and end by being fetched, by expiring or when
-//! the node's pairing ends. Pure data: ids and the time come in as arguments.
+//! the node's pairing or its token ends. Pure data: ids and the time come in as arguments.
 
 use std::collections::HashMap;
 

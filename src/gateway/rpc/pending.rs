@@ -51,8 +51,6 @@ pub fn drain(call: &Call<'_>, params: Option<Value>) -> Outcome {
 pub fn enqueue(call: &Call<'_>, params: Option<Value>) -> Outcome {
     let asked = PendingEnqueue::parse(params)?;
     let now_ms = call.context.now_ms();
-    let state = call.state()?;
-    gate::require_pairing(&state, &asked.node_id, now_ms, &asked.kind)?;
     let item = Item {
         id: Random.uuid(),
         kind: if asked.kind == "location.request" {
@@ -68,8 +66,11 @@ pub fn enqueue(call: &Call<'_>, params: Option<Value>) -> Outcome {
         created_at_ms: now_ms,
         expires_at_ms: asked.expires_in_ms.map(|life| now_ms.saturating_add(life)),
     };
+    // Looked at under the lock: a pairing that ends meanwhile takes the errand along.
     let mut work = call.context.pending_work();
     call.still_here()?;
+    let state = call.state()?;
+    gate::require_pairing(&state, &asked.node_id, now_ms, &asked.kind)?;
     let (revision, queued) = work.enqueue(&asked.node_id, item, now_ms);
     drop(work);
     Ok(Reply::Now(json!({
@@ -99,7 +100,8 @@ pub fn plugin_tools(call: &Call<'_>) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::testing::{House, START_MS};
+    use crate::gateway::testing::{House, START_MS, device_record, node_record};
+    use crate::pairing::Part;
 
     #[test]
     fn errands_reach_their_node_once() {
@@ -145,6 +147,40 @@ mod tests {
         );
         let error = person.refused("node.pending.enqueue", errand);
         assert_eq!(error["details"]["code"], "NODE_PAIRING_REQUIRED");
+    }
+
+    #[test]
+    fn an_errand_does_not_outlive_the_pairing_of_its_node() {
+        let ends = [
+            ("node.pair.remove", json!({"nodeId": "n"})),
+            ("device.pair.remove", json!({"deviceId": "n"})),
+            (
+                "device.token.revoke",
+                json!({"deviceId": "n", "role": "node"}),
+            ),
+            (
+                "node.pair.prune",
+                json!({"notSeenMs": crate::protocol::limits::DAY_MS, "nodeIds": ["n"]}),
+            ),
+        ];
+        for (method, params) in ends {
+            let house = House::new();
+            let pair = || {
+                let device = device_record("n", &[("node", &[])]);
+                house.seed(Part::DevicesPaired, json!({"n": device}));
+                house.seed(Part::NodesPaired, json!({"n": node_record("n", &[])}));
+            };
+            pair();
+            let person = house.operator(&["operator.admin"]);
+            let errand = json!({"nodeId": "n", "type": "status.request"});
+            person.ask("node.pending.enqueue", errand);
+            person.ask(method, params);
+            pair();
+            let drained = house
+                .node("n", &[])
+                .ask("node.pending.drain", json!({"maxItems": 10}));
+            assert_eq!(drained["items"][0]["id"], "baseline-status", "{method}");
+        }
     }
 
     #[test]
