@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::gateway::invoke::Origin;
 use crate::identity::ids::NodeId;
 use crate::protocol::error::ErrorShape;
+use crate::protocol::frame::parse_json;
 use crate::protocol::params::{NodeError, NodeInvokeResult};
 
 /// How an invoke ends: with what the node said, or without it.
@@ -65,7 +66,7 @@ pub fn answer(
 fn success(origin: Origin, node: &NodeId, command: &str, result: NodeInvokeResult) -> Value {
     let payload = match result.payload_json.as_deref() {
         Some(text) if !text.trim().is_empty() => {
-            Some(serde_json::from_str(text).unwrap_or_else(|_| json!({"payloadJSON": text})))
+            Some(parse_json(text).unwrap_or_else(|_| json!({"payloadJSON": text})))
         }
         _ => result.payload,
     };
@@ -131,7 +132,17 @@ mod tests {
             payload_json: Some(text.to_owned()),
             ..result(true)
         };
+        let deep = format!("{}{}", "[".repeat(80), "]".repeat(80));
         let cases = [
+            (
+                text("{\"stdout\":\"abc\\ud83d\"}"),
+                json!({"ok":true,"nodeId":"n","command":"c","payload":{"stdout":"abc\u{fffd}"},
+                    "payloadJSON":"{\"stdout\":\"abc\\ud83d\"}"}),
+            ),
+            (
+                text(&deep),
+                json!({"ok":true,"nodeId":"n","command":"c","payload":{"payloadJSON":deep},"payloadJSON":deep}),
+            ),
             (
                 text("{\"bins\":{}}"),
                 json!({"ok":true,"nodeId":"n","command":"c","payload":{"bins":{}},"payloadJSON":"{\"bins\":{}}"}),

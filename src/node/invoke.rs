@@ -14,6 +14,7 @@ use super::machine::Machine;
 use super::replays::{Begin, Finished, Key, Replays};
 use super::system::{self, Reply};
 use crate::protocol::error::ErrorShape;
+use crate::protocol::json_text;
 
 /// The commands that every node host declares, in the order it declares them.
 pub const COMMANDS: &[&str] = &[
@@ -222,7 +223,7 @@ impl Dispatcher {
 
 /// The places that are kept for a request to a browser, which must get through when all others hang.
 fn kept_for(params_json: Option<&str>) -> usize {
-    let params: Option<Value> = params_json.and_then(|text| serde_json::from_str(text).ok());
+    let params: Option<Value> = params_json.and_then(|text| json_text::read(text.as_bytes()).ok());
     let path = params
         .as_ref()
         .and_then(|params| params.get("path")?.as_str());
@@ -353,7 +354,8 @@ fn parse_params(text: Option<&str>) -> Result<Value, ErrorShape> {
     let text = text.filter(|text| !text.is_empty());
     let text =
         text.ok_or_else(|| ErrorShape::invalid("Error: INVALID_REQUEST: paramsJSON required"))?;
-    serde_json::from_str(text).map_err(|error| ErrorShape::invalid(format!("SyntaxError: {error}")))
+    json_text::read(text.as_bytes())
+        .map_err(|error| ErrorShape::invalid(format!("SyntaxError: {error}")))
 }
 
 #[cfg(test)]

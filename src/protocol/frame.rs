@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::protocol::{
     error::ErrorShape,
-    nesting,
+    json_text, nesting,
     schema::{self, Fields, Kind, NAME, optional, required},
 };
 
@@ -129,7 +129,7 @@ impl Frame {
     /// accepted. `None` is text that is no frame, which a client ignores. Answers may nest deeper than
     /// requests, so the limit is the parser's own (128): call it on a stack of a mebibyte or more.
     pub fn parse(text: &str) -> Option<Frame> {
-        let mut value: Value = serde_json::from_str(text).ok()?;
+        let mut value: Value = json_text::read(text.as_bytes()).ok()?;
         match value.get("type")?.as_str()? {
             "event" => Some(Frame::Event(Event {
                 name: value.get("event")?.as_str()?.to_owned(),
@@ -240,7 +240,7 @@ impl EventText {
 /// measured before a connection thread's small stack has to hold it.
 pub fn parse_json(text: &str) -> Result<Value, FrameFault> {
     nesting::measure(text).map_err(|_| FrameFault::TooDeep)?;
-    serde_json::from_str(text).map_err(|_| FrameFault::NotJson)
+    json_text::read(text.as_bytes()).map_err(|_| FrameFault::NotJson)
 }
 
 fn request_from(value: Value) -> Option<Request> {

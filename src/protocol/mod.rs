@@ -10,6 +10,7 @@ pub mod event;
 pub mod frame;
 pub mod hello;
 pub mod hidden;
+pub mod json_text;
 pub mod limits;
 pub mod method;
 pub mod nesting;

@@ -11,6 +11,7 @@ use crate::gateway::limits::Topic;
 use crate::gateway::node_events::{exec_line, presence_trigger};
 use crate::identity::ids::DeviceId;
 use crate::pairing::node;
+use crate::protocol::frame::parse_json;
 use crate::protocol::params::NodeEvent;
 use crate::store::{StoreError, TransactError};
 
@@ -97,7 +98,10 @@ fn log_exec(call: &Call<'_>, event: &str, payload: Option<&str>) {
 }
 
 fn object(payload: Option<&str>) -> Option<Map<String, Value>> {
-    serde_json::from_str(payload?).ok()
+    match parse_json(payload?) {
+        Ok(Value::Object(members)) => Some(members),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -187,6 +191,12 @@ mod tests {
             assert_eq!(node.ask("node.event", report()), json!({"ok": true}));
         }
         assert!(!is_line_left());
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_in_the_payload_costs_only_itself() {
+        let read = object(Some(r#"{"output":"abc\ud83d"}"#)).unwrap();
+        assert_eq!(read["output"], "abc\u{fffd}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::cdp::CdpError;
 use crate::net::Text;
+use crate::protocol::json_text;
 
 /// Pieces that may wait for their reader.
 const MAX_WAITING: usize = 8;
@@ -47,10 +48,10 @@ impl Answer {
     /// [`CdpError::Refused`], [`CdpError::TooLong`], [`CdpError::TimedOut`], [`CdpError::Closed`].
     pub fn read<T: DeserializeOwned>(self, limit: usize, deadline: Instant) -> Result<T, CdpError> {
         let reply = match self {
-            Self::Whole(text) => parsed::<Reply<T>>(text.as_bytes()).map_err(strange)?,
+            Self::Whole(text) => json_text::read::<Reply<T>>(text.as_bytes()).map_err(strange)?,
             Self::Pieces(pieces) => {
                 let text = gathered(&pieces, limit, deadline)?;
-                parsed::<Reply<T>>(&text).map_err(|error| {
+                json_text::read::<Reply<T>>(&text).map_err(|error| {
                     if error.is_eof() {
                         CdpError::Closed
                     } else {
@@ -65,43 +66,6 @@ impl Answer {
             (None, None) => Err(CdpError::Refused("the browser answered nothing".to_owned())),
         }
     }
-}
-
-/// Reads what a browser says. Half of a surrogate pair, which a page may show but JSON cannot carry, is read as U+FFFD.
-///
-/// # Errors
-/// It is not what `T` is made of.
-pub fn parsed<T: DeserializeOwned>(text: &[u8]) -> serde_json::Result<T> {
-    serde_json::from_slice(text).or_else(|error| match paired(text) {
-        Some(text) => serde_json::from_slice(&text),
-        None => Err(error),
-    })
-}
-
-/// The text with U+FFFD for every lone surrogate; `None` without any.
-fn paired(text: &[u8]) -> Option<Vec<u8>> {
-    let unit = |at: usize| {
-        let digits = text.get(at..)?.strip_prefix(b"\\u")?.get(..4)?;
-        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-    };
-    let mut whole = Vec::new();
-    let (mut at, mut copied) = (0, 0);
-    while let Some(found) = text.get(at..)?.iter().position(|byte| *byte == b'\\') {
-        at += found;
-        at += match unit(at) {
-            Some(0xd800..=0xdbff) if matches!(unit(at + 6), Some(0xdc00..=0xdfff)) => 12,
-            Some(0xd800..=0xdfff) => {
-                whole.extend_from_slice(&text[copied..at]);
-                whole.extend_from_slice(b"\\ufffd");
-                copied = at + 6;
-                6
-            }
-            Some(_) => 6,
-            None => 2,
-        };
-    }
-    whole.extend_from_slice(&text[copied..]);
-    (copied > 0).then_some(whole)
 }
 
 /// An answer that is not as the protocol has it.
@@ -154,30 +118,6 @@ mod tests {
     }
 
     #[test]
-    fn half_a_surrogate_pair_costs_only_itself() {
-        for (text, expected) in [
-            (r#"["a\ud83d b"]"#, json!(["a\u{fffd} b"])),
-            (
-                r#"["\udc00\ud83d\ude00\ud83d"]"#,
-                json!(["\u{fffd}😀\u{fffd}"]),
-            ),
-            (r#"["\\ud83d","\ud83d"]"#, json!(["\\ud83d", "\u{fffd}"])),
-            (r#"["\ud83d\n"]"#, json!(["\u{fffd}\n"])),
-        ] {
-            assert_eq!(
-                parsed::<Value>(text.as_bytes()).unwrap(),
-                expected,
-                "{text}"
-            );
-        }
-        for text in [r#"["\u"#, r#"["\"#, r#"["\ud83d"#, "["] {
-            assert!(parsed::<Value>(text.as_bytes()).is_err(), "{text}");
-        }
-        let answer = format!("{{\"id\":7,\"result\":\"{}\"}}", "\\ud83d");
-        assert_eq!(read(&answer, 3, 64), Ok(json!("\u{fffd}")));
-    }
-
-    #[test]
     fn an_answer_in_pieces_is_read_whole() {
         let text =
             json!({"id": 7, "result": {"value": "äö".repeat(50)}, "sessionId": "S"}).to_string();
@@ -187,6 +127,8 @@ mod tests {
             assert_eq!(read(&text, size, text.len() - 1), Err(CdpError::TooLong));
             assert_eq!(read(&text[..39], size, text.len()), Err(CdpError::Closed));
         }
+        let answer = format!("{{\"id\":7,\"result\":\"{}\"}}", "\\ud83d");
+        assert_eq!(read(&answer, 3, 64), Ok(json!("\u{fffd}")));
         let refused = json!({"id": 7, "error": {"code": -32000, "message": "No"}}).to_string();
         assert_eq!(
             read(&refused, 5, 1_000),

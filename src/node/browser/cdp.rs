@@ -14,9 +14,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::answers::{self, Answer, piecewise};
+use super::answers::{Answer, piecewise};
 use crate::net::diversion::Taker;
 use crate::net::{NetError, Outbox, Peer, Side, Step, Text, dial, upgrade};
+use crate::protocol::json_text;
 
 /// Bytes of the largest event, and of the largest answer that is kept whole: a file of 10 MiB as base64 fits twice. A
 /// page that logs more in one piece is not heard; an answer of more is refused.
@@ -294,7 +295,7 @@ impl Connection {
             return self.answered(id, Answer::Whole(text));
         }
         // What a browser says that is no message of the protocol concerns nobody.
-        let Ok(message) = answers::parsed::<Incoming>(text.as_bytes()) else {
+        let Ok(message) = json_text::read::<Incoming>(text.as_bytes()) else {
             return;
         };
         if let Some(id) = message.id {

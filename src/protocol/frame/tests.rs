@@ -81,6 +81,15 @@ fn deep_nesting_is_refused_before_parsing() {
 }
 
 #[test]
+fn half_a_surrogate_pair_in_a_frame_costs_only_itself() {
+    let cut = r#"{"type":"req","id":"1","method":"m","params":{"stdout":"abc\ud83d"}}"#;
+    let params = Some(json!({"stdout": "abc\u{fffd}"}));
+    assert_eq!(parse_request(cut).unwrap().params, params);
+    let cut = r#"{"type":"event","event":"e","payload":"\udc00"}"#;
+    assert!(matches!(Frame::parse(cut), Some(Frame::Event(event)) if event.payload == "\u{fffd}"));
+}
+
+#[test]
 fn the_deepest_allowed_nesting_fits_a_connection_thread() {
     const CONNECTION_STACK: usize = 256 * 1024;
     let depth = nesting::MAX_NESTING - 1;
