@@ -82,7 +82,7 @@ pub fn shake_hands(
 fn first_frame(text: &str) -> Result<(String, ConnectParams), Refusal> {
     let request = parse_request(text).map_err(|fault| match fault {
         FrameFault::NotJson => Refusal::silent(close::NORMAL, ""),
-        FrameFault::NotRequest { .. } | FrameFault::TooDeep => {
+        FrameFault::NotRequest { .. } => {
             Refusal::silent(close::POLICY, close::INVALID_REQUEST_FRAME)
         }
     })?;

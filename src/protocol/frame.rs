@@ -5,6 +5,7 @@
 
 use std::{fmt, sync::Arc};
 
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::protocol::{
@@ -36,20 +37,16 @@ pub enum FrameFault {
         /// The findings, joined with `"; "`.
         list: String,
     },
-    /// Nested beyond [`nesting::MAX_NESTING`]; nothing of it was parsed.
-    TooDeep,
 }
 
 impl FrameFault {
     /// The response after the handshake (section 1.5): none for text that is not JSON.
     pub fn response(&self) -> Option<String> {
-        let (id, list) = match self {
-            Self::NotJson => return None,
-            Self::NotRequest { id, list } => (id.clone(), list.clone()),
-            Self::TooDeep => ("invalid".into(), self.to_string()),
+        let Self::NotRequest { id, list } = self else {
+            return None;
         };
         Some(error_for(
-            &id,
+            id,
             &ErrorShape::invalid(format!("invalid request frame: {list}")),
         ))
     }
@@ -60,11 +57,6 @@ impl fmt::Display for FrameFault {
         match self {
             Self::NotJson => formatter.write_str("not JSON"),
             Self::NotRequest { list, .. } => formatter.write_str(list),
-            Self::TooDeep => write!(
-                formatter,
-                "nested deeper than {} levels",
-                nesting::MAX_NESTING
-            ),
         }
     }
 }
@@ -80,7 +72,16 @@ const REQUEST: Kind = Kind::Object(&[
 
 /// Reads one request as the gateway receives it.
 pub fn parse_request(text: &str) -> Result<Request, FrameFault> {
-    let value = parse_json(text)?;
+    let value = match parse_json(text) {
+        Ok(value) => value,
+        Err(JsonFault::NotJson) => return Err(FrameFault::NotJson),
+        Err(fault) => {
+            return Err(FrameFault::NotRequest {
+                id: id_of(text),
+                list: fault.to_string(),
+            });
+        }
+    };
     if let Err(list) = schema::check(&value, &REQUEST) {
         let id = value.get("id").filter(|id| !id.is_null()).cloned();
         return Err(FrameFault::NotRequest {
@@ -89,6 +90,16 @@ pub fn parse_request(text: &str) -> Result<Request, FrameFault> {
         });
     }
     request_from(value).ok_or(FrameFault::NotJson)
+}
+
+/// The `id` of a frame whose other members are not read.
+fn id_of(text: &str) -> Value {
+    #[derive(Deserialize)]
+    struct Head {
+        id: String,
+    }
+    json_text::read::<Head>(text.as_bytes())
+        .map_or_else(|_| "invalid".into(), |head| head.id.into())
 }
 
 /// Any frame as a client receives it.
@@ -236,11 +247,42 @@ impl EventText {
     }
 }
 
+/// Why a peer's text is not read as JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JsonFault {
+    /// Not JSON at all.
+    NotJson,
+    /// A number that is no finite one of 64 bits, as `1e400`.
+    OutOfRange,
+    /// Nested beyond [`nesting::MAX_NESTING`]; nothing of it was parsed.
+    TooDeep,
+}
+
+impl fmt::Display for JsonFault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotJson => formatter.write_str("not JSON"),
+            Self::OutOfRange => formatter.write_str("a number is out of range"),
+            Self::TooDeep => write!(
+                formatter,
+                "nested deeper than {} levels",
+                nesting::MAX_NESTING
+            ),
+        }
+    }
+}
+
+impl std::error::Error for JsonFault {}
+
 /// Reads JSON that a peer wrote, inside a frame or as text in one (`payloadJSON`): its nesting is
 /// measured before a connection thread's small stack has to hold it.
-pub fn parse_json(text: &str) -> Result<Value, FrameFault> {
-    nesting::measure(text).map_err(|_| FrameFault::TooDeep)?;
-    json_text::read(text.as_bytes()).map_err(|_| FrameFault::NotJson)
+pub fn parse_json(text: &str) -> Result<Value, JsonFault> {
+    nesting::measure(text).map_err(|_| JsonFault::TooDeep)?;
+    let text = text.as_bytes();
+    json_text::read(text).map_err(|_| match json_text::is_json(text) {
+        true => JsonFault::OutOfRange,
+        false => JsonFault::NotJson,
+    })
 }
 
 fn request_from(value: Value) -> Option<Request> {

@@ -3,7 +3,7 @@
 //! OpenClaw cuts texts between UTF-16 units, so half of a surrogate pair may be left at their end. What the
 //! strict parser takes is read by it alone.
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 /// Reads `text` with U+FFFD for every lone surrogate.
 ///
@@ -14,6 +14,11 @@ pub fn read<T: DeserializeOwned>(text: &[u8]) -> serde_json::Result<T> {
         Some(text) => serde_json::from_slice(&text),
         None => Err(error),
     })
+}
+
+/// Whether `text` is JSON by its grammar, whatever its strings and numbers are worth.
+pub fn is_json(text: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(text).is_ok()
 }
 
 /// The text with U+FFFD for every lone surrogate; `None` without any.
@@ -63,6 +68,17 @@ mod tests {
         }
         for text in [r#"["\u"#, r#"["\"#, r#"["\ud83d"#, "["] {
             assert!(read::<Value>(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_grammar_alone_bounds_no_number_and_no_depth() {
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        for text in ["1e400", r#"{"a":["\ud83d", -1e999]}"#, &deep] {
+            assert!(is_json(text.as_bytes()), "{text}");
+        }
+        for text in ["", "{", "[1e]", "{} {}", "\"\n\"", "NaN"] {
+            assert!(!is_json(text.as_bytes()), "{text}");
         }
     }
 }

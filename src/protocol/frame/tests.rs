@@ -70,14 +70,30 @@ fn what_is_no_request_is_answered_under_its_id() {
 }
 
 #[test]
-fn deep_nesting_is_refused_before_parsing() {
-    let deep = format!("{}{}", "[".repeat(1_000_000), "]".repeat(1_000_000));
-    let fault = parse_request(&deep).unwrap_err();
-    assert_eq!(fault, FrameFault::TooDeep);
-    assert_eq!(
-        fault.response().unwrap(),
-        r#"{"type":"res","id":"invalid","ok":false,"error":{"code":"INVALID_REQUEST","message":"invalid request frame: nested deeper than 64 levels"}}"#
-    );
+fn a_frame_that_is_not_read_whole_is_answered_under_its_id() {
+    let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    let framed =
+        |params: &str| format!(r#"{{"type":"req","id":"1:a","method":"m","params":{params}}}"#);
+    let deep = "nested deeper than 64 levels";
+    let table = [
+        (framed(&nested(nesting::MAX_NESTING)), "1:a", deep),
+        (framed(&nested(1_000_000)), "1:a", deep),
+        (nested(1_000_000), "invalid", deep),
+        (format!(r#"{{"id":{}}}"#, nested(100)), "invalid", deep),
+        (framed("[1e400]"), "1:a", "a number is out of range"),
+    ];
+    for (text, id, list) in table {
+        assert_eq!(
+            parse_request(&text),
+            Err(FrameFault::NotRequest {
+                id: id.into(),
+                list: list.to_owned()
+            })
+        );
+    }
+    for text in [framed("[1e400"), framed("nonsense"), "1e".to_owned()] {
+        assert_eq!(parse_request(&text), Err(FrameFault::NotJson), "{text}");
+    }
 }
 
 #[test]
