@@ -352,8 +352,8 @@ pub fn connected(state: &mut State, node: &NodeId, instance_id: Option<&str>, no
     touched.map(|(_, part)| Change::Touch(part)).collect()
 }
 
-/// Notes a sign of life of an authenticated device in the records of both layers. No change at all
-/// means that neither layer has a record (`unpaired`, protocol §7.5).
+/// Notes a sign of life of an authenticated device in the records of both layers; it is told that this
+/// is stored, so it is. No change at all means that neither layer has a record (`unpaired`, protocol §7.5).
 pub fn presence_alive(state: &mut State, device: &DeviceId, reason: &str, now: u64) -> Changes {
     let mut changes = Changes::new();
     let of_device = state.devices.paired.update(device.as_str(), |record| {
@@ -361,14 +361,14 @@ pub fn presence_alive(state: &mut State, device: &DeviceId, reason: &str, now: u
         record.last_seen_reason = Some(reason.to_owned());
     });
     if of_device {
-        changes.push(Change::Touch(Part::DevicesPaired));
+        changes.push(Change::Save(Part::DevicesPaired));
     }
     let of_node = state.nodes.paired.update(device.as_str(), |record| {
         record.last_seen_at_ms = Some(now);
         record.last_seen_reason = Some(reason.to_owned());
     });
     if of_node {
-        changes.push(Change::Touch(Part::NodesPaired));
+        changes.push(Change::Save(Part::NodesPaired));
     }
     changes
 }

@@ -64,8 +64,7 @@ fn keep_presence(call: &Call<'_>, payload: Option<&str>) -> (bool, &'static str)
     }
 }
 
-/// Whether a record of the device exists; the sign of life is then in memory and reaches the disk with the
-/// next save.
+/// Whether a record of the device exists; the sign of life is then on disk. The throttle bounds how often.
 fn store_presence(call: &Call<'_>, device: &DeviceId, trigger: &str) -> Result<bool, StoreError> {
     let noted = call.context.store.transact(|state, now| {
         let changes = node::presence_alive(state, device, trigger, now);
@@ -151,9 +150,11 @@ mod tests {
             alive(&node, json!("text")),
             (false, "invalid_payload".into())
         );
+        let saves = house.context.store.saves();
         assert_eq!(alive(&node, good.clone()), (true, "persisted".into()));
+        assert!(house.context.store.saves() > saves, "it is on disk");
         house.clock.advance(59_999);
-        assert_eq!(alive(&node, good.clone()), (true, "throttled".into()));
+        assert_eq!(alive(&node, good), (true, "throttled".into()));
         house.clock.advance(1);
         assert_eq!(
             alive(&node, json!({"trigger": "odd"})),

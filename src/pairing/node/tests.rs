@@ -338,14 +338,13 @@ fn signs_of_life_touch_what_exists() {
         []
     );
     pair(&mut state, &[], &mut entropy);
-    let touched = [Change::Touch(Part::NodesPaired)];
     assert_eq!(
         presence_alive(&mut state, &"n".into(), "manual", NOW + 1),
-        touched
+        [Change::Save(Part::NodesPaired)]
     );
     assert_eq!(
         connected(&mut state, &"other".into(), Some("n"), NOW + 2),
-        touched
+        [Change::Touch(Part::NodesPaired)]
     );
     let record = state.nodes.paired.record("n").unwrap();
     assert_eq!(

@@ -4,7 +4,7 @@ use std::thread;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::identity::{DeviceId, NodeId, Random};
+use crate::identity::{NodeId, Random};
 use crate::pairing::node;
 use crate::pairing::node_record::NodeMetadata;
 use crate::pairing::policy::CommandPolicy;
@@ -67,9 +67,9 @@ fn approve(store: &Store, request_id: &str) -> Result<Changes, TransactError<Ref
 }
 
 fn see(store: &Store, name: &str) {
-    let device = DeviceId::from(name);
-    let seen: Result<_, TransactError<Refusal>> = store
-        .transact(|state, now| Ok(((), node::presence_alive(state, &device, "background", now))));
+    let node = NodeId::from(name);
+    let seen: Result<_, TransactError<Refusal>> =
+        store.transact(|state, now| Ok(((), node::connected(state, &node, None, now))));
     seen.unwrap();
 }
 
@@ -235,7 +235,7 @@ fn being_seen_is_written_once_a_minute_and_an_idle_store_never_writes() {
     store.flush().unwrap();
     assert_eq!(place.document(Part::Resolved)[&id]["state"], "approved");
     let saves = store.saves();
-    let seen_on_disk = || place.document(Part::NodesPaired)["n"]["lastSeenAtMs"].clone();
+    let seen_on_disk = || place.document(Part::NodesPaired)["n"]["lastConnectedAtMs"].clone();
 
     store.flush_due(u64::MAX).unwrap();
     assert_eq!((store.saves(), store.next_flush()), (saves, None));
@@ -249,7 +249,7 @@ fn being_seen_is_written_once_a_minute_and_an_idle_store_never_writes() {
                 .nodes
                 .paired
                 .record("n")
-                .and_then(|node| node.last_seen_at_ms)
+                .and_then(|node| node.last_connected_at_ms)
         })
         .unwrap();
     assert_eq!(seen, Some(START_MS + 1000));
