@@ -82,10 +82,10 @@ pub fn require_pairing(
 
 /// The refusal for a node without node pairing.
 fn unpaired(command: &str, pending: Option<&RequestId>) -> ErrorShape {
-    let hint = pending.map_or("<requestId>", RequestId::as_str);
-    let message = format!(
-        "node command not allowed: node pairing is not approved (run: openclaw nodes approve {hint})"
-    );
+    let mut message = "node command not allowed: node pairing is not approved".to_owned();
+    if let Some(request) = pending {
+        message += &format!(" (run: openclaw nodes approve {request})");
+    }
     let mut details = Map::new();
     details.insert("reason".into(), json!("node pairing not approved"));
     details.insert("code".into(), json!("NODE_PAIRING_REQUIRED"));
@@ -179,12 +179,11 @@ mod tests {
     fn each_row_has_its_words_and_comes_in_order() {
         let which: &[&str] = &["system.which"];
         let both: &[&str] = &["system.which", "system.run"];
-        let unpaired =
-            "node command not allowed: node pairing is not approved (run: openclaw nodes approve ";
+        let unpaired = "node command not allowed: node pairing is not approved";
         let cases = [
-            (state(None, true), node("linux", which), "system.which", format!("{unpaired}r)"),
+            (state(None, true), node("linux", which), "system.which", format!("{unpaired} (run: openclaw nodes approve r)"),
              json!({"reason":"node pairing not approved","code":"NODE_PAIRING_REQUIRED","command":"system.which","requestId":"r"})),
-            (state(None, false), node("linux", which), "x", format!("{unpaired}<requestId>)"),
+            (state(None, false), node("linux", which), "x", unpaired.to_owned(),
              json!({"reason":"node pairing not approved","code":"NODE_PAIRING_REQUIRED","command":"x"})),
             (state(Some(which), true), node("linux", which), "x",
              "node command not allowed: \"x\" is not in the allowlist for platform \"linux\"".to_owned(),

@@ -3,8 +3,11 @@
 use serde_json::{Map, Value, json};
 
 use super::call::{Call, Outcome, Reply, payload};
+use crate::gateway::node_row::Described;
 use crate::gateway::roster::Roster;
-use crate::identity::DeviceId;
+use crate::identity::{DeviceId, NodeId};
+use crate::pairing::State;
+use crate::protocol::error::ErrorShape;
 use crate::protocol::params::{NodeDescribe, parse_after, parse_nothing};
 
 /// `node.list`: every known node.
@@ -37,13 +40,18 @@ pub fn events(call: &Call<'_>, params: Option<Value>) -> Outcome {
 /// `node.describe`: one known node.
 pub fn describe(call: &Call<'_>, params: Option<Value>) -> Outcome {
     let asked = NodeDescribe::parse(params)?;
-    let state = call.state()?;
-    let commands = call.context.command_policy();
-    let now_ms = call.context.now_ms();
-    let registry = call.context.registry();
-    let roster = Roster::new(&state, &registry, &commands, now_ms);
-    let described = roster.described(&asked.node_id)?;
+    let described = described(call, &*call.state()?, &asked.node_id)?;
     Ok(Reply::Now(payload(&described)?))
+}
+
+/// What is known of a node that is paired in either layer or connected; the refusal of any other.
+pub(super) fn described(
+    call: &Call<'_>,
+    state: &State,
+    node: &NodeId,
+) -> Result<Described, ErrorShape> {
+    let (registry, commands) = (call.context.registry(), call.context.command_policy());
+    Roster::new(state, &registry, &commands, call.context.now_ms()).described(node)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::call::{Call, Outcome, Reply, payload};
+use super::nodes::described;
 use crate::gateway::gate;
 use crate::gateway::pending_work::{DEFAULT_DRAIN, Item, Kind, Priority};
 use crate::identity::Random;
@@ -51,6 +52,8 @@ pub fn drain(call: &Call<'_>, params: Option<Value>) -> Outcome {
 pub fn enqueue(call: &Call<'_>, params: Option<Value>) -> Outcome {
     let asked = PendingEnqueue::parse(params)?;
     let now_ms = call.context.now_ms();
+    let state = call.state()?;
+    described(call, &state, &asked.node_id)?;
     let item = Item {
         id: Random.uuid(),
         kind: if asked.kind == "location.request" {
@@ -109,7 +112,7 @@ mod tests {
         let person = house.operator(&["operator.write"]);
         let node = house.paired_node("n", &[]);
         let queued = person.ask("node.pending.enqueue",
-            json!({"nodeId": "n", "type": "location.request", "priority": "high", "expiresInMs": 5_000}));
+            json!({"nodeId": " n ", "type": "location.request", "priority": "high", "expiresInMs": 5_000}));
         let id = queued["queued"]["id"].clone();
         assert_eq!(
             queued,
@@ -147,6 +150,11 @@ mod tests {
         );
         let error = person.refused("node.pending.enqueue", errand);
         assert_eq!(error["details"]["code"], "NODE_PAIRING_REQUIRED");
+        for (id, message) in [("unknown", "unknown nodeId"), (" ", "nodeId required")] {
+            let errand = json!({"nodeId": id, "type": "status.request"});
+            let error = person.refused("node.pending.enqueue", errand);
+            assert_eq!(error["message"], message);
+        }
     }
 
     #[test]

@@ -255,7 +255,7 @@ impl PendingDrain {
 /// `node.pending.enqueue`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingEnqueue {
-    /// The node the item is for.
+    /// The node the item is for, trimmed.
     pub node_id: NodeId,
     /// `status.request` or `location.request`.
     pub kind: String,
@@ -281,7 +281,7 @@ impl PendingEnqueue {
         ]);
         let mut fields = parse_params("node.pending.enqueue", params, &KIND)?;
         Ok(Self {
-            node_id: fields.required_text("nodeId").into(),
+            node_id: non_blank(&fields.required_text("nodeId"), "nodeId required")?.into(),
             kind: fields.required_text("type"),
             high_priority: fields.text("priority").as_deref() == Some("high"),
             expires_in_ms: fields.count("expiresInMs"),
