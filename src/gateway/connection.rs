@@ -79,7 +79,7 @@ fn admitted(context: &Arc<Context>, incoming: Incoming, phases: &Phases) -> Opti
     // Dropped from the last to the first: the peer says goodbye before its slots are free.
     let (slots, arrival, mut peer) = upgraded(context, incoming, phases)?;
     let handshakes = &context.counters.handshakes;
-    let Some(text) = first_text(&mut peer, phases.connect(Instant::now())) else {
+    let Some(text) = first_text(&mut peer, phases.end()) else {
         handshakes.note(Handshake::Unfinished as usize);
         return None;
     };

@@ -1,7 +1,7 @@
 //! Every row of the handshake's tables over a real connection: texts, details, close codes.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -514,10 +514,13 @@ fn an_unreadable_store_refuses_devices_and_keeps_the_gateway() {
 
 #[test]
 fn silence_ends_with_the_deadline() {
-    let rig = Rig::with(|settings| settings.rules.handshake_timeout = Duration::from_millis(50));
+    let timeout = Duration::from_millis(300);
+    let rig = Rig::with(|settings| settings.rules.handshake_timeout = timeout);
+    let before = Instant::now();
     let mut client = rig.client();
     let (frames, code, reason) = client.closing();
     assert_eq!((frames.len(), code, reason.as_str()), (0, 1000, ""));
+    assert!(before.elapsed() >= timeout, "the whole time is the peer's");
     let _half_open = rig.tcp();
     wait_until("stalled sockets are gone", || {
         rig.gateway().connections() == 0
