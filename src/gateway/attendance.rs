@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::gateway::announcer::Turn;
 use crate::gateway::context::{Context, Phase};
@@ -20,6 +20,7 @@ use crate::identity::ids::{ConnId, DeviceId, NodeId};
 use crate::pairing::Changes;
 use crate::pairing::node_record::NodeMetadata;
 use crate::pairing::surface::NodeClaim;
+use crate::protocol::frame::object;
 
 /// Clients of this mode come for one call; they have no presence row.
 const FLEETING_MODE: &str = "cli";
@@ -37,8 +38,14 @@ pub fn opened(context: &Context, session: &Arc<Session>) {
                 }
             }
             None => {
-                let about = json!({"nodeId": node, "displayName": session.client.display_name,
-                    "remoteIp": reported(session)});
+                let about = object([
+                    ("nodeId", Some(json!(node))),
+                    (
+                        "displayName",
+                        session.client.display_name.as_deref().map(Value::from),
+                    ),
+                    ("remoteIp", reported(session).map(Value::from)),
+                ]);
                 context
                     .journal
                     .note(context.now_ms(), "node.connected", &about);

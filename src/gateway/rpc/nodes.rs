@@ -86,4 +86,18 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn an_event_says_nothing_of_what_is_not_known() {
+        let house = House::new();
+        let person = house.operator(&["operator.pairing"]);
+        let start = person.ask("gateway.events", json!({}));
+        let _nameless = house.node("n", &[]);
+        let told = person.ask("gateway.events", json!({"after": start["last"]}));
+        let event = &told["events"][0];
+        assert_eq!(
+            event,
+            &json!({"id": event["id"], "ts": START_MS, "event": "node.connected", "nodeId": "n"})
+        );
+    }
 }

@@ -198,7 +198,7 @@ pub fn issue(
         token: entropy.token(),
         ts: now,
         profile,
-        redeemed_profile: None,
+        redeemed_profile: Some(Profile::default()),
         issued_at_ms: Some(now),
         device_id: None,
         public_key: None,

@@ -153,6 +153,14 @@ fn a_code_invites_for_ten_minutes_to_what_it_says() {
 fn whoever_shows_a_code_first_owns_it_even_while_a_person_decides() {
     let (mut state, mut entropy) = (State::default(), Counter::default());
     let code = with_code(&mut state, &mut entropy);
+    let record = |state: &State| {
+        let text = state.render(Part::Bootstrap).unwrap();
+        serde_json::from_str::<Value>(&text).unwrap()[code.token.as_str()].take()
+    };
+    assert_eq!(
+        record(&state)["redeemedProfile"],
+        json!({"roles": [], "scopes": []})
+    );
     let claim = invited(remote(Operator, &["operator.read"]), &code.token);
     let (waiting, changes) = waits(&mut state, &claim, NOW, &mut entropy);
     assert_eq!(
@@ -172,8 +180,7 @@ fn whoever_shows_a_code_first_owns_it_even_while_a_person_decides() {
     device::approve(&mut state, id, None, &caller(&admin), NOW, &mut entropy).unwrap();
     let (admission, _) = enters(&mut state, &claim, &mut entropy);
     assert_eq!((handed(&admission), admission.spent), (vec![], None));
-    let document = serde_json::from_str::<Value>(&state.render(Part::Bootstrap).unwrap()).unwrap();
-    let record = &document[code.token.as_str()];
+    let record = record(&state);
     assert_eq!(
         record["redeemedProfile"],
         json!({"roles": ["operator"], "scopes": ["operator.read"]})
