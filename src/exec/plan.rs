@@ -141,6 +141,8 @@ pub struct Directory {
 impl Directory {
     /// Accepts an absolute path that leads to a directory without links somebody like us could replace.
     pub fn bind(path: &Path) -> Result<Self, HardeningFault> {
+        // `lstat` follows a link that is written with a slash behind it, so the path goes without.
+        let path = &path.components().collect::<PathBuf>();
         let target = path.metadata().map_err(|_| HardeningFault::NoCwd)?;
         if !target.is_dir() {
             return Err(HardeningFault::NotDirectory);
@@ -245,6 +247,11 @@ mod tests {
             ("file", Some(HardeningFault::NotDirectory)),
             ("link", Some(HardeningFault::CwdThroughLink)),
             ("link/inner", Some(HardeningFault::CwdThroughLink)),
+            ("link/", Some(HardeningFault::CwdThroughLink)),
+            ("link/.", Some(HardeningFault::CwdThroughLink)),
+            ("link//", Some(HardeningFault::CwdThroughLink)),
+            ("link/inner/..", Some(HardeningFault::CwdThroughLink)),
+            ("real/", None),
         ];
         for (name, fault) in cases {
             assert_eq!(Directory::bind(&at(name)).err(), fault, "{name}");
