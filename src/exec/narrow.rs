@@ -78,28 +78,7 @@ fn compare_agent(agent: &str, before: &Document, after: &Document) -> Option<Str
         _ => format!("agent {agent}"),
     };
     let (was, is) = (Layered::of(before, agent), Layered::of(after, agent));
-    let values = opened(was.security, is.security, DEFAULT_SECURITY, Security::Full)
-        .then(|| {
-            (
-                "security",
-                word(was.security, Security::as_str),
-                word(is.security, Security::as_str),
-            )
-        })
-        .or_else(|| {
-            opened(was.ask, is.ask, DEFAULT_ASK, Ask::Off)
-                .then(|| ("ask", word(was.ask, Ask::as_str), word(is.ask, Ask::as_str)))
-        })
-        .or_else(|| {
-            let fallback = |value: Option<Security>| value.unwrap_or(DEFAULT_ASK_FALLBACK);
-            (fallback(is.ask_fallback) > fallback(was.ask_fallback)).then(|| {
-                let texts =
-                    [was.ask_fallback, is.ask_fallback].map(|value| word(value, Security::as_str));
-                let [was, is] = texts;
-                ("askFallback", was, is)
-            })
-        });
-    if let Some((name, was, is)) = values {
+    if let Some((name, was, is)) = loosened(&was, &is) {
         return Some(format!("{name} of {whom} would go from {was} to {is}"));
     }
     if is.auto_allow_skills && !was.auto_allow_skills {
@@ -119,6 +98,30 @@ fn compare_agent(agent: &str, before: &Document, after: &Document) -> Option<Str
             return added(format!("{shown} as an approval that sticks (allow-always)"));
         }
         None
+    })
+}
+
+/// The first value that would allow more, and what it would go from and to.
+fn loosened(
+    was: &Layered<'_>,
+    is: &Layered<'_>,
+) -> Option<(&'static str, &'static str, &'static str)> {
+    if is.security == Some(Security::Deny) {
+        // The stricter of file and configuration holds, so nothing runs, whomever the rest would ask.
+        return None;
+    }
+    let fallback = |value: Option<Security>| value.unwrap_or(DEFAULT_ASK_FALLBACK);
+    if opened(was.security, is.security, DEFAULT_SECURITY, Security::Full) {
+        let word = |value| word(value, Security::as_str);
+        return Some(("security", word(was.security), word(is.security)));
+    }
+    if opened(was.ask, is.ask, DEFAULT_ASK, Ask::Off) {
+        let word = |value| word(value, Ask::as_str);
+        return Some(("ask", word(was.ask), word(is.ask)));
+    }
+    (fallback(is.ask_fallback) > fallback(was.ask_fallback)).then(|| {
+        let word = |value| word(value, Security::as_str);
+        ("askFallback", word(was.ask_fallback), word(is.ask_fallback))
     })
 }
 

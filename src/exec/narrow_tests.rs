@@ -25,6 +25,22 @@ fn the_first_thing_that_would_be_allowed_more_is_said() {
             r#""defaults":{"security":"full"}"#,
             Some("security of every agent would go from not set to full"),
         ),
+        // Who denies everything asks nobody.
+        (
+            r#""defaults":{"security":"allowlist","ask":"on-miss","askFallback":"deny"}"#,
+            r#""defaults":{"security":"deny"}"#,
+            None,
+        ),
+        (
+            r#""defaults":{"security":"allowlist","ask":"always"},"agents":{"a":{"security":"full"}}"#,
+            r#""defaults":{"security":"deny","ask":"off"}"#,
+            None,
+        ),
+        (
+            r#""defaults":{"security":"allowlist","ask":"always"}"#,
+            r#""defaults":{"security":"deny"},"agents":{"a":{"security":"allowlist"}}"#,
+            Some("ask of agent a would go from always to not set"),
+        ),
         (
             r#""defaults":{"security":"deny"}"#,
             r#""defaults":{}"#,
@@ -306,11 +322,10 @@ fn assert_narrows(before: &Document, after: &Document) {
                 effective(before, agent, &host),
                 effective(after, agent, &host),
             );
-            let (approved, fallback) = (openness(&was), openness(&is));
-            assert!(
-                fallback.0 <= approved.0 && fallback.1 <= approved.1,
-                "{agent:?} {host:?}"
-            );
+            let ((ran, was_fallback), (runs, fallback)) = (openness(&was), openness(&is));
+            assert!(runs <= ran, "{agent:?} {host:?}");
+            // Where nothing runs, a fallback lets nothing run.
+            assert!(!runs || fallback <= was_fallback, "{agent:?} {host:?}");
             for bits in 0..16 {
                 let run = Run {
                     program: if bits & 1 == 0 { "p" } else { "q" },
