@@ -162,6 +162,8 @@ impl Operand {
 /// Why no operand can be named; Display is the wire message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BindFault {
+    /// The program is one of many in one file.
+    Applet,
     /// What the command reads cannot be told from its argv.
     CannotBind,
     /// The script does not exist.
@@ -175,6 +177,10 @@ pub enum BindFault {
 impl fmt::Display for BindFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self {
+            Self::Applet => {
+                "approval cannot safely bind this interpreter/runtime command (it is an applet of busybox or \
+                 toybox: call it by its own name, and allow it by a rule)"
+            }
             Self::CannotBind => "approval cannot safely bind this interpreter/runtime command",
             Self::Missing => "approval requires an existing script operand",
             Self::NotFile => "approval requires a file script operand",
@@ -188,7 +194,10 @@ impl std::error::Error for BindFault {}
 
 /// Finds the operand of a command that would run in `cwd`.
 pub fn find(unwrapped: &Unwrapped<'_>, cwd: &Path) -> Result<Option<Operand>, BindFault> {
-    if unwrapped.multicall || unwrapped.opaque {
+    if unwrapped.multicall {
+        return Err(BindFault::Applet);
+    }
+    if unwrapped.opaque {
         return Err(BindFault::CannotBind);
     }
     if let Some(payload) = unwrapped.payload() {
@@ -266,9 +275,12 @@ fn of_program(
     if ONE_FILE.contains(&interpreter) {
         return one_file(interpreter, arguments, first, cwd).map(Some);
     }
+    if is_multicall(interpreter) {
+        return Err(BindFault::Applet);
+    }
     let runs_interpreter = (unwrapped.blocked || NEVER_UNWRAPPED.contains(&interpreter))
         && arguments.iter().any(|token| reads_scripts(token));
-    if runs_interpreter || is_multicall(interpreter) {
+    if runs_interpreter {
         return Err(BindFault::CannotBind);
     }
     Ok(None)

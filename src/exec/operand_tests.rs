@@ -60,8 +60,8 @@ fn operands() {
         ("deno|run|https://x/y.ts", "cannot"),
         ("deno|eval|x", "cannot"),
         ("pwsh|-c|ls", "cannot"),
-        ("busybox|sh|s.sh", "cannot"),
-        ("busybox|ls", "cannot"),
+        ("busybox|sh|s.sh", "applet"),
+        ("busybox|ls", "applet"),
         ("sh|-c|echo hi", "none"),
         ("sh|-c|./s.sh", "cannot"),
         ("sh|-c|data", "cannot"),
@@ -119,6 +119,7 @@ fn operands() {
                 );
                 format!("{} {}", operand.index, name.display())
             }
+            Err(BindFault::Applet) => "applet".to_owned(),
             Err(BindFault::CannotBind) => "cannot".to_owned(),
             Err(BindFault::Missing) => "missing".to_owned(),
             Err(BindFault::NotFile) => "not a file".to_owned(),

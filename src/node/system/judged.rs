@@ -3,10 +3,12 @@
 //! Everything is read anew: an edit of the policy or the configuration counts from the next command on.
 
 use super::params::CommandParams;
+use super::prepare::{Unbound, bind};
 use crate::config::word::RemoteEdits;
+use crate::exec::operand::BindFault;
 use crate::exec::wrapper::unwrap;
 use crate::exec::{
-    BoundLine, Content, Context, Denial, Disk, Question, Verdict, assess, decide, effective,
+    BoundLine, Content, Context, Denial, Disk, Question, Reason, Verdict, assess, decide, effective,
 };
 use crate::node::environment::{Variables, steering};
 use crate::node::machine::Machine;
@@ -55,8 +57,29 @@ pub fn judged<T>(
         strict_inline_eval: host.strict_inline_eval,
         remote: (host.remote_edits == RemoteEdits::Widen).then_some(machine.node_id.as_str()),
     };
-    let verdict = decide(&question);
+    let verdict = match decide(&question) {
+        Verdict::Refuse(denial) if denial.reason == Reason::ApprovalRequired => {
+            Verdict::Refuse(approvable(machine, command, denial))
+        }
+        verdict => verdict,
+    };
     Ok(then(&question, verdict))
+}
+
+/// A refusal that asks for an approval, and says so where none could be bound to the command.
+fn approvable(machine: &Machine, command: &CommandParams, denial: Denial) -> Denial {
+    let way_out = match bind(machine, command) {
+        Err(Unbound::Script(BindFault::CannotBind)) => ": put what it runs into a file of its own",
+        Err(Unbound::Script(BindFault::Applet)) => "",
+        _ => return denial,
+    };
+    Denial {
+        message: format!(
+            "{}; no approval can be bound to it{way_out}",
+            denial.message
+        ),
+        ..denial
+    }
 }
 
 /// What a command is bound to now, on this machine.

@@ -3,13 +3,15 @@
 //! Runs nothing, tells nobody. With `"check": true`, which is ours, it also says what the policy would do
 //! with the command, and a command that cannot be bound is no error.
 
+use std::fmt;
+
 use serde_json::{Value, json};
 
 use super::judged::judged;
 use super::params::CommandParams;
 use crate::exec::command::preview;
-use crate::exec::operand::{self, Operand};
-use crate::exec::plan::{Directory, Plan, pin};
+use crate::exec::operand::{self, BindFault, Operand};
+use crate::exec::plan::{Directory, HardeningFault, Plan, pin};
 use crate::exec::wrapper::unwrap;
 use crate::exec::{shown, shown_broken};
 use crate::node::environment::Variables;
@@ -47,7 +49,7 @@ pub fn prepare(machine: &Machine, params: &Value) -> Result<Value, ErrorShape> {
 
 /// The plan of a command; the error is the wire message.
 fn plan(machine: &Machine, params: CommandParams) -> Result<Plan, String> {
-    let bound = bind(machine, &params)?;
+    let bound = bind(machine, &params).map_err(|fault| fault.to_string())?;
     let command_text = format_command(&bound.argv);
     let command_preview = preview(&unwrap(&bound.argv)).filter(|text| *text != command_text);
     Ok(Plan {
@@ -74,12 +76,42 @@ pub struct Bound {
     pub operand: Option<Operand>,
 }
 
-/// Binds a command; the error is the wire message.
-pub fn bind(machine: &Machine, params: &CommandParams) -> Result<Bound, String> {
+/// Why a command cannot be bound; Display is the wire message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unbound {
+    /// Its directory or program.
+    Place(HardeningFault),
+    /// Its script.
+    Script(BindFault),
+}
+
+impl From<HardeningFault> for Unbound {
+    fn from(fault: HardeningFault) -> Self {
+        Self::Place(fault)
+    }
+}
+
+impl From<BindFault> for Unbound {
+    fn from(fault: BindFault) -> Self {
+        Self::Script(fault)
+    }
+}
+
+impl fmt::Display for Unbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Place(fault) => fault.fmt(f),
+            Self::Script(fault) => fault.fmt(f),
+        }
+    }
+}
+
+/// Binds a command.
+pub fn bind(machine: &Machine, params: &CommandParams) -> Result<Bound, Unbound> {
     let directory = match &params.cwd {
         Some(_) => {
             let path = params.directory(&machine.cwd);
-            Some(Directory::bind(&path).map_err(|fault| fault.to_string())?)
+            Some(Directory::bind(&path)?)
         }
         None => None,
     };
@@ -93,11 +125,10 @@ pub fn bind(machine: &Machine, params: &CommandParams) -> Result<Bound, String> 
         cwd,
         &machine.path,
         machine.home.as_deref(),
-    )
-    .map_err(|fault| fault.to_string())?;
+    )?;
     // A name and what it resolves to may differ (`py` and `python3.11`): either may be an interpreter.
-    let as_typed = operand::find(&unwrapped, cwd).map_err(|fault| fault.to_string())?;
-    let as_pinned = operand::find(&unwrap(&argv), cwd).map_err(|fault| fault.to_string())?;
+    let as_typed = operand::find(&unwrapped, cwd)?;
+    let as_pinned = operand::find(&unwrap(&argv), cwd)?;
     Ok(Bound {
         operand: as_typed.or(as_pinned),
         argv,
@@ -205,6 +236,36 @@ mod tests {
         let broken = check(json!(["echo"])).unwrap();
         assert_eq!(broken["policy"]["reason"], "security=deny");
         assert!(check(json!([])).is_err());
+    }
+
+    #[test]
+    fn an_applet_that_no_approval_can_bind_is_allowed_by_a_rule() {
+        let dir = TempDir::new();
+        let mut machine = machine(&dir);
+        machine.path = dir.path().display().to_string();
+        std::fs::copy("/bin/true", dir.path().join("busybox")).unwrap();
+        std::os::unix::fs::symlink("busybox", dir.path().join("ls")).unwrap();
+        let params = json!({"command": ["ls"], "check": true});
+        let checked = prepare(&machine, &params).unwrap();
+        let fault = "SYSTEM_RUN_DENIED: approval cannot safely bind this interpreter/runtime command (it is an applet \
+             of busybox or toybox: call it by its own name, and allow it by a rule)";
+        assert_eq!(checked["planError"], fault);
+        let rule = dir.path().join("ls").display().to_string();
+        let line = format!("openclaw approvals allowlist add {rule}");
+        assert_eq!(checked["policy"]["allowWith"], line);
+        let message = checked["policy"]["message"].as_str().unwrap();
+        assert!(
+            message.ends_with("; no approval can be bound to it"),
+            "{message}"
+        );
+        policy(
+            &dir,
+            &json!({"version": 1, "agents": {"*": {"allowlist": [rule]}}}).to_string(),
+        );
+        assert_eq!(
+            prepare(&machine, &params).unwrap()["policy"]["verdict"],
+            "run"
+        );
     }
 
     #[test]

@@ -326,7 +326,7 @@ fn bound(machine: &Machine, request: &Request) -> Result<Admitted, Denial> {
         argv,
         directory,
         mut operand,
-    } = bind(machine, &request.command).map_err(Denial::approval)?;
+    } = bind(machine, &request.command).map_err(|fault| Denial::approval(fault.to_string()))?;
     if let Some(plan) = &request.plan {
         let cwd = directory
             .as_ref()

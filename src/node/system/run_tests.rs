@@ -222,6 +222,13 @@ fn strict_inline_evaluation_needs_an_approval_under_every_policy() {
     );
     let approved = json!({"command": find, "approved": true});
     assert!(run(&machine, &approved).result.is_ok());
+    // What no approval can be bound to is told another way out.
+    let reply = run(&machine, &json!({"command": ["sed", "p"]}));
+    assert_eq!(
+        message(&reply),
+        "SYSTEM_RUN_DENIED: approval required (sed inline program requires explicit approval in strictInlineEval \
+         mode); no approval can be bound to it: put what it runs into a file of its own"
+    );
     assert!(
         run(&machine, &json!({"command": ["sh", "-c", "true"]}))
             .result
