@@ -687,3 +687,20 @@ fn plaintext_goes_to_nobody_else_by_default() {
         assert!(outcome.stderr.contains("Tailscale"), "{outcome:?}");
     }
 }
+
+#[test]
+fn plaintext_is_permitted_by_the_environment_of_the_process_alone() {
+    let home = Home::new();
+    let name = "OPENCLAW_ALLOW_INSECURE_PRIVATE_WS";
+    let block = format!("{{env: {{vars: {{{name}: '1'}}, {name}: '1'}}}}");
+    for (file, text) in [("openclaw.json", block), (".env", format!("{name}=1\n"))] {
+        home.write(file, text.as_bytes());
+        let outcome = openclaw_with(&home, &[], &["node", "run", "--host", "10.255.255.1"]);
+        assert_eq!(outcome.code, 1, "{file}: {outcome:?}");
+        assert!(
+            outcome.stderr.contains("SECURITY ERROR"),
+            "{file}: {outcome:?}"
+        );
+        std::fs::remove_file(home.state().join(file)).unwrap();
+    }
+}

@@ -10,11 +10,10 @@ use crate::config::environment::Environment;
 const GUARDED_PREFIXES: [&str; 4] = ["DYLD_", "LD_", "NODE_", "OPENCLAW_GATEWAY_"];
 
 /// Whole names guarded like [`GUARDED_PREFIXES`].
-const GUARDED_NAMES: [&str; 13] = [
+const GUARDED_NAMES: [&str; 12] = [
     "BASH_ENV",
     "ENV",
     "HOME",
-    "OPENCLAW_ALLOW_INSECURE_PRIVATE_WS",
     "OPENCLAW_CONFIG_PATH",
     "OPENCLAW_HOME",
     "OPENCLAW_PROFILE",

@@ -11,6 +11,9 @@ use crate::config::word::{LogLevel, Word};
 /// The search path when the environment has none.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Permits plaintext to private addresses.
+const INSECURE_PRIVATE_WS: &str = "OPENCLAW_ALLOW_INSECURE_PRIVATE_WS";
+
 /// All environment variables of this run.
 #[derive(Clone, Default)]
 pub struct Environment {
@@ -83,8 +86,12 @@ impl Environment {
         self.vars.remove(OsStr::new(name));
     }
 
-    /// Sets a variable only where it is not present yet.
+    /// Sets a variable that a file names, only where it is not present yet. The permission for plaintext is not
+    /// taken from files: whoever starts the process gives it.
     pub fn set_missing(&mut self, name: &str, value: &str) {
+        if name == INSECURE_PRIVATE_WS {
+            return;
+        }
         self.vars.entry(name.into()).or_insert_with(|| value.into());
     }
 }
@@ -126,7 +133,7 @@ impl Environment {
 
     /// `OPENCLAW_ALLOW_INSECURE_PRIVATE_WS=1`: plaintext to private addresses is permitted.
     pub fn allow_insecure_private_ws(&self) -> bool {
-        self.setting("OPENCLAW_ALLOW_INSECURE_PRIVATE_WS") == Some("1")
+        self.setting(INSECURE_PRIVATE_WS) == Some("1")
     }
 
     /// `OPENCLAW_ALLOW_MULTI_GATEWAY=1`: several gateways may use one configuration file.
