@@ -53,6 +53,7 @@ pub mod overview;
 pub mod pairing;
 pub mod parse;
 pub mod probe;
+pub mod program;
 pub mod qr;
 pub mod reach;
 pub mod row;

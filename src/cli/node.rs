@@ -17,6 +17,7 @@ use crate::cli::complain;
 use crate::cli::error::{CliError, GatewayFailure};
 use crate::cli::invocation::Invocation;
 use crate::cli::node_setup;
+use crate::cli::program;
 use crate::cli::reach;
 use crate::client::{
     ConnectIdentity, Connector, Device, DeviceTokens, Endpoint, Purpose, SetupCode, Sources,
@@ -255,6 +256,7 @@ pub fn machine(
     let browser = BrowserProxy::new(paths.clone(), captured.clone());
     Machine {
         node_id: device.as_str().to_owned(),
+        program: program::of_state(paths, &captured),
         path: search_path(environment.get("PATH"), Some(&paths.home), &usual),
         home: Some(paths.home.clone()),
         cwd: here,

@@ -99,6 +99,8 @@ pub struct Question<'a> {
     pub assessment: &'a Assessment<'a>,
     /// A gateway matched an approval record.
     pub approved: bool,
+    /// This program as typed on the node, for the node's own policy file.
+    pub program: &'a str,
     /// `tools.exec.strictInlineEval`: what evaluates text needs an approval whatever else says.
     pub strict_inline_eval: bool,
     /// The node's id for the command that would add the missing rule, where rules may be added from
@@ -111,15 +113,18 @@ impl Question<'_> {
     /// is missing or no rule would do.
     pub fn allowing_lines(&self) -> Option<String> {
         let patterns = self.assessment.allowing_patterns()?;
-        let selector = self.remote.map_or_else(String::new, |node| {
-            // A prefix names the node as well and leaves the line readable.
-            let node = node.get(..NODE_PREFIX).unwrap_or(node);
-            format!("--node {node} ")
-        });
+        let add = match self.remote {
+            Some(node) => {
+                // A prefix names the node as well and leaves the line readable.
+                let node = node.get(..NODE_PREFIX).unwrap_or(node);
+                format!("openclaw approvals allowlist add --node {node}")
+            }
+            None => format!("{} approvals allowlist add", self.program),
+        };
         let lines: Vec<String> = patterns
             .iter()
             .map(|pattern| shell_word(pattern))
-            .map(|word| format!("openclaw approvals allowlist add {selector}{word}"))
+            .map(|word| format!("{add} {word}"))
             .collect();
         Some(lines.join(" && "))
     }
@@ -258,6 +263,7 @@ mod tests {
                 policy: &policy,
                 assessment: &assessment,
                 approved,
+                program: "openclaw",
                 strict_inline_eval: false,
                 remote: None,
             };
@@ -279,8 +285,8 @@ mod tests {
             (
                 no_rule("/opt/my tool"),
                 None,
-                "no allowlist rule names /opt/my tool; to allow it, on the node: openclaw approvals \
-                 allowlist add '/opt/my tool'",
+                "no allowlist rule names /opt/my tool; to allow it, on the node: openclaw --profile px \
+                 approvals allowlist add '/opt/my tool'",
             ),
             (
                 no_rule("/usr/bin/ls"),
@@ -307,6 +313,7 @@ mod tests {
                 policy: &policy,
                 assessment: &assessment,
                 approved: false,
+                program: "openclaw --profile px",
                 strict_inline_eval: false,
                 remote,
             };

@@ -219,6 +219,7 @@ fn every_line_of_the_table_gets_its_verdict() {
                 policy: &policy,
                 assessment: &assessment,
                 approved,
+                program: "openclaw",
                 strict_inline_eval: named.strict,
                 remote: None,
             };

@@ -21,6 +21,8 @@ pub type PolicySource = Box<dyn Fn(Option<&str>) -> Result<HostPolicy, String> +
 pub struct Machine {
     /// The node's id on the wire: its device id.
     pub node_id: String,
+    /// This program as typed here for this node's state directory.
+    pub program: String,
     /// The search path of the host and its children.
     pub path: String,
     /// What `~` means.

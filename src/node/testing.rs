@@ -18,6 +18,7 @@ pub fn machine(dir: &TempDir) -> Machine {
     let paths = Paths::resolve(&environment, None).unwrap();
     Machine {
         node_id: "abc".to_owned(),
+        program: "openclaw".to_owned(),
         path: "/usr/bin:/bin".to_owned(),
         home: Some(dir.path().to_owned()),
         cwd: dir.path().to_owned(),

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::node_join::admission::Admission;
 use crate::cli::output::text::{plain, quoted};
+use crate::cli::program;
 use crate::client::GatewayUrl;
 use crate::discovery::Found;
 use crate::identity::{DeviceId, Fingerprint};
@@ -119,10 +120,7 @@ impl Joined<'_> {
 
     /// A command of this machine's node.
     fn own(&self, words: &str) -> String {
-        match self.profile {
-            Some(profile) => format!("openclaw --profile {profile} node {words}"),
-            None => format!("openclaw node {words}"),
-        }
+        format!("{} node {words}", program::of_profile(self.profile))
     }
 
     fn request_id(&self) -> Option<&str> {

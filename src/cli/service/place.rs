@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::cli::error::{CliError, Failed};
 use crate::cli::invocation::Invocation;
+use crate::cli::program;
 use crate::cli::service::is_no_manager;
 use crate::config::paths::home_of_the_system;
 use crate::config::{Environment, Loaded, Paths};
@@ -337,10 +338,8 @@ impl Place {
     /// The command line of this program for a command of this service's group, profile included.
     pub fn command(&self, words: &str) -> String {
         let kind = self.name.kind.word();
-        match &self.name.profile {
-            Some(profile) => format!("openclaw --profile {profile} {kind} {words}"),
-            None => format!("openclaw {kind} {words}"),
-        }
+        let program = program::of_profile(self.name.profile.as_deref());
+        format!("{program} {kind} {words}")
     }
 }
 

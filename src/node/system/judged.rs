@@ -54,6 +54,7 @@ pub fn judged<T>(
         policy: &policy,
         assessment: &assessment,
         approved,
+        program: &machine.program,
         strict_inline_eval: host.strict_inline_eval,
         remote: (host.remote_edits == RemoteEdits::Widen).then_some(machine.node_id.as_str()),
     };
