@@ -108,6 +108,9 @@ impl Host<'_> {
                     }
                 }
                 Err(error) => {
+                    if let ClientError::Closed { code, reason } = &error {
+                        self.forget_refused_token(*code, reason);
+                    }
                     let (next, lines) = memory.judge(&error, Instant::now());
                     lines.iter().for_each(|line| (self.report)(line));
                     if !lines.is_empty() && error.nobody_answered() {

@@ -267,6 +267,21 @@ fn an_approval_is_asked_for_every_5_s_and_after_the_first_minute_every_10_s() {
 }
 
 #[test]
+fn a_token_that_a_close_calls_wrong_during_the_connect_is_not_shown_again() {
+    let (dir, gateway) = (TempDir::new(), Gateway::new());
+    let (_lines, host, control) = start(&dir, &gateway);
+    gateway.accept().welcome("old").finish(1012, "restart");
+    let again = gateway.accept();
+    assert_eq!(again.connect["auth"]["token"], "old");
+    again.finish(1008, "unauthorized: device token mismatch");
+    let fresh = gateway.accept();
+    assert_eq!(fresh.connect.get("auth"), None);
+    control.stop();
+    drop(fresh);
+    assert_eq!(host.join().unwrap(), Ending::Stopped);
+}
+
+#[test]
 fn a_failure_that_goes_on_is_told_once_a_minute() {
     let (mut memory, start) = (Memory::default(), Instant::now());
     let failure = |text: &str| ClientError::NotGateway(text.to_owned());
