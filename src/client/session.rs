@@ -3,9 +3,10 @@
 //! A session has one owner that waits; it never prints and never reconnects.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::client::budget::Budget;
 use crate::client::error::ClientError;
@@ -18,7 +19,9 @@ use crate::protocol::connect::ConnectParams;
 use crate::protocol::error::ErrorShape;
 use crate::protocol::frame::{self, Event, Frame};
 use crate::protocol::hello::HelloReceived;
-use crate::protocol::limits::{TICK_INTERVAL, TICK_INTERVALS_UNTIL_SILENCE};
+use crate::protocol::limits::{
+    MAX_PROTOCOL, MIN_PROTOCOL, TICK_INTERVAL, TICK_INTERVALS_UNTIL_SILENCE,
+};
 
 /// Events kept while a request waits for its answer; the oldest go first and leave a gap.
 const MAX_QUEUED_EVENTS: usize = 1_024;
@@ -26,6 +29,8 @@ const MAX_QUEUED_EVENTS: usize = 1_024;
 const TICKS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3_600));
 /// How long a closing message may take to leave.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(500);
+/// The versions that a session may have.
+const SPOKEN: RangeInclusive<u64> = MIN_PROTOCOL as u64..=MAX_PROTOCOL as u64;
 /// Why a challenge is of no use.
 const MISSING_NONCE: &str = "gateway connect challenge missing nonce";
 
@@ -319,7 +324,14 @@ fn shake(
                 let payload = response.outcome.map_err(ClientError::refused)?;
                 let hello = HelloReceived::parse(&payload);
                 let no_hello = || ClientError::NotGateway("its hello is not understood".to_owned());
-                return Ok((hello.ok_or_else(no_hello)?, payload));
+                let hello = hello.ok_or_else(no_hello)?;
+                if !SPOKEN.contains(&hello.protocol) {
+                    let refusal = ErrorShape::invalid(close::PROTOCOL_MISMATCH).with_details(
+                        json!({"code": "PROTOCOL_MISMATCH", "expectedProtocol": hello.protocol}),
+                    );
+                    return Err(ClientError::refused(refusal));
+                }
+                return Ok((hello, payload));
             }
             _ => {}
         }

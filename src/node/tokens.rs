@@ -67,7 +67,7 @@ impl NodeTokens {
 impl TokenKeeper for NodeTokens {
     fn load(&self, role: Role) -> Option<StoredToken> {
         self.tokens.load(role).or_else(|| {
-            if !self.mirrored {
+            if !self.mirrored || role != Role::Node {
                 return None;
             }
             let token = NodeFile::load(&self.dir).ok()?.token?;
@@ -80,7 +80,9 @@ impl TokenKeeper for NodeTokens {
 
     fn store(&self, role: Role, token: &Token, scopes: &Scopes) {
         self.tokens.store(role, token, scopes);
-        self.mirror(Some(token));
+        if role == Role::Node {
+            self.mirror(Some(token));
+        }
         *self.bootstrap_slot() = None;
     }
 
@@ -90,6 +92,42 @@ impl TokenKeeper for NodeTokens {
 
     fn forget(&self, role: Role) {
         self.tokens.forget(role);
-        self.mirror(None);
+        if role == Role::Node {
+            self.mirror(None);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{Credentials, Endpoint, GatewayUrl, UrlSource};
+    use crate::identity::DeviceKey;
+    use crate::node::testing::TempDir;
+
+    #[test]
+    fn the_mirror_holds_the_token_of_the_node_alone() {
+        let dir = TempDir::new();
+        let state = StateDir::open(dir.path()).unwrap();
+        let endpoint = Endpoint {
+            url: GatewayUrl::new("127.0.0.1", 1, false),
+            source: UrlSource::NodeHost,
+            via: None,
+            credentials: Credentials::default(),
+            pin: None,
+            authorities: None,
+        };
+        let device = DeviceKey::from_seed(&[7; 32]).unwrap().device_id();
+        let tokens = DeviceTokens::new(state.clone(), device, &endpoint);
+        let tokens = NodeTokens::new(state.clone(), tokens, None);
+        let mirrored = || NodeFile::load(&state).unwrap().token;
+        tokens.store(Role::Operator, &Token::from("o"), &Scopes::none());
+        assert_eq!(mirrored(), None);
+        tokens.store(Role::Node, &Token::from("n"), &Scopes::none());
+        tokens.forget(Role::Operator);
+        assert_eq!(mirrored(), Some(Token::from("n")));
+        assert!(tokens.load(Role::Operator).is_none());
+        tokens.forget(Role::Node);
+        assert_eq!(mirrored(), None);
     }
 }

@@ -137,6 +137,10 @@ fn what_is_no_gateway_is_told_apart() {
             "not a gateway: its hello is not understood",
         ),
         (json!(null), "not a gateway: its hello is not understood"),
+        (
+            json!({"type":"hello-ok","protocol":5}),
+            "protocol mismatch: this program speaks 3 to 4, the gateway expects 5",
+        ),
     ] {
         let log = Log::default();
         let transport = FakeTransport::new(
