@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::judged::judged;
 use super::params::{CommandParams, nul, text};
-use super::prepare::{Bound, bind};
+use super::prepare::{Bound, Unbound, bind};
 use super::record::{Permitted, record};
 use super::{Reply, RunLabel};
 use crate::exec::operand::Operand;
@@ -326,7 +326,16 @@ fn bound(machine: &Machine, request: &Request) -> Result<Admitted, Denial> {
         argv,
         directory,
         mut operand,
-    } = bind(machine, &request.command).map_err(|fault| Denial::approval(fault.to_string()))?;
+    } = bind(machine, &request.command).map_err(|fault| {
+        let planned = request.plan.as_ref().and_then(|plan| plan.operand.as_ref());
+        let cwd = request.command.directory(&machine.cwd);
+        let stands = |planned: &Operand| planned.is_unchanged(&request.command.argv, &cwd);
+        Denial::approval(match (fault, planned) {
+            // The script that was approved is gone, or something else stands there.
+            (Unbound::Script(_), Some(planned)) if !stands(planned) => OPERAND_CHANGED.to_owned(),
+            (fault, _) => fault.to_string(),
+        })
+    })?;
     if let Some(plan) = &request.plan {
         let cwd = directory
             .as_ref()

@@ -337,6 +337,8 @@ fn approved_runs_are_exactly_their_plan() {
     std::fs::write(&script, "echo two").unwrap();
     let text = "SYSTEM_RUN_DENIED: approval script operand changed before execution";
     assert_eq!(message(&run(&machine, &request)), text);
+    std::fs::remove_file(&script).unwrap();
+    assert_eq!(message(&run(&machine, &request)), text);
 }
 
 #[test]
