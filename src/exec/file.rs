@@ -164,22 +164,38 @@ impl ApprovalsFile {
     }
 
     /// The policy to answer `get` with: the file is created if there is none, and brought into its normal
-    /// form. A broken file is told as an empty policy with its real hash, and left as it is.
+    /// form. One that is broken, or must not or cannot be written, is told as it is and left so.
     pub fn get(&self) -> Result<Snapshot, ApprovalsError> {
+        match self.get_in_turn() {
+            Err(ApprovalsError::SymbolicLink(_) | ApprovalsError::Io(..)) => {
+                Ok(self.told(self.load()))
+            }
+            result => result,
+        }
+    }
+
+    /// A broken file is told as an empty policy with its real hash.
+    fn told(&self, Content { document, hash }: Content) -> Snapshot {
+        let (document, fault) = match document {
+            Ok(document) => (document, None),
+            Err(fault) => (Document::default(), Some(fault)),
+        };
+        Snapshot {
+            fault,
+            ..self.shown(document, hash)
+        }
+    }
+
+    fn get_in_turn(&self) -> Result<Snapshot, ApprovalsError> {
         self.in_turn(|| {
-            let Content { document, hash } = self.load_as_written();
-            let stored = match document {
-                Ok(stored) => stored,
-                Err(fault) => {
-                    return Ok(Snapshot {
-                        fault: Some(fault),
-                        ..self.shown(Document::default(), hash)
-                    });
-                }
+            let content = self.load_as_written();
+            let hash = content.hash.clone();
+            let Ok(stored) = &content.document else {
+                return Ok(self.told(content));
             };
             let mut document = stored.clone();
             document.normalize(|| Random.uuid());
-            if hash.is_some() && document == stored {
+            if hash.is_some() && document == *stored {
                 return Ok(self.shown(document, hash));
             }
             self.save(document, hash.is_none())

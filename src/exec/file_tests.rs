@@ -2,7 +2,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Barrier;
 
 use super::*;
-use crate::exec::document::{AgentPolicy, Entry};
+use crate::exec::document::{AgentPolicy, Entry, Security};
 use crate::exec::testing::TempDir;
 
 fn file(dir: &TempDir) -> ApprovalsFile {
@@ -304,21 +304,27 @@ fn of_two_edits_of_the_same_content_one_is_refused() {
 }
 
 #[test]
-fn links_are_not_written_through() {
+fn links_are_not_written_through_and_what_stands_there_is_told() {
     let dir = TempDir::new();
     let target = dir.path().join("elsewhere");
     fs::create_dir(&target).unwrap();
     std::os::unix::fs::symlink(&target, dir.path().join("state")).unwrap();
     let through_directory = ApprovalsFile::new(&dir.path().join("state"), Some(dir.path()));
-    assert!(matches!(
-        through_directory.get(),
-        Err(ApprovalsError::SymbolicLink(_))
-    ));
-    std::os::unix::fs::symlink("nowhere", written(&dir)).unwrap();
-    for outcome in [file(&dir).get(), file(&dir).edit(None, |_| true)] {
-        assert!(matches!(outcome, Err(ApprovalsError::SymbolicLink(_))));
-    }
+    assert_eq!(through_directory.get().unwrap().hash, None);
+    std::os::unix::fs::symlink("elsewhere/policy", written(&dir)).unwrap();
+    assert_eq!(file(&dir).get().unwrap().hash, None);
     assert_eq!(fs::read_dir(&target).unwrap().count(), 0);
+    let text =
+        r#"{"version":1,"defaults":{"security":"deny"},"agents":{"a":{"allowlist":["ls"]}}}"#;
+    fs::write(target.join("policy"), text).unwrap();
+    let told = file(&dir).get().unwrap();
+    assert_eq!(told.hash, Some(sha256_hex(text.as_bytes())));
+    assert_eq!(told.document.defaults.security, Some(Security::Deny));
+    for file in [through_directory, file(&dir)] {
+        let edited = file.edit(None, |_| true);
+        assert!(matches!(edited, Err(ApprovalsError::SymbolicLink(_))));
+    }
+    assert_eq!(fs::read_to_string(target.join("policy")).unwrap(), text);
 }
 
 #[test]

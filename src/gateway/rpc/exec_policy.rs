@@ -189,7 +189,8 @@ mod tests {
         let person = house.operator(&["operator.admin"]);
         let path = house.context.exec_policy.path();
         std::os::unix::fs::symlink("nowhere", path).unwrap();
-        let error = person.refused("exec.approvals.get", json!({}));
+        let edit = json!({"file": {"version": 1}, "baseHash": "x"});
+        let error = person.refused("exec.approvals.set", edit);
         assert_eq!(error["code"], "UNAVAILABLE");
         assert!(
             !error.to_string().contains("nowhere") && !error.to_string().contains('/'),
