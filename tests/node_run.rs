@@ -689,6 +689,20 @@ fn plaintext_goes_to_nobody_else_by_default() {
 }
 
 #[test]
+fn a_host_that_is_more_than_one_is_an_error_of_usage_and_not_kept() {
+    let home = Home::new();
+    for host in ["127.0.0.1:99", "ws://127.0.0.1", "gw.lan/x", "me@gw.lan"] {
+        for command in [&["node", "run"][..], &["node", "install", "--print"]] {
+            let outcome = openclaw_with(&home, &[], &[command, &["--host", host]].concat());
+            assert_eq!(outcome.code, 1, "{host}: {outcome:?}");
+            let said = "Invalid --host: it takes a name or an address alone; a port goes into --port, a URL into --url.";
+            assert!(outcome.stderr.contains(said), "{host}: {outcome:?}");
+        }
+        assert_eq!(home.read("node.json"), "");
+    }
+}
+
+#[test]
 fn plaintext_is_permitted_by_the_environment_of_the_process_alone() {
     let home = Home::new();
     let name = "OPENCLAW_ALLOW_INSECURE_PRIVATE_WS";

@@ -14,6 +14,7 @@ use crate::cli::error::{CliError, Usage};
 use crate::cli::invocation::Invocation;
 use crate::cli::node_join::person::{Person, Terminal};
 use crate::client::{GatewayUrl, SetupCode};
+use crate::config::paths::DEFAULT_GATEWAY_PORT;
 use crate::config::{Environment, Paths};
 use crate::store::{Clock, NodeFile, NodeGateway, StateDir, SystemClock, load_or_create_key};
 
@@ -56,11 +57,12 @@ pub fn setup_code(
 /// and what is stored.
 ///
 /// # Errors
-/// A URL that is none, or one beside `--host`, `--port` or `--tls`.
+/// A URL that is none, or one beside `--host`, `--port` or `--tls`; as [`host`].
 pub fn gateway(
     invocation: &Invocation,
     code: Option<&SetupCode>,
 ) -> Result<Option<GatewayUrl>, CliError> {
+    host(invocation)?;
     let parts = ["host", "port", "tls"]
         .iter()
         .any(|name| invocation.has(name));
@@ -73,6 +75,23 @@ pub fn gateway(
             .map_err(|fault| rule(&format!("Invalid --url: {fault}"))),
         None if parts => Ok(None),
         None => Ok(code.and_then(|code| code.url.clone())),
+    }
+}
+
+/// `--host`.
+///
+/// # Errors
+/// What is no name and no address alone.
+pub fn host(invocation: &Invocation) -> Result<Option<&str>, CliError> {
+    let Some(host) = invocation.text("host") else {
+        return Ok(None);
+    };
+    let url = GatewayUrl::new(host, DEFAULT_GATEWAY_PORT, false);
+    match GatewayUrl::parse(&url.to_string()) {
+        Ok(read) if read == url => Ok(Some(host)),
+        _ => Err(rule(
+            "Invalid --host: it takes a name or an address alone; a port goes into --port, a URL into --url.",
+        )),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
-use crate::cli::node_setup::stored_gateway;
+use crate::cli::node_setup;
 use crate::cli::reach;
 use crate::cli::service::install::Parts;
 use crate::cli::service::place::Place;
@@ -19,8 +19,8 @@ const DEFAULT_HOST: &str = "127.0.0.1";
 pub fn parts(invocation: &Invocation, place: &Place) -> Result<Parts, CliError> {
     reach::pin(invocation)?;
     let direct = reach::ssh(invocation)?.is_none();
-    let stored = stored_gateway(&place.paths)?;
-    let host = invocation.text("host").map(str::to_owned);
+    let stored = node_setup::stored_gateway(&place.paths)?;
+    let host = node_setup::host(invocation)?.map(str::to_owned);
     let host = host
         .or(stored.host)
         .unwrap_or_else(|| DEFAULT_HOST.to_owned());
