@@ -11,8 +11,11 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a manager that does not read may hold up a message.
+/// How long a manager that does not read may hold up a message that it has to get; the others are not sent then.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// When a sign of life is repeated that a manager had no room for.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Longest status text in bytes; longer ones are cut.
 const MAX_STATUS_BYTES: usize = 512;
@@ -29,6 +32,8 @@ pub struct Supervisor {
 #[derive(Debug)]
 struct Manager {
     socket: UnixDatagram,
+    /// For what is said on the way, by loops that must not wait.
+    unwaiting: UnixDatagram,
     address: SocketAddr,
 }
 
@@ -50,8 +55,14 @@ impl Supervisor {
         let address = address(name.as_bytes())?;
         let socket = UnixDatagram::unbound()?;
         socket.set_write_timeout(Some(PATIENCE))?;
+        let unwaiting = UnixDatagram::unbound()?;
+        unwaiting.set_nonblocking(true)?;
         Ok(Self {
-            manager: Some(Manager { socket, address }),
+            manager: Some(Manager {
+                socket,
+                unwaiting,
+                address,
+            }),
             watchdog,
             last: Mutex::new(None),
         })
@@ -65,7 +76,7 @@ impl Supervisor {
 
     /// What it does at the moment, for `systemctl status`.
     pub fn status(&self, status: &str) {
-        self.send(&format!("STATUS={}", line(status)));
+        self.send_at_once(&format!("STATUS={}", line(status)));
     }
 
     /// It starts again in the same process; [`Supervisor::ready`] follows.
@@ -93,10 +104,18 @@ impl Supervisor {
 
     /// A sign of life, now. To be called only by the loop that does the work.
     pub fn beat(&self) {
-        if self.watchdog.is_some() {
-            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-            self.send("WATCHDOG=1");
-        }
+        let Some(interval) = self.interval() else {
+            return;
+        };
+        let now = Instant::now();
+        // The manager counts from the last one that it got, so one that it had no room for is repeated soon.
+        let last = match self.send_at_once("WATCHDOG=1") {
+            true => now,
+            false => now
+                .checked_sub(interval.saturating_sub(AGAIN))
+                .unwrap_or(now),
+        };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
     }
 
     /// A sign of life when half of the interval has passed since the last one: cheap enough for every turn
@@ -113,13 +132,30 @@ impl Supervisor {
 
     fn send(&self, message: &str) {
         let Some(manager) = &self.manager else { return };
-        let sent = manager
-            .socket
-            .send_to_addr(message.as_bytes(), &manager.address);
-        if let Err(error) = sent {
-            log::warn!(target: "service", "the service manager cannot be told {}: {error}",
-                message.lines().next().unwrap_or_default());
-        }
+        manager.send(&manager.socket, message);
+    }
+
+    /// The same without waiting; false when the manager has no room for it now.
+    fn send_at_once(&self, message: &str) -> bool {
+        let manager = self.manager.as_ref();
+        manager.is_none_or(|manager| manager.send(&manager.unwaiting, message))
+    }
+}
+
+impl Manager {
+    /// False when there was no room for the message; whatever else fails is logged.
+    fn send(&self, socket: &UnixDatagram, message: &str) -> bool {
+        let Err(error) = socket.send_to_addr(message.as_bytes(), &self.address) else {
+            return true;
+        };
+        let full = error.kind() == io::ErrorKind::WouldBlock;
+        let level = match full {
+            true => log::Level::Debug,
+            false => log::Level::Warn,
+        };
+        log::log!(target: "service", level, "the service manager cannot be told {}: {error}",
+            message.lines().next().unwrap_or_default());
+        !full
     }
 }
 
@@ -255,6 +291,25 @@ mod tests {
             assert!(Supervisor::new(Some(OsStr::new(name)), None).is_err());
         }
         Supervisor::none().ready("nobody listens");
+    }
+
+    #[test]
+    fn a_manager_that_does_not_read_holds_up_no_loop_and_hears_of_it_later() {
+        let (manager, file) = listen("full");
+        let process = Supervisor::new(Some(file.0.as_os_str()), Some(LONG)).unwrap();
+        let full = || !process.send_at_once("STATUS=x");
+        assert!((0..100_000).any(|_| full()), "no limit was found");
+        let begun = Instant::now();
+        process.status("y");
+        process.beat();
+        assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
+        let again = process.next_beat().unwrap();
+        assert!(again <= Instant::now() + AGAIN, "{:?}", again.elapsed());
+        manager.set_nonblocking(true).unwrap();
+        while manager.recv(&mut [0; 64]).is_ok() {}
+        manager.set_nonblocking(false).unwrap();
+        process.beat_if_due();
+        assert_eq!(received(&manager), "WATCHDOG=1");
     }
 
     #[test]
