@@ -28,16 +28,15 @@ impl CommandParams {
     /// Reads and checks them.
     pub fn parse(params: &Value) -> Result<Self, ErrorShape> {
         let raw = text(params, "rawCommand");
-        let argv = match params.get("command") {
-            Some(Value::Array(words)) if !words.is_empty() => {
-                words.iter().map(word).collect::<Option<Vec<String>>>()
-            }
+        let words = match params.get("command") {
+            Some(Value::Array(words)) if !words.is_empty() => words,
             None | Some(Value::Null) if raw.is_some() => {
                 return Err(ErrorShape::invalid("rawCommand requires params.command"));
             }
-            _ => None,
+            _ => return Err(ErrorShape::invalid("command required")),
         };
-        let argv = argv.ok_or_else(|| ErrorShape::invalid("command required"))?;
+        let argv: Result<Vec<String>, ErrorShape> = words.iter().map(word).collect();
+        let argv = argv?;
         let cwd = text(params, "cwd");
         if argv.iter().chain(&cwd).any(|text| text.contains('\0')) {
             return Err(nul());
@@ -74,12 +73,14 @@ pub fn text(params: &Value, name: &str) -> Option<String> {
     (!value.trim().is_empty()).then(|| value.to_owned())
 }
 
-/// Words that are not strings are taken as their text; lists and objects have none.
-fn word(value: &Value) -> Option<String> {
+/// Words that are not strings are taken as their text; lists and objects have none that anybody means.
+fn word(value: &Value) -> Result<String, ErrorShape> {
     match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Array(_) | Value::Object(_) => None,
-        other => Some(other.to_string()),
+        Value::String(text) => Ok(text.clone()),
+        Value::Array(_) | Value::Object(_) => Err(ErrorShape::invalid(format!(
+            "command must hold texts only, found {value}"
+        ))),
+        other => Ok(other.to_string()),
     }
 }
 
@@ -95,7 +96,14 @@ mod tests {
             (json!({}), "command required"),
             (json!({"command": []}), "command required"),
             (json!({"command": "ls"}), "command required"),
-            (json!({"command": [["ls"]]}), "command required"),
+            (
+                json!({"command": [["ls"]]}),
+                "command must hold texts only, found [\"ls\"]",
+            ),
+            (
+                json!({"command": ["echo", {"a": 1}]}),
+                "command must hold texts only, found {\"a\":1}",
+            ),
             (json!([]), "command required"),
             (
                 json!({"rawCommand": "ls"}),
