@@ -257,6 +257,13 @@ fn complaint(fault: &CertificateError, host: &str) -> String {
         CertificateError::UnknownIssuer => {
             "is not signed by an authority that this machine trusts".to_owned()
         }
+        // The words of the library are the names of its values.
+        CertificateError::Other(other) => match other.to_string().as_str() {
+            "CaUsedAsEndEntity" => {
+                "is that of an authority, which only a pin makes that of a gateway".to_owned()
+            }
+            name => format!("is not acceptable ({name})"),
+        },
         other => format!("is not acceptable ({other})"),
     }
 }
@@ -344,3 +351,28 @@ impl fmt::Display for TlsFault {
 }
 
 impl std::error::Error for TlsFault {}
+
+#[cfg(test)]
+mod tests {
+    use rustls::OtherError;
+
+    use super::*;
+
+    #[test]
+    fn complaints_are_sentences() {
+        let library = |name: &str| {
+            let fault: Box<dyn std::error::Error + Send + Sync> = name.into();
+            CertificateError::Other(OtherError(Arc::from(fault)))
+        };
+        for (fault, said) in [
+            (CertificateError::NotValidForName, "is not valid for gw.lan"),
+            (
+                library("CaUsedAsEndEntity"),
+                "is that of an authority, which only a pin makes that of a gateway",
+            ),
+            (library("Other"), "is not acceptable (Other)"),
+        ] {
+            assert_eq!(complaint(&fault, "gw.lan"), said);
+        }
+    }
+}

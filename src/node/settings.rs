@@ -57,7 +57,8 @@ impl HostSource {
     }
 }
 
-/// What a node host starts with; all of it also stands in the file, but a pin that was typed: see [`keep_pin`].
+/// What a node host starts with; all of it also stands in the file, but a pin that was typed over another: see
+/// [`keep_pin`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The gateway.
@@ -104,6 +105,8 @@ pub fn resolve(
     let same_endpoint = host == stored_host && port == stored_port;
     let kept = stored.tls_fingerprint.clone().filter(|_| same_endpoint);
     let typed = flags.tls_fingerprint.map(str::to_owned);
+    // Where nothing was trusted before, a typed pin replaces nothing that a wrong one could lock out.
+    let first = typed.clone().filter(|_| !(same_endpoint && stored.tls));
     let tls = flags.tls || flags.tls_fingerprint.is_some() || (same_endpoint && stored.tls);
     let forget_tokens = flags
         .node_id
@@ -129,7 +132,7 @@ pub fn resolve(
         host: Some(host.clone()),
         port: Some(port),
         tls,
-        tls_fingerprint: kept.clone(),
+        tls_fingerprint: kept.clone().or(first),
     });
     Settings {
         url,
@@ -142,8 +145,8 @@ pub fn resolve(
     }
 }
 
-/// Stores the pin that the gateway at `settings.url` was found to match. One that was only typed stands in no
-/// file before: a wrong one would keep every later run from a gateway that an earlier pin still matches.
+/// Stores the pin that the gateway at `settings.url` was found to match. One that was only typed replaces no trust
+/// before: a wrong one would keep every later run from a gateway that an earlier pin still matches.
 ///
 /// # Errors
 /// When the file cannot be read or written.
@@ -316,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_typed_pin_is_stored_once_it_has_worked_and_replaces_no_other_before() {
+    fn a_typed_pin_is_stored_at_first_and_later_once_it_has_worked() {
         let dir = TempDir::new();
         let dir = StateDir::open(dir.path()).unwrap();
         let typed = Flags {
@@ -324,6 +327,12 @@ mod tests {
             ..Flags::default()
         };
         let pin = |file: &NodeFile| file.gateway.clone().unwrap().tls_fingerprint;
+        let (_, used, _, file) = settle(NodeFile::default(), typed);
+        assert_eq!(used, pin(&file));
+        // A gateway that was trusted without a pin stays so.
+        let mut public = stored();
+        public.gateway.as_mut().unwrap().tls_fingerprint = None;
+        assert_eq!(pin(&settle(public, typed).3), None);
         let (_, used, settings, mut file) = settle(stored(), typed);
         assert_eq!(
             (used.as_deref(), pin(&file).as_deref()),
