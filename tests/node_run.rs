@@ -618,6 +618,11 @@ fn a_secret_that_cannot_be_resolved_fails_closed() {
             true,
         ),
         (
+            format!("auth: {{token: {reference}}}"),
+            &[(PASSWORD, "p")],
+            true,
+        ),
+        (
             format!(
                 "mode: 'remote', remote: {{url: 'ws://127.0.0.1:1', token: {reference}}}, auth: {{token: 'a'}}"
             ),
@@ -644,10 +649,16 @@ fn a_secret_that_cannot_be_resolved_fails_closed() {
         let outcome = shown(&format!("{{gateway: {{{gateway}}}}}"), environment);
         match (outcome, fails) {
             (Err(output), true) => {
+                // The other variable would not help: the reference is still there.
+                let (helps, not) = match gateway.starts_with("auth: {password") {
+                    true => (PASSWORD, TOKEN),
+                    false => (TOKEN, PASSWORD),
+                };
                 assert!(
-                    output.contains(words) && output.contains(TOKEN),
+                    output.contains(words) && output.contains(&format!("or set {helps}.")),
                     "{gateway}: {output}"
                 );
+                assert!(!output.contains(not), "{gateway}: {output}");
             }
             (Ok(_), false) => {}
             (outcome, _) => panic!("{gateway} {environment:?}: {outcome:?}"),

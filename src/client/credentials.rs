@@ -435,7 +435,11 @@ fn pick(
             Secret::Plain(value) => return Ok(credential(&value, from)),
             Secret::Unavailable { .. } if irrelevant(sources, *step, kind) => {}
             Secret::Unavailable { path, why } => {
-                return Err(ResolveError::SecretUnavailable { path, why });
+                return Err(ResolveError::SecretUnavailable {
+                    path,
+                    why,
+                    variable: environment_name,
+                });
             }
         }
     }

@@ -41,6 +41,8 @@ pub enum ResolveError {
         path: &'static str,
         /// Why, a full sentence.
         why: String,
+        /// The variable that comes before it.
+        variable: &'static str,
     },
     /// A URL that cannot be used.
     Url {
@@ -94,10 +96,14 @@ impl fmt::Display for ResolveError {
                     config.display()
                 )
             }
-            ResolveError::SecretUnavailable { path, why } => write!(
+            ResolveError::SecretUnavailable {
+                path,
+                why,
+                variable,
+            } => write!(
                 out,
                 "{path} is configured as a secret reference but is unavailable in this command path.\n{why}\n\
-                 Fix: make the reference resolvable, or set OPENCLAW_GATEWAY_TOKEN or OPENCLAW_GATEWAY_PASSWORD."
+                 Fix: make the reference resolvable, or set {variable}."
             ),
             ResolveError::Url { url, source, fault } => {
                 let url = without_login(url);
