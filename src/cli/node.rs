@@ -26,7 +26,7 @@ use crate::client::{
 use crate::config::environment::ServiceKind;
 use crate::config::{self, Environment, Loaded, Paths, dotenv};
 use crate::exec::which::search_path;
-use crate::exec::{ApprovalsFile, HostPolicy};
+use crate::exec::{ApprovalsFile, HostPolicy, Misgivings};
 use crate::identity::{DeviceId, DeviceKey, Fingerprint, Random};
 use crate::net::{Supervisor, links, process};
 use crate::node::audit::NodeAudit;
@@ -252,7 +252,7 @@ pub fn machine(
     .into_iter()
     .filter_map(|secret| secret.plain())
     .collect();
-    let config_paths = paths.clone();
+    let (config_paths, misgivings) = (paths.clone(), Misgivings::default());
     let browser = BrowserProxy::new(paths.clone(), captured.clone());
     Machine {
         node_id: device.as_str().to_owned(),
@@ -263,7 +263,11 @@ pub fn machine(
         environment: without_secrets(environment.iter(), &secrets),
         approvals: ApprovalsFile::new(&paths.state_dir, Some(&paths.home)),
         host_policy: Box::new(move |agent| match config::load(&config_paths, &captured) {
-            Ok(loaded) => Ok(HostPolicy::read(&loaded.document, agent)),
+            Ok(loaded) => {
+                let policy = HostPolicy::read(&loaded.document, agent);
+                misgivings.tell(&policy.safe_bins, Some(&config_paths.home));
+                Ok(policy)
+            }
             Err(error) => Err(error.to_string().replace('\n', " ")),
         }),
         children: Arc::default(),

@@ -323,14 +323,12 @@ impl<'a> Judge<'_, 'a> {
     }
 
     fn is_trusted(&self, path: &Path) -> bool {
-        let trusted = &self.context.safe_bins.trusted_directories;
+        let mut trusted = self.context.safe_bins.trusted(self.context.home);
         path.parent().is_some_and(|directory| {
             SYSTEM_DIRECTORIES
                 .iter()
                 .any(|system| directory == Path::new(system))
-                || trusted
-                    .iter()
-                    .any(|trusted| which::normalize(trusted) == directory)
+                || trusted.any(|trusted| trusted == directory)
         })
     }
 }

@@ -55,7 +55,7 @@ pub use self::miss::Miss;
 pub use self::narrow::{Before, Widening, widens};
 pub use self::policy::{Effective, HostPolicy, effective};
 pub use self::programs::{Disk, Programs};
-pub use self::safe_bins::SafeBins;
+pub use self::safe_bins::{Misgivings, SafeBins};
 pub use self::scopes::{
     Combined, EffectivePolicy, Place, Requested, Scope, Sourced, effective_policy,
 };

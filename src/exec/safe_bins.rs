@@ -4,12 +4,19 @@
 //! A filter reads what it is piped and nothing else: an argument that could name a file, or an option
 //! whose meaning is not known here, makes it an ordinary program.
 
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::script::Word;
+use super::which;
+
+/// Permission bits by which others than the owner may write.
+const OTHERS_WRITE: u32 = 0o022;
 
 /// The settings of `tools.exec` about such filters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +26,7 @@ pub struct SafeBins {
     /// `safeBinProfiles`: arguments of filters by name; in front of the built-in ones.
     pub profiles: Vec<(String, Profile)>,
     /// `safeBinTrustedDirs`: directories besides `/bin` and `/usr/bin` whose filters, shells and wrappers
-    /// are what they are called.
+    /// are what they are called; absolute or below `~`.
     pub trusted_directories: Vec<PathBuf>,
 }
 
@@ -151,9 +158,16 @@ impl SafeBins {
             trusted_directories: directories
                 .into_iter()
                 .map(PathBuf::from)
-                .filter(|directory| directory.is_absolute())
+                .filter(|directory| directory.is_absolute() || directory.starts_with("~"))
                 .collect(),
         }
+    }
+
+    /// `safeBinTrustedDirs` as paths to compare with.
+    pub fn trusted(&self, home: Option<&Path>) -> impl Iterator<Item = PathBuf> {
+        let expanded = move |path: &PathBuf| which::expand_home(&path.to_string_lossy(), home);
+        let directories = self.trusted_directories.iter();
+        directories.map(move |path| which::normalize(&expanded(path)))
     }
 
     fn profile(&self, name: &str) -> Option<Profile> {
@@ -169,6 +183,34 @@ impl SafeBins {
             allowed_value_flags: list(values),
             denied_flags: list(denied),
         })
+    }
+}
+
+/// Which trusted directories were told to be none, so that each is told once.
+#[derive(Debug, Default)]
+pub struct Misgivings(Mutex<BTreeSet<PathBuf>>);
+
+impl Misgivings {
+    /// Warns of trusted directories in which others could replace a program (section 3.8).
+    pub fn tell(&self, settings: &SafeBins, home: Option<&Path>) {
+        for directory in self.news(settings, home) {
+            let shown = directory.display();
+            log::warn!(
+                "tools.exec.safeBinTrustedDirs trusts {shown}, where others may replace programs: chmod go-w {shown}"
+            );
+        }
+    }
+
+    fn news(&self, settings: &SafeBins, home: Option<&Path>) -> Vec<PathBuf> {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = |directory: &PathBuf| {
+            let mode = directory.metadata().map(|found| found.permissions().mode());
+            mode.is_ok_and(|mode| mode & OTHERS_WRITE != 0)
+        };
+        let found = settings.trusted(home).filter(open);
+        found
+            .filter(|directory| told.insert(directory.clone()))
+            .collect()
     }
 }
 
@@ -260,6 +302,7 @@ fn is_no_file(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exec::testing::TempDir;
 
     #[test]
     fn filters_pass_with_arguments_that_name_no_file() {
@@ -328,11 +371,12 @@ mod tests {
         let global = serde_json::json!({"tools": {"exec": {
             "safeBins": ["wc"],
             "safeBinProfiles": {"mytool": {"maxPositional": 0, "allowedValueFlags": ["-x"]}, "bad": 1},
-            "safeBinTrustedDirs": ["/opt/bin", "relative"],
+            "safeBinTrustedDirs": ["/opt/bin", "relative", "~/bin"],
         }}});
         let read = SafeBins::read(&[&agent, &global]);
         assert_eq!(read.names, ["mytool", "awk"]);
-        assert_eq!(read.trusted_directories, [PathBuf::from("/opt/bin")]);
+        let trusted: Vec<PathBuf> = read.trusted(Some(Path::new("/home/a"))).collect();
+        assert_eq!(trusted, ["/opt/bin", "/home/a/bin"].map(PathBuf::from));
         for (line, passes) in [
             ("mytool|-x|1", true),
             ("mytool|y", false),
@@ -344,5 +388,25 @@ mod tests {
             assert_eq!(super::passes(&read, &path, &words), passes, "{line}");
         }
         assert_eq!(SafeBins::read(&[]), SafeBins::default());
+    }
+
+    #[test]
+    fn a_trusted_directory_that_others_may_write_is_told_once() {
+        let dir = TempDir::new();
+        let at = |name: &str, mode| {
+            let path = dir.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            path
+        };
+        let (own, group, world) = (at("own", 0o755), at("group", 0o775), at("world", 0o757));
+        let settings = SafeBins {
+            trusted_directories: vec![own, group.clone(), "~/world".into(), "/none".into()],
+            ..SafeBins::default()
+        };
+        let misgivings = Misgivings::default();
+        let home = Some(dir.path());
+        assert_eq!(misgivings.news(&settings, home), [group, world]);
+        assert!(misgivings.news(&settings, home).is_empty());
     }
 }
