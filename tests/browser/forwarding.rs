@@ -79,7 +79,7 @@ fn the_gateway_forwards_requests_and_their_files() {
     assert!(file["base64"].as_str().unwrap().starts_with("iVBORw0KGgo"));
     let wrong = ask(json!({"path": "/nowhere"}));
     assert!(
-        wrong.stdout.contains("INVALID_REQUEST: Error: Not Found"),
+        wrong.stdout.contains("INVALID_REQUEST: Not Found"),
         "{wrong:?}"
     );
     // The words of a failure come through as they are, and files wherever the result names them.
