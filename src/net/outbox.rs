@@ -8,9 +8,7 @@
 //! Bytes are counted. Beyond the budget a droppable broadcast is dropped, and anything else ends the
 //! connection with 1008 `slow consumer`: a peer that does not read must cost nobody else anything. The
 //! budget is used up from the first dropped broadcast until something was sent, however small what comes
-//! next is: a tick ends the connection of a peer that reads nothing. Connections whose traffic is counted
-//! together share a bound too. No queue may be longer than a multiple of what is left of that, so the more is
-//! queued, the shorter are the queues that count as slow; the longest go first, at their next tick at the latest.
+//! next is: a tick ends the connection of a peer that reads nothing.
 //! Broadcast numbers are given out here, under the same lock that orders the queue.
 
 use std::{
@@ -137,48 +135,11 @@ impl Item {
     }
 }
 
-impl Shared {
-    fn has_room(&self, queue: &Queue, bytes: usize) -> bool {
-        let sum = queue.bytes.saturating_add(bytes);
-        let shared = || match &self.traffic {
-            Some(traffic) => sum <= traffic.room().saturating_mul(ROOMS),
-            None => true,
-        };
-        !queue.full && (queue.bytes == 0 || sum <= self.budget) && (sum <= OWN_BYTES || shared())
-    }
-
-    fn add(&self, queue: &mut Queue, bytes: usize) {
-        queue.bytes += bytes;
-        self.traffic
-            .as_ref()
-            .inspect(|traffic| traffic.add_queued(bytes));
-    }
-
-    /// Takes back what was added, or what is left of it.
-    fn take(&self, queue: &mut Queue, bytes: usize) {
-        let bytes = bytes.min(queue.bytes);
-        queue.bytes -= bytes;
-        self.traffic
-            .as_ref()
-            .inspect(|traffic| traffic.take_queued(bytes));
+impl Queue {
+    fn has_room(&self, bytes: usize, budget: usize) -> bool {
+        !self.full && (self.bytes == 0 || self.bytes.saturating_add(bytes) <= budget)
     }
 }
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        let left = self.queue.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(traffic) = &self.traffic {
-            traffic.take_queued(left.bytes);
-        }
-    }
-}
-
-/// Bytes that may wait for each peer, whatever waits for the others.
-const OWN_BYTES: usize = 1024 * 1024;
-
-/// How many times what is left of the shared bound one queue may hold: so many that it may use up its own budget
-/// while it is the only one, so few that there is always room left for others.
-const ROOMS: usize = 4;
 
 /// Above this many free places an empty queue gives its memory back.
 const SPARE_PLACES: usize = 32;
@@ -278,7 +239,7 @@ impl Outbox {
 
     /// Whether the budget has room for so many bytes more: what has none is dropped or ends the connection.
     pub fn has_room(&self, bytes: usize) -> bool {
-        self.shared.has_room(&self.lock(), bytes)
+        self.lock().has_room(bytes, self.shared.budget)
     }
 
     /// Bytes that wait for this peer.
@@ -352,7 +313,7 @@ impl Outbox {
     /// A sent text no longer counts.
     pub(crate) fn release(&self, cost: usize) {
         let mut queue = self.lock();
-        self.shared.take(&mut queue, cost);
+        queue.bytes = queue.bytes.saturating_sub(cost);
         queue.full = false;
     }
 
@@ -361,7 +322,7 @@ impl Outbox {
         let mut queue = self.lock();
         queue.closed = true;
         queue.items = VecDeque::new();
-        self.shared.take(&mut queue, usize::MAX);
+        queue.bytes = 0;
         // The socket closes with its owner, whoever still has a handle.
         queue.owner = Owner::default();
         queue.begun = None;
@@ -377,7 +338,7 @@ impl Outbox {
             return false;
         }
         let cost = item.cost();
-        if !self.shared.has_room(queue, cost) {
+        if !queue.has_room(cost, self.shared.budget) {
             if drop_if_slow {
                 self.traffic().inspect(|traffic| traffic.note_dropped());
                 queue.full = true;
@@ -386,7 +347,7 @@ impl Outbox {
                 queue.closed = true;
                 queue.slow = true;
                 queue.items = VecDeque::new();
-                self.shared.take(queue, usize::MAX);
+                queue.bytes = 0;
                 queue.farewell = Some(Farewell {
                     code: POLICY,
                     reason: SLOW_CONSUMER.to_owned(),
@@ -399,7 +360,7 @@ impl Outbox {
             Ok(()) => return true,
             Err(item) => item,
         };
-        self.shared.add(queue, item.cost());
+        queue.bytes += item.cost();
         queue.items.push_back(item);
         self.alert(queue);
         true
@@ -425,7 +386,7 @@ impl Outbox {
                 self.traffic().inspect(|traffic| traffic.add_sent(written));
                 if written < frame.len() {
                     queue.begun = Some((frame.split_off(written), cost));
-                    self.shared.add(queue, cost);
+                    queue.bytes += cost;
                     queue.owner = Owner::default();
                     self.shared.wake.notify();
                 }

@@ -20,9 +20,6 @@ pub const MAX_HELLO_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes that may wait for one socket (`policy.maxBufferedBytes`) before it counts as slow.
 pub const MAX_BUFFERED_BYTES: usize = 52_428_800;
 
-/// Bytes that may wait for all sockets of a gateway together: somewhat more than for one.
-pub const MAX_QUEUED_BYTES: usize = 64 * 1024 * 1024;
-
 /// Bytes of unsent answers above which no further request of that session is read: a peer that asks and
 /// does not listen costs this much and no more. Far below the budget, which is for broadcasts.
 pub const MAX_BACKLOG_BYTES: usize = 4 * 1024 * 1024;
@@ -83,11 +80,11 @@ pub const MAX_GIVEN_CHARS: usize = 256;
 /// Words in one list that an operator gives for a node: the largest platform has about 30 commands.
 pub const MAX_GIVEN_WORDS: usize = 512;
 
-/// Characters of a hash that tells one content of a file from another: SHA-256 in hex has 64.
-pub const MAX_HASH_CHARS: usize = 128;
-
 /// Milliseconds of a day.
 pub const DAY_MS: u64 = 86_400_000;
+
+/// Characters of a hash that tells one content of a file from another: SHA-256 in hex has 64.
+pub const MAX_HASH_CHARS: usize = 128;
 
 /// The shortest time, in milliseconds, after which nodes that were not seen may be pruned: nobody means all that
 /// are just restarting, or forgot the unit.

@@ -122,17 +122,19 @@ fn door_part(page: &mut Exposition, context: &Context) {
 fn sessions_part(page: &mut Exposition, context: &Context) {
     let sessions = context.hub.sessions();
     let mut kinds: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    let mut queued = 0;
     for session in &sessions {
         *kinds.entry((session.role.as_str(), session.client.mode.as_str())).or_default() += 1;
+        queued += session.outbox.queued_bytes();
     }
     let mut family = page.family("openclaw_sessions", Gauge, "Admitted connections, by role and by the mode of their client.");
     for ((role, mode), number) in kinds {
         family.sample(&[("role", role), ("mode", mode)], Number::Whole(number));
     }
+    page.one("openclaw_queued_bytes", Gauge, "Bytes that wait to be sent to all sessions together.", whole(queued));
     let counters = &context.counters;
     let number = |value: u64| Some(Number::Whole(value));
     let traffic = &counters.traffic;
-    page.one("openclaw_queued_bytes", Gauge, "Bytes that wait to be sent to all connections together.", whole(traffic.queued()));
     page.one("openclaw_received_bytes_total", Counter, "Bytes of WebSocket frames that arrived.", number(traffic.received()));
     page.one("openclaw_sent_bytes_total", Counter, "Bytes of WebSocket frames that left.", number(traffic.sent()));
     page.one("openclaw_events_dropped_total", Counter, "Events that were dropped because their reader is too slow.", number(traffic.dropped()));

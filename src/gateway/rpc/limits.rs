@@ -13,7 +13,6 @@ use crate::gateway::limits::attempts::{AttemptPolicy, Key, Row};
 use crate::gateway::limits::guard::milliseconds;
 use crate::pairing::AuditEntry;
 use crate::protocol::error::ErrorShape;
-use crate::protocol::limits::{MAX_BUFFERED_BYTES, MAX_QUEUED_BYTES};
 use crate::protocol::params::{GatewayLimitsClear, parse_nothing};
 
 /// Rows of the list at most; the locked come first, and the total is told.
@@ -116,8 +115,6 @@ fn budgets(context: &Context) -> Value {
         {"name": "unauthenticated", "used": context.preauth.used(), "limit": limits.all_pools(),
             "perClient": context.preauth.limit()},
         {"name": "open-invokes", "used": context.registry().invokes.len(), "limit": MAX_OPEN},
-        {"name": "queued-bytes", "used": context.counters.traffic.queued(), "limit": MAX_QUEUED_BYTES,
-            "perClient": MAX_BUFFERED_BYTES},
     ])
 }
 
@@ -183,8 +180,7 @@ mod tests {
                 "waiting-local",
                 "waiting-remote",
                 "unauthenticated",
-                "open-invokes",
-                "queued-bytes"
+                "open-invokes"
             ]
         );
         for method in ["gateway.limits.list", "gateway.limits.clear"] {

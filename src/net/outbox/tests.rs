@@ -3,7 +3,6 @@
 use serde_json::json;
 
 use super::*;
-use crate::protocol::limits::{MAX_BUFFERED_BYTES, MAX_QUEUED_BYTES};
 
 fn drain(outbox: &Outbox) -> Vec<String> {
     let mut texts = Vec::new();
@@ -99,32 +98,6 @@ fn what_is_being_sent_still_counts_and_a_lone_giant_passes() {
     assert_eq!(outbox.queued_bytes(), 50);
     outbox.release(cost);
     assert!(outbox.push_text("x".repeat(50)));
-}
-
-#[test]
-fn what_waits_for_all_is_bounded_and_the_longest_queue_goes_first() {
-    const PART: usize = MAX_BUFFERED_BYTES / 10;
-    let traffic = Arc::new(Traffic::default());
-    let outbox = || Outbox::counted(MAX_BUFFERED_BYTES, Arc::clone(&traffic)).unwrap();
-    let part = |outbox: &Outbox| outbox.push_text("x".repeat(PART));
-    let longest = outbox();
-    assert!((0..10).all(|_| part(&longest)), "alone it has its budget");
-    assert_eq!(traffic.queued(), MAX_BUFFERED_BYTES);
-    let others = [outbox(), outbox(), outbox()];
-    assert!(others.iter().all(part));
-    assert!(traffic.queued() > MAX_QUEUED_BYTES);
-    let (late, small) = (outbox(), outbox());
-    assert!(!late.has_room(PART) && !part(&late) && late.gave_up());
-    assert!(small.push_text("x".repeat(OWN_BYTES)));
-    let tick = EventText::new("tick", &json!({}));
-    assert!(!longest.broadcast(&tick, false) && longest.gave_up());
-    assert_eq!(traffic.queued(), 3 * PART + OWN_BYTES);
-    assert!(others.iter().all(|other| other.broadcast(&tick, false)));
-    assert!(part(&outbox()), "there is room again, and it is given back");
-    assert_eq!(drain(&small).len(), 1);
-    others[0].abandon();
-    drop(others);
-    assert_eq!(traffic.queued(), 0);
 }
 
 #[test]
