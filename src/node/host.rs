@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::control::{Control, Patience, Waited};
 use super::invoke::{Dispatcher, Invoke, Surface, Uplink};
-use super::pause::{Failure, Next, after_close, after_failure, close_line, pairing_retry};
+use super::pause::{Failure, Next, after_close, after_failure, close_line};
 use crate::client::{
     Backoff, Budget, ClientError, ConnectIdentity, Connector, Received, Session, Steps,
 };
@@ -308,8 +308,6 @@ impl Host<'_> {
 #[derive(Default)]
 struct Memory {
     last: Option<(Failure, Instant)>,
-    /// Since when an approval has been waited for.
-    waiting: Option<Instant>,
 }
 
 impl Memory {
@@ -317,14 +315,7 @@ impl Memory {
     /// for its approval, and the rest at most once a minute.
     fn judge(&mut self, error: &ClientError, now: Instant) -> (Next, Vec<String>) {
         let failure = after_failure(error);
-        let lines = failure.lines.clone();
-        let next = if matches!(error, ClientError::PairingRequired(_)) {
-            let since = *self.waiting.get_or_insert(now);
-            Next::Pause(pairing_retry(now.saturating_duration_since(since)))
-        } else {
-            self.waiting = None;
-            failure.next
-        };
+        let (next, lines) = (failure.next, failure.lines.clone());
         match &self.last {
             Some((last, told))
                 if *last == failure

@@ -156,12 +156,6 @@ fn pairing(id: &str) -> Value {
         "details": {"code": "PAIRING_REQUIRED", "reason": "not-paired", "requestId": id}})
 }
 
-/// The same as a client sees it.
-fn waiting(id: &str) -> ClientError {
-    let details = pairing(id)["details"].clone();
-    ClientError::refused(ErrorShape::not_paired("pairing required").with_details(details))
-}
-
 #[test]
 fn it_waits_for_the_approval_then_serves_reconnects_and_stops() {
     let (dir, gateway) = (TempDir::new(), Gateway::new());
@@ -230,40 +224,24 @@ fn it_waits_for_the_approval_then_serves_reconnects_and_stops() {
 
 #[test]
 fn a_request_that_still_waits_is_told_once() {
+    let failure = |id: &str| {
+        let error = serde_json::from_value::<Value>(pairing(id)).unwrap();
+        ClientError::refused(
+            ErrorShape::not_paired("pairing required").with_details(error["details"].clone()),
+        )
+    };
     let (mut memory, now) = (Memory::default(), Instant::now());
     let mut told = |error: &ClientError| memory.judge(error, now).1.len();
     let lines = [
-        waiting("1"),
-        waiting("1"),
-        waiting("2"),
-        waiting("2"),
-        waiting("1"),
+        failure("1"),
+        failure("1"),
+        failure("2"),
+        failure("2"),
+        failure("1"),
     ];
     assert_eq!(lines.each_ref().map(&mut told), [3, 0, 3, 0, 3]);
     assert_eq!(told(&ClientError::NotGateway("x".to_owned())), 1);
-    assert_eq!(told(&waiting("1")), 3);
-}
-
-#[test]
-fn an_approval_is_asked_for_every_5_s_and_after_the_first_minute_every_10_s() {
-    let (mut memory, start) = (Memory::default(), Instant::now());
-    let waits = waiting("1");
-    let other = ClientError::NotGateway("x".to_owned());
-    for (error, second, pause) in [
-        (&waits, 0, 5),
-        (&waits, 59, 5),
-        (&waits, 60, 10),
-        (&waits, 3_600, 10),
-        (&other, 3_610, 0),
-        (&waits, 3_620, 5),
-    ] {
-        let (next, _) = memory.judge(error, start + Duration::from_secs(second));
-        let expected = match pause {
-            0 => Next::BackOff,
-            pause => Next::Pause(Duration::from_secs(pause)),
-        };
-        assert_eq!(next, expected, "{second}");
-    }
+    assert_eq!(told(&failure("1")), 3);
 }
 
 #[test]

@@ -10,14 +10,8 @@ use crate::client::{ClientError, PairingRefusal};
 use crate::protocol::close::POLICY;
 use crate::protocol::error::ErrorShape;
 
-/// Between two attempts while a request waits for approval, in the first minute; an approval works within this.
-const PAIRING_RETRY: Duration = Duration::from_secs(5);
-
-/// The same from then on.
-const LATER_PAIRING_RETRY: Duration = Duration::from_secs(10);
-
-/// How long a person is taken to be at it.
-const SOON: Duration = Duration::from_secs(60);
+/// Between two attempts while a request waits for approval; an approval works within this.
+pub const PAIRING_RETRY: Duration = Duration::from_secs(4);
 
 /// Between two attempts while somebody has to repair something.
 const REPAIR_RETRY: Duration = Duration::from_secs(30);
@@ -177,14 +171,6 @@ pub fn close_line(code: u16, reason: &str) -> String {
     format!("node host gateway closed ({code}): {reason}")
 }
 
-/// Between two attempts while a request waits for approval, by how long it has waited.
-pub fn pairing_retry(waited: Duration) -> Duration {
-    match waited < SOON {
-        true => PAIRING_RETRY,
-        false => LATER_PAIRING_RETRY,
-    }
-}
-
 fn waiting_for_approval(refusal: &PairingRefusal) -> Failure {
     let what = match refusal.reason.as_deref() {
         Some("role-upgrade") => "role upgrade pending approval",
@@ -202,7 +188,7 @@ fn waiting_for_approval(refusal: &PairingRefusal) -> Failure {
         pause_line(&message, "PAIRING_REQUIRED", "waiting for operator action"),
     ];
     lines.extend(refusal.hint());
-    let next = Next::Pause(pairing_retry(Duration::ZERO));
+    let next = Next::Pause(PAIRING_RETRY);
     Failure {
         next,
         lines,
