@@ -69,11 +69,11 @@ pub fn enqueue(call: &Call<'_>, params: Option<Value>) -> Outcome {
         created_at_ms: now_ms,
         expires_at_ms: asked.expires_in_ms.map(|life| now_ms.saturating_add(life)),
     };
-    // Looked at under the lock: a pairing that ends meanwhile takes the errand along.
+    // Looked at under the lock, and no file is: a pairing that ends meanwhile takes the errand along.
     let mut work = call.context.pending_work();
     call.still_here()?;
-    let state = call.state()?;
-    gate::require_pairing(&state, &asked.node_id, now_ms, &asked.kind)?;
+    let known = call.context.store.known();
+    gate::require_pairing(&known, &asked.node_id, now_ms, &asked.kind)?;
     let (revision, queued) = work.enqueue(&asked.node_id, item, now_ms);
     drop(work);
     Ok(Reply::Now(json!({
